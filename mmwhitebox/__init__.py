@@ -1,0 +1,15 @@
+"""White-box transformers on the OpenMMLab stack. Importing the package registers everything."""
+import warnings
+
+__version__ = '0.1.0'
+
+try:
+    from . import apis, datasets, engine, models  # noqa: F401
+except Exception as error:
+    # mmengine swallows an ImportError raised while it imports ``mmwhitebox.registry`` and then reports
+    # "not in the registry". Without this guard the true error would be lost. With it, the package
+    # imports, ``python -m mmwhitebox.doctor`` works, and the first lookup raises the error itself.
+    warnings.warn(
+        f'mmwhitebox could not register its modules ({type(error).__name__}: {error}). '
+        'Run `python -m mmwhitebox.doctor`.',
+        stacklevel=2)

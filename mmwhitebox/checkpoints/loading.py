@@ -1,0 +1,96 @@
+"""Reading checkpoints: weights only, with errors that say what is wrong with the file."""
+import pickle
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer, print_log
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+MAX_NAMED = 6
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be read or does not fit the model; the message says why."""
+
+
+def mmengine_types() -> list:
+    """Types beyond tensors that mmengine itself writes: the message hub's NumPy histories."""
+    return [
+        HistoryBuffer, np.ndarray, np.dtype, np._core.multiarray._reconstruct,
+        np._core.multiarray.scalar, *(type(np.dtype(t)) for t in (np.float64, np.int64, np.uint32))
+    ]
+
+
+def safe_load(path: Union[str, Path], map_location: str = 'cpu') -> dict:
+    """Read a checkpoint without running any code from it.
+
+    Args:
+        path (str | Path): A ``.pth`` written by torch or mmengine, or a ``.safetensors`` file.
+        map_location (str): Device of the tensors. Defaults to 'cpu'.
+
+    Returns:
+        dict: The checkpoint; of a safetensors file, its tensors.
+
+    Raises:
+        CheckpointError: The file is missing, empty, truncated, not a checkpoint, or holds objects other
+            than tensors, plain containers and mmengine's own histories.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise CheckpointError(f'Checkpoint {path} does not exist.')
+    if path.stat().st_size == 0:
+        raise CheckpointError(f'Checkpoint {path} is empty (0 bytes).')
+    try:
+        if path.suffix == '.safetensors':
+            return load_file(path, device=map_location)
+        with torch.serialization.safe_globals(mmengine_types()):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).split('\n')[0]
+        for line in str(error).splitlines():
+            if 'GLOBAL' in line or 'Unsupported' in line:
+                reason = line.strip()
+        raise CheckpointError(f'Checkpoint {path} was refused: it is not made of weights only, or it is no '
+                              f'checkpoint ({reason}).') from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, SafetensorError) as error:
+        raise CheckpointError(f'Checkpoint {path} cannot be read: it is truncated or not a checkpoint '
+                              f'({str(error).splitlines()[0]}).') from error
+
+
+def load_weights(model: nn.Module, path: Union[str, Path]) -> dict:
+    """Load a checkpoint into a model, exactly: every key and every shape must fit.
+
+    Args:
+        model (nn.Module): The model, wrapped for data-parallel training or not.
+        path (str | Path): Checkpoint file.
+
+    Returns:
+        dict: ``meta`` of the checkpoint (empty if it has none).
+
+    Raises:
+        CheckpointError: The file cannot be read or is of another model; keys and shapes are named.
+    """
+    checkpoint = safe_load(path)
+    state_dict = checkpoint.get('state_dict', checkpoint)
+    state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
+    module = model.module if hasattr(model, 'module') else model
+    own = module.state_dict()
+    missing = [key for key in own if key not in state_dict]
+    unexpected = [key for key in state_dict if key not in own]
+    reshaped = [f'{key} ({tuple(state_dict[key].shape)} in the file, {tuple(own[key].shape)} in the model)'
+                for key in own if key in state_dict and own[key].shape != state_dict[key].shape]
+    problems = [
+        f'{len(keys)} {what}: {", ".join(keys[:MAX_NAMED])}{", ..." if len(keys) > MAX_NAMED else ""}'
+        for what, keys in (('keys the file lacks', missing), ('keys the model lacks', unexpected),
+                           ('keys of another shape', reshaped)) if keys
+    ]
+    if problems:
+        raise CheckpointError(f'Checkpoint {path} is not of this model.\n  ' + '\n  '.join(problems) +
+                              '\nUse the config that the checkpoint was trained with.')
+    module.load_state_dict(state_dict)
+    print_log(f'Loaded {len(own)} entries from {path}', logger='current')
+    return checkpoint.get('meta', {})

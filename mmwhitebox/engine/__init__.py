@@ -1,0 +1,3 @@
+from .visualizer import SideBySideVisualizer
+
+__all__ = ['SideBySideVisualizer']

@@ -1,0 +1,3 @@
+from . import attention, backbones, decode_heads
+
+__all__ = ['attention', 'backbones', 'decode_heads']

@@ -1,0 +1,79 @@
+"""CBSA: attention through a few representatives, linear in the number of tokens."""
+from typing import Optional, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from mmwhitebox.ops import cbsa, extract, pool_representatives
+from mmwhitebox.ops.cbsa import CONTRACTIONS
+from mmwhitebox.registry import ATTENTIONS
+
+from .base import BaseAttention
+
+POOL_TOKENS = ('patch', 'official')
+
+
+@ATTENTIONS.register_module()
+class CBSA(BaseAttention):
+    """Contract-and-Broadcast Self-Attention (NeurIPS 2025), see :mod:`mmwhitebox.ops.cbsa`.
+
+    Args:
+        embed_dims (int): Token width D.
+        num_heads (int): Number of heads K.
+        head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
+        pool_size (int): g, the side of the pool: m = g*g representatives. Defaults to 8 (encoders);
+            the paper's decoder uses 10. A token grid smaller than the pool is allowed.
+        contraction (str, optional): 'softmax' (eq. 8), 'inverse' (eq. 7) or None, which leaves Agent
+            Attention with q = k = v. Defaults to 'softmax'.
+        pool_tokens (str): 'patch' pools the patch tokens. 'official' reproduces the published
+            classification code, whose pool takes the class token in and leaves the last patch out: for
+            its checkpoints. Defaults to 'patch'.
+        eps_squared (float): eps^2 of eq. 7. Defaults to 0.01.
+    """
+
+    def __init__(self,
+                 embed_dims: int,
+                 num_heads: int,
+                 head_dims: Optional[int] = None,
+                 pool_size: int = 8,
+                 contraction: Optional[str] = 'softmax',
+                 pool_tokens: str = 'patch',
+                 eps_squared: float = 0.01) -> None:
+        super().__init__(embed_dims, num_heads, head_dims)
+        if contraction not in CONTRACTIONS:
+            raise ValueError(f'CBSA: contraction must be one of {CONTRACTIONS}, got {contraction!r}.')
+        if pool_tokens not in POOL_TOKENS:
+            raise ValueError(f'CBSA: pool_tokens must be one of {POOL_TOKENS}, got {pool_tokens!r}.')
+        self.pool_size = pool_size
+        self.contraction = contraction
+        self.pool_tokens = pool_tokens
+        self.eps_squared = eps_squared
+        self.proj = nn.Linear(embed_dims, self.inner_dims, bias=False)  # U
+        self.step_rep = nn.Parameter(torch.randn(num_heads, 1, 1))
+        self.step_x = nn.Parameter(torch.randn(num_heads, 1, 1))
+        self.to_out = nn.Linear(self.inner_dims, embed_dims)
+
+    def subspace_tokens(self, x: Tensor) -> Tensor:
+        """W = X U, split into heads: (B, N, D) -> (B, K, N, p)."""
+        return self.split_heads(self.proj(x))
+
+    def tokens_and_representatives(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tuple[Tensor, Tensor]:
+        """W, (B, K, N, p), and the initial representatives R0, (B, K, m, p)."""
+        self.check_tokens(x, hw_shape)
+        w = self.proj(x)
+        r0 = pool_representatives(w, hw_shape, self.pool_size, self.num_heads, self.pool_tokens)
+        return self.split_heads(w), r0
+
+    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        w, r0 = self.tokens_and_representatives(x, hw_shape)
+        heads = cbsa(w, r0, self.step_rep, self.step_x, self.contraction, self.eps_squared)
+        return self.to_out(self.merge_heads(heads))
+
+    def attention_map(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        """A^T A, (B, K, N, N): how much two tokens share their representatives. Rows do not sum to 1."""
+        a, _ = extract(*self.tokens_and_representatives(x, hw_shape), self.step_rep)
+        return a.transpose(-1, -2) @ a
+
+    def pairwise_similarities(self, hw_shape: Tuple[int, int], num_extra: int = 0) -> int:
+        n, m = hw_shape[0] * hw_shape[1] + num_extra, self.pool_size**2
+        return (m * n + m * (m + 1) // 2) * self.num_heads

@@ -1,0 +1,44 @@
+"""MHSA: the ordinary multi-head self-attention (Vaswani et al., NeurIPS 2017), for comparison."""
+from typing import Optional, Tuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmwhitebox.registry import ATTENTIONS
+
+from .base import BaseAttention
+
+
+@ATTENTIONS.register_module()
+class MHSA(BaseAttention):
+    """softmax(s Q K^T) V with three independent projections, by torch's scaled_dot_product_attention.
+
+    Args:
+        embed_dims (int): Token width D.
+        num_heads (int): Number of heads K.
+        head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
+        qkv_bias (bool): Bias of the q, k, v projections. Defaults to True.
+    """
+
+    def __init__(self,
+                 embed_dims: int,
+                 num_heads: int,
+                 head_dims: Optional[int] = None,
+                 qkv_bias: bool = True) -> None:
+        super().__init__(embed_dims, num_heads, head_dims)
+        self.qkv = nn.Linear(embed_dims, 3 * self.inner_dims, bias=qkv_bias)
+        self.to_out = nn.Linear(self.inner_dims, embed_dims)
+
+    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        self.check_tokens(x, hw_shape)
+        q, k, v = (self.split_heads(part) for part in self.qkv(x).chunk(3, dim=-1))
+        return self.to_out(self.merge_heads(F.scaled_dot_product_attention(q, k, v)))
+
+    def attention_map(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        """softmax(s Q K^T), (B, K, N, N)."""
+        self.check_tokens(x, hw_shape)
+        q, k, _ = (self.split_heads(part) for part in self.qkv(x).chunk(3, dim=-1))
+        return (self.head_dims**-0.5 * q @ k.transpose(-1, -2)).softmax(-1)
+
+    def pairwise_similarities(self, hw_shape: Tuple[int, int], num_extra: int = 0) -> int:
+        return (hw_shape[0] * hw_shape[1] + num_extra)**2 * self.num_heads

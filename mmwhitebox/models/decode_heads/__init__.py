@@ -1,0 +1,3 @@
+from .whitebox_mask_head import WhiteBoxMaskHead
+
+__all__ = ['WhiteBoxMaskHead']

@@ -1,0 +1,139 @@
+r"""The white-box mask decoder: CBT (CBSA, NeurIPS 2025), DEPICT-SA and DEPICT-CA (NeurIPS 2024).
+
+Patch tokens and one learned token per class pass L layers of attention only,
+
+    X <- X + Attention(LayerNorm(X))              (no feed-forward)
+
+then mask_c = LayerNorm_over_classes(cos(patch, class_c)). With a class attention, the layers refine
+the patches alone and the class tokens, as queries Q, gather them afterwards (DEPICT-CA):
+
+    Q <- Q + MSCA(Q, LayerNorm(X))
+"""
+from typing import List, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import build_norm_layer
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from torch import Tensor, nn
+
+from mmwhitebox.models.attention import build_attention
+from mmwhitebox.registry import MODELS
+
+
+class AttentionLayer(nn.Module):
+    """X + Attention(LayerNorm(X)): (B, N, D) -> (B, N, D)."""
+
+    def __init__(self, embed_dims: int, attention: dict, norm_cfg: dict) -> None:
+        super().__init__()
+        self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.attn = build_attention(attention, embed_dims=embed_dims)
+
+    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        return x + self.attn(self.norm(x), hw_shape)
+
+
+class ClassAttentionLayer(AttentionLayer):
+    """Q + Attention(Q, LayerNorm(X)): the norm acts on the keys and values only (DEPICT-CA)."""
+
+    def forward(self, queries: Tensor, x: Tensor) -> Tensor:
+        return queries + self.attn(queries, self.norm(x))
+
+
+@MODELS.register_module()
+class WhiteBoxMaskHead(BaseDecodeHead):
+    """Mask decoder whose every layer is one step of a compression objective.
+
+    Args:
+        in_channels (int): Channels of the encoder's feature map.
+        channels (int): Width D of the decoder. A Linear maps the features to it when it differs from
+            ``in_channels``; the papers' decoders have none.
+        num_classes (int): Number of classes, one learned class token each.
+        num_layers (int): Number of attention layers L.
+        attention (dict): Config of the attention: ``dict(type='CBSA', num_heads=3, head_dims=100,
+            pool_size=10)`` is CBT's, ``dict(type='MSSA', num_heads=3, head_dims=100,
+            out_proj='shared')`` is DEPICT's.
+        class_attention (dict, optional): Config of a cross-attention with the class tokens as queries,
+            e.g. ``dict(type='MSCA', num_heads=3, head_dims=50)``: DEPICT-CA. None lets the class tokens
+            take part in ``attention``. Defaults to None.
+        num_class_layers (int): Number of class-attention layers, if there are any. Defaults to 3.
+        norm_cfg (dict): Config of the token norms. Defaults to LayerNorm with eps 1e-5.
+        **kwargs: Arguments of mmseg's ``BaseDecodeHead``: ``loss_decode``, ``align_corners``,
+            ``ignore_index``, ``sampler``, ``in_index``, ...
+
+    Raises:
+        ValueError: For ``out_channels=1``: the norm over a single class is constant. Use two classes.
+
+    The class tokens start from a normal distribution of standard deviation 0.02, truncated at two
+    (**reading**: the papers do not say).
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 channels: int,
+                 *,
+                 num_classes: int,
+                 num_layers: int,
+                 attention: dict,
+                 class_attention: Optional[dict] = None,
+                 num_class_layers: int = 3,
+                 norm_cfg: dict = dict(type='LN', eps=1e-5),
+                 **kwargs) -> None:
+        super().__init__(
+            in_channels,
+            channels,
+            num_classes=num_classes,
+            norm_cfg=norm_cfg,
+            dropout_ratio=0,
+            **{'out_channels': num_classes, 'init_cfg': None, **kwargs})
+        if self.out_channels != num_classes:
+            raise ValueError('WhiteBoxMaskHead normalises the masks over the classes, so it needs one '
+                             f'output per class: out_channels={self.out_channels} must be num_classes='
+                             f'{num_classes}.')
+        del self.conv_seg
+        self.in_proj = nn.Identity() if in_channels == channels else nn.Linear(in_channels, channels)
+        self.cls_tokens = nn.Parameter(torch.empty(1, num_classes, channels))
+        nn.init.trunc_normal_(self.cls_tokens, std=0.02, a=-0.04, b=0.04)
+        self.layers = nn.ModuleList(
+            AttentionLayer(channels, attention, norm_cfg) for _ in range(num_layers))
+        self.decoder_norm = build_norm_layer(norm_cfg, channels)[1]
+        self.class_layers = nn.ModuleList()
+        if class_attention is not None:
+            self.class_layers.extend(
+                ClassAttentionLayer(channels, class_attention, norm_cfg)
+                for _ in range(num_class_layers))
+            self.class_norm = build_norm_layer(norm_cfg, channels)[1]
+        self.mask_norm = build_norm_layer(norm_cfg, num_classes)[1]
+
+    def decode_tokens(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tuple[Tensor, Tensor]:
+        """Class tokens (B, C, D) and patch tokens (B, H*W, D) after all layers and norms."""
+        classes = self.cls_tokens.expand(x.shape[0], -1, -1)
+        if not self.class_layers:
+            x = torch.cat([classes, x], dim=1)  # extra tokens first
+            for layer in self.layers:
+                x = layer(x, hw_shape)
+            x = self.decoder_norm(x)
+            return x[:, :self.num_classes], x[:, self.num_classes:]
+        for layer in self.layers:
+            x = layer(x, hw_shape)
+        x = self.decoder_norm(x)
+        for layer in self.class_layers:
+            classes = layer(classes, x)
+        return self.class_norm(classes), x
+
+    def forward(self, inputs: List[Tensor]) -> Tensor:
+        """Masks at the resolution of the features.
+
+        Args:
+            inputs (list[Tensor]): Feature maps of the encoder, each (B, in_channels, H, W).
+
+        Returns:
+            Tensor: Class masks (logits), (B, num_classes, H, W).
+        """
+        features = self._transform_inputs(inputs)
+        hw_shape = tuple(features.shape[2:])
+        x = self.in_proj(features.flatten(2).transpose(1, 2))  # (B, H*W, D)
+        classes, patches = self.decode_tokens(x, hw_shape)
+        masks = F.normalize(patches, dim=-1) @ F.normalize(classes, dim=-1).transpose(1, 2)
+        masks = self.mask_norm(masks)  # (B, H*W, C)
+        return masks.transpose(1, 2).unflatten(2, hw_shape)

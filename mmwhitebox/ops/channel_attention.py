@@ -1,0 +1,25 @@
+r"""The channel-attention variant of CBSA (CBSA, NeurIPS 2025, eq. 13), the core of TSSA.
+
+    out_i = w_i / (1 + p / (N eps^2) sum_n w_ni^2)       for every channel i of a head
+
+The representatives are fixed along the basis vectors of each subspace, so eq. 12 becomes diagonal:
+every channel is scaled by its own second moment.
+"""
+import torch
+from torch import Tensor
+
+
+def channel_attention(w: Tensor, eps_squared: float = 0.01) -> Tensor:
+    """Shrink every channel of every head by its second moment over the tokens.
+
+    Args:
+        w (Tensor): Projected tokens W, (B, K, N, p).
+        eps_squared (float): eps^2 of the coding rate. Defaults to 0.01.
+
+    Returns:
+        Tensor: W scaled channel by channel, (B, K, N, p).
+    """
+    n, p = w.shape[-2:]
+    x = w.to(torch.promote_types(w.dtype, torch.float32))
+    second_moment = x.square().sum(-2, keepdim=True)  # (B, K, 1, p)
+    return (x / (1 + p / (n * eps_squared) * second_moment)).to(w.dtype)

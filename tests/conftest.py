@@ -1,0 +1,18 @@
+import os
+
+os.environ.setdefault('MPLBACKEND', 'Agg')
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from mmengine.registry import init_default_scope  # noqa: E402
+
+import mmwhitebox  # noqa: E402, F401
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def fresh_state():
+    """Every test starts from the same random state and scope, whatever ran before it."""
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
