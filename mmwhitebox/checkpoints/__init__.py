@@ -1,3 +1,3 @@
-from .loading import CheckpointError, load_weights, safe_load
+from .loading import load_weights, safe_load
 
-__all__ = ['CheckpointError', 'load_weights', 'safe_load']
+__all__ = ['load_weights', 'safe_load']

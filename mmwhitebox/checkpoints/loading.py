@@ -10,11 +10,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from mmwhitebox.errors import CheckpointError
+
 MAX_NAMED = 6
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be read or does not fit the model; the message says why."""
 
 
 def mmengine_types() -> list:

@@ -1,9 +1,8 @@
 from .camvid import CamVidDataset
-from .image_io import ImageReadError, read_image
-from .layout import DatasetLayoutError, check_seg_datasets
+from .image_io import read_image
+from .layout import check_seg_datasets
 from .transforms import LoadImage, LoadSegAnnotation
 
 __all__ = [
-    'CamVidDataset', 'DatasetLayoutError', 'ImageReadError', 'LoadImage', 'LoadSegAnnotation',
-    'check_seg_datasets', 'read_image'
+    'CamVidDataset', 'LoadImage', 'LoadSegAnnotation', 'check_seg_datasets', 'read_image'
 ]

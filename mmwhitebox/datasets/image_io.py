@@ -5,11 +5,9 @@ from typing import Union
 import numpy as np
 from PIL import Image, ImageOps
 
+from mmwhitebox.errors import ImageReadError
+
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.gif')
-
-
-class ImageReadError(OSError):
-    """An image file that cannot be read; the message names it."""
 
 
 def read_image(path: Union[str, Path]) -> np.ndarray:

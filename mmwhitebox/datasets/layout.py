@@ -7,11 +7,9 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from mmwhitebox.errors import DatasetLayoutError
+
 MAX_NAMED = 5
-
-
-class DatasetLayoutError(FileNotFoundError):
-    """Files of a dataset are missing; the message shows the expected layout."""
 
 
 def check_seg_datasets(cfg: Config, splits: tuple = ('train', 'val', 'test')) -> None:

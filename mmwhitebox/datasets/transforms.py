@@ -5,9 +5,10 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.datasets.transforms import LoadAnnotations
 
+from mmwhitebox.errors import AnnotationError, ImageReadError
 from mmwhitebox.registry import TRANSFORMS
 
-from .image_io import ImageReadError, read_image
+from .image_io import read_image
 
 
 @TRANSFORMS.register_module()
@@ -49,7 +50,7 @@ class LoadSegAnnotation(LoadAnnotations):
 
     Raises:
         ImageReadError: The annotation cannot be read.
-        ValueError: It has several channels, another size than its image, or a label outside the classes.
+        AnnotationError: It has several channels, another size than its image, or a label outside the classes.
     """
 
     def __init__(self, num_classes: int, ignore_index: int = 255, **kwargs) -> None:
@@ -65,16 +66,16 @@ class LoadSegAnnotation(LoadAnnotations):
             raise ImageReadError(f'{path}: cannot read this annotation ({error}).') from error
         labels = results['gt_seg_map']
         if labels.ndim != 2:
-            raise ValueError(f'{path}: an annotation is a single-channel image of class indices, this one '
+            raise AnnotationError(f'{path}: an annotation is a single-channel image of class indices, this one '
                              f'has shape {labels.shape}.')
         if labels.shape != tuple(results['ori_shape']):
-            raise ValueError(f'{path}: the annotation is {labels.shape[1]} x {labels.shape[0]} pixels, its '
+            raise AnnotationError(f'{path}: the annotation is {labels.shape[1]} x {labels.shape[0]} pixels, its '
                              f'image {results["img_path"]} is {results["ori_shape"][1]} x '
                              f'{results["ori_shape"][0]}.')
         present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
         wrong = [int(i) for i in present if i >= self.num_classes and i != self.ignore_index]
         if wrong:
-            raise ValueError(f'{path}: labels {wrong} are outside the {self.num_classes} classes (after '
+            raise AnnotationError(f'{path}: labels {wrong} are outside the {self.num_classes} classes (after '
                              f'reduce_zero_label={results["reduce_zero_label"]}; {self.ignore_index} is '
                              'ignored). Check num_classes and reduce_zero_label of the dataset.')
         return results

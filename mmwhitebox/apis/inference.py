@@ -1,0 +1,196 @@
+"""Inference on images: mmseg's functions and inferencer, with checked weights and ready results."""
+import copy
+from pathlib import Path
+from typing import Callable, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmengine.config import Config
+from mmengine.model import BaseModel, revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmseg.apis import MMSegInferencer
+from mmseg.registry import DATASETS, MODELS
+
+from mmwhitebox.checkpoints import load_weights
+from mmwhitebox.datasets.image_io import IMAGE_SUFFIXES
+from mmwhitebox.errors import ImageReadError, UserError
+from mmwhitebox.registry import INFERENCERS
+
+from .result import SegResult
+
+ImageType = Union[str, Path, np.ndarray]
+
+
+def list_images(source: Union[str, Path]) -> List[Path]:
+    """Image files of a path: itself, the images of a folder (and its subfolders), or a glob's matches.
+
+    Raises:
+        UserError: Nothing is there.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        found = sorted(p for p in path.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES)
+    elif any(sign in str(source) for sign in '*?[') and not path.exists():
+        root = Path(path.anchor) if path.is_absolute() else Path()
+        found = sorted(p for p in root.glob(str(path.relative_to(path.anchor))) if p.is_file())
+    else:
+        found = [path] if path.is_file() else []
+    if not found:
+        raise UserError(f'{source}: no image there. Give an image file, a folder of images '
+                                f'({", ".join(IMAGE_SUFFIXES)}) or a quoted glob.')
+    return found
+
+
+def dataset_meta(cfg: Config) -> dict:
+    """Class names and palette of a config's test (or training) dataset."""
+    for split in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
+        if cfg.get(split):
+            dataset = cfg[split].dataset
+            cls = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
+            meta = {**cls.METAINFO, **dataset.get('metainfo', {})}
+            return dict(classes=meta['classes'], palette=meta['palette'])
+    raise KeyError('The config names no dataset, so the classes are not known.')
+
+
+def test_pipeline(cfg: Config) -> Compose:
+    """The config's test pipeline without annotations; it takes a path or an array."""
+    steps = [step for step in cfg.test_dataloader.dataset.pipeline
+             if 'Annotation' not in str(step['type'])]
+    return Compose([dict(type='mmwhitebox.LoadImage')] + copy.deepcopy(steps[1:]))
+
+
+def init_model(config: Union[str, Path, Config],
+               checkpoint: Optional[str] = None,
+               device: Optional[str] = None,
+               cfg_options: Optional[dict] = None) -> BaseModel:
+    """Build a segmentor in evaluation mode, with weights.
+
+    Args:
+        config (str | Path | Config): Config file or object.
+        checkpoint (str, optional): Checkpoint of that config; every key and shape must fit. None leaves
+            the model as initialised.
+        device (str, optional): 'cpu', 'cuda:0', ... Defaults to a GPU if there is one.
+        cfg_options (dict, optional): Overrides of config keys, e.g. ``{'model.test_cfg.mode': 'whole'}``.
+
+    Returns:
+        BaseModel: The model, with ``cfg`` and ``dataset_meta`` (class names, palette).
+
+    Raises:
+        CheckpointError: The checkpoint is missing, broken, or of another model.
+    """
+    cfg = copy.deepcopy(config) if isinstance(config, Config) else Config.fromfile(config)
+    cfg.merge_from_dict(cfg_options or {})
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    cfg.model.train_cfg = None
+    model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    meta = load_weights(model, checkpoint) if checkpoint else {}
+    names = meta.get('dataset_meta') or dataset_meta(cfg)
+    model.dataset_meta = dict(classes=names['classes'], palette=names['palette'])
+    model.cfg = cfg
+    device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
+    return model.to(device).eval()
+
+
+def iter_inference(
+        model: BaseModel,
+        images: Iterable[ImageType],
+        batch_size: int = 1,
+        on_error: Optional[Callable[[ImageType, Exception], None]] = None
+) -> Iterator[Tuple[ImageType, SegResult]]:
+    """Segment images one batch at a time; only one batch is in memory.
+
+    Args:
+        model (BaseModel): From :func:`init_model`.
+        images (Iterable[str | Path | np.ndarray]): Paths or BGR uint8 arrays (H, W, 3).
+        batch_size (int): Consecutive images of one size share a forward pass. Defaults to 1.
+        on_error (Callable, optional): Called with an unreadable image and its error, which is then
+            skipped. None raises the error.
+
+    Yields:
+        tuple[image, SegResult]: In the order of the input.
+    """
+    pipeline = test_pipeline(model.cfg)
+    waiting: List[Tuple[ImageType, dict]] = []
+
+    def flush() -> Iterator[Tuple[ImageType, SegResult]]:
+        if waiting:
+            data = dict(inputs=[item['inputs'] for _, item in waiting],
+                        data_samples=[item['data_samples'] for _, item in waiting])
+            with torch.inference_mode():
+                samples = model.test_step(data)
+            for (image, _), sample in zip(waiting, samples):
+                yield image, SegResult.from_sample(sample, image, model.dataset_meta)
+            waiting.clear()
+
+    for image in images:
+        try:
+            item = pipeline(image)
+        except ImageReadError as error:
+            if on_error is None:
+                raise
+            on_error(image, error)
+            continue
+        if waiting and item['inputs'].shape != waiting[0][1]['inputs'].shape:
+            yield from flush()
+        waiting.append((image, item))
+        if len(waiting) == batch_size:
+            yield from flush()
+    yield from flush()
+
+
+def inference_model(model: BaseModel,
+                    img: Union[ImageType, Sequence[ImageType]],
+                    batch_size: int = 1) -> Union[SegResult, List[SegResult]]:
+    """Segment an image, a list of images, or a folder.
+
+    Args:
+        model (BaseModel): From :func:`init_model`.
+        img (str | Path | np.ndarray | Sequence): A path, a BGR uint8 array (H, W, 3), a list of those,
+            or a folder of images.
+        batch_size (int): Consecutive images of one size share a forward pass. Defaults to 1.
+
+    Returns:
+        SegResult | list[SegResult]: One result for one image, else a list.
+    """
+    if isinstance(img, (str, Path)) and Path(img).is_dir():
+        img = list_images(img)
+    single = isinstance(img, (str, Path, np.ndarray))
+    results = [result for _, result in iter_inference(model, [img] if single else img, batch_size)]
+    return results[0] if single else results
+
+
+@INFERENCERS.register_module()
+class WhiteBoxSegInferencer(MMSegInferencer):
+    """mmseg's inferencer: same arguments, exact weights, images of any mode, mixed sizes in a batch.
+
+    With ``return_datasamples=True`` the results are :class:`SegResult`. ``model`` is a config file, a
+    config, or a name of :func:`mmwhitebox.apis.list_models`.
+    """
+
+    def __init__(self, model: Union[str, Path, Config], weights: Optional[str] = None, **kwargs) -> None:
+        if isinstance(model, (str, Path)) and not Path(model).is_file():
+            from .zoo import config_path
+            model = config_path(str(model))
+        super().__init__(str(model) if isinstance(model, Path) else model, weights, **kwargs)
+
+    def _init_model(self, cfg: Config, weights: Optional[str], device: str = 'cpu') -> BaseModel:
+        return init_model(Config(cfg) if not isinstance(cfg, Config) else cfg, weights, device)
+
+    def _init_pipeline(self, cfg: Config) -> Compose:
+        return test_pipeline(cfg)
+
+    def _inputs_to_list(self, inputs) -> list:
+        if isinstance(inputs, (str, Path)):
+            return [str(path) for path in list_images(inputs)]
+        return [inputs] if isinstance(inputs, np.ndarray) else [
+            image if isinstance(image, np.ndarray) else str(image) for image in inputs]
+
+    def preprocess(self, inputs: list, batch_size: int = 1, **kwargs) -> Iterator[List[Tuple]]:
+        """Batches of (image, prepared input)."""
+        for start in range(0, len(inputs), batch_size):
+            yield inputs[start:start + batch_size]
+
+    def forward(self, inputs: list, **kwargs) -> List[SegResult]:
+        """Segment one batch of images."""
+        return [result for _, result in iter_inference(self.model, inputs, len(inputs))]

@@ -1,0 +1,81 @@
+"""Models by name, for people who do not want a config: the names are the config files' names."""
+import difflib
+from pathlib import Path
+from typing import List
+
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+PARTS = ('backbone', 'decode_head')
+
+
+def config_folder() -> Path:
+    """Folder of the configs: of the checkout, or installed inside the package."""
+    package = Path(__file__).parents[1]
+    for folder in (package.parent / 'configs', package / 'configs'):
+        if (folder / '_base_').is_dir():
+            return folder
+    raise FileNotFoundError(f'No configs beside {package}: reinstall mmwhitebox.')
+
+
+def list_models(pattern: str = '*') -> List[str]:
+    """Names of all models, e.g. ``list_models('cbt_decoder_*')``."""
+    folder = config_folder()
+    return sorted(path.relative_to(folder).with_suffix('').as_posix()
+                  for path in folder.rglob('*.py') if '_base_' not in path.parts and path.match(f'{pattern}.py'))
+
+
+def config_path(name: str) -> str:
+    """Config file of a model name.
+
+    Raises:
+        KeyError: Unknown name; similar ones are listed.
+    """
+    path = config_folder() / f'{name}.py'
+    if not path.is_file() or '_base_' in path.parts:
+        names = list_models()
+        similar = difflib.get_close_matches(name, names, n=8, cutoff=0.3)
+        raise KeyError(f'Unknown model {name!r}. Similar names: {", ".join(similar or names[:8])}. '
+                       'All: mmwhitebox.apis.list_models().')
+    return str(path)
+
+
+def build_model(name: str, pretrained: bool = False, **overrides) -> BaseModel:
+    """Build a model by the name of its config.
+
+    Args:
+        name (str): One of :func:`list_models`, e.g. 'cbt_decoder_ade20k'.
+        pretrained (bool): Fetch and load the encoder's pretrained weights. Defaults to False.
+        **overrides: Arguments of the backbone or the head that carry that name in the config, e.g.
+            ``num_classes=19``, ``img_size=640``, ``num_layers=6``; ``backbone__key`` and
+            ``decode_head__key`` set any other.
+
+    Returns:
+        BaseModel: The model, initialised, in training mode, with its config as ``cfg``.
+
+    Raises:
+        KeyError: Unknown model, or an override that no part of it knows.
+    """
+    cfg = Config.fromfile(config_path(name))
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    parts = {part: cfg.model[part] for part in PARTS if part in cfg.model}
+    for key, value in overrides.items():
+        part, _, inner = key.partition('__')
+        if inner and part in parts:
+            parts[part][inner] = value
+            continue
+        owners = [part for part in parts.values() if key in part]
+        if not owners:
+            known = sorted({k for part in parts.values() for k in part if k != 'type'})
+            raise KeyError(f'{name} has no argument {key!r} to override. Its arguments: {", ".join(known)}; '
+                           f'others are set as {"__key or ".join(parts)}__key.')
+        for owner in owners:
+            owner[key] = value
+    if 'pretrained' in cfg.model.backbone:
+        cfg.model.backbone.pretrained = pretrained
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    model.cfg = cfg
+    return model

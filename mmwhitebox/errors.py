@@ -1,0 +1,21 @@
+"""Errors for people: their message says what was wrong and what to do."""
+
+
+class UserError(Exception):
+    """Something the caller can mend. The tools show it as one message, without a traceback."""
+
+
+class DatasetLayoutError(UserError, FileNotFoundError):
+    """Files of a dataset are missing; the message shows the expected layout."""
+
+
+class ImageReadError(UserError, OSError):
+    """An image or annotation file that cannot be read; the message names it."""
+
+
+class AnnotationError(UserError, ValueError):
+    """An annotation that does not fit its image or the classes; the message names the file."""
+
+
+class CheckpointError(UserError, RuntimeError):
+    """A checkpoint that cannot be read or does not fit the model; the message says why."""

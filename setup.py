@@ -1,0 +1,34 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = next(line.split("'")[1] for line in (ROOT / 'mmwhitebox' / '__init__.py').read_text().splitlines()
+               if line.startswith('__version__'))
+
+setup(
+    name='mmwhitebox',
+    version=VERSION,
+    description='White-box transformers for segmentation and classification on the OpenMMLab stack',
+    long_description=(ROOT / 'README.md').read_text(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.11',
+    packages=[*find_packages(include=['mmwhitebox', 'mmwhitebox.*']), 'mmwhitebox.configs'],
+    package_dir={'mmwhitebox.configs': 'configs'},
+    package_data={'mmwhitebox.configs': ['**/*.py']},
+    install_requires=[
+        'torch>=2.6',
+        'torchvision>=0.21',
+        'timm>=1.0.20',
+        'onedl-mmengine>=0.10.12',
+        'onedl-mmcv>=2.3.6',
+        'onedl-mmsegmentation>=1.4.2',
+        'onedl-mmpretrain>=1.3.6',
+        'safetensors>=0.5',
+        'matplotlib>=3.8',
+        'numpy>=2',
+        'pillow>=10.4',
+    ],
+    extras_require={'dev': ['pytest>=8', 'ruff>=0.9', 'hypothesis>=6.100']},
+)

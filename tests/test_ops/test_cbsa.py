@@ -1,0 +1,122 @@
+"""CBSA: the four reductions of section 3.3, the two contractions, and the pool."""
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmwhitebox.ops import (broadcast, cbsa, channel_attention, contract, extract, mssa, pool_representatives,
+                            spectral_attention)
+
+B, K, N, P = 2, 3, 20, 6
+EPS_SQUARED = 0.01
+
+
+@pytest.fixture
+def w():
+    return torch.randn(B, K, N, P, dtype=torch.float64)
+
+
+def softmax_attention(w):
+    """softmax(s W W^T) W, written out."""
+    return torch.softmax(P**-0.5 * w @ w.mT, -1) @ w
+
+
+def test_tokens_as_representatives_give_mssa(w):
+    identity = torch.eye(N, dtype=w.dtype).expand(B, K, N, N)
+    out = broadcast(identity, contract(w))
+    torch.testing.assert_close(out, softmax_attention(w))
+    torch.testing.assert_close(mssa(w), softmax_attention(w))
+
+
+def test_principal_directions_as_representatives_give_linear_attention(w):
+    """eq. 10-12: W = V S L^T, representatives R = S L^T, coefficients A = V^T."""
+    v, s, lt = torch.linalg.svd(w, full_matrices=False)
+    r = s[..., None] * lt
+    torch.testing.assert_close(v @ r, w)
+    # eq. 12 counts the N tokens behind the covariance where eq. 7 counts the p representatives.
+    out = broadcast(v.mT, contract(r, 'inverse', EPS_SQUARED * N / P))
+    values, vectors = torch.linalg.eigh(w.mT @ w)
+    f = 1 / (1 + P / (N * EPS_SQUARED) * values)
+    expected = w @ (vectors * f[..., None, :]) @ vectors.mT
+    torch.testing.assert_close(out, expected)
+    torch.testing.assert_close(spectral_attention(w, EPS_SQUARED), expected)
+
+
+def test_representatives_along_the_basis_give_channel_attention(w):
+    """eq. 13: R = diag(channel norms), coefficients A = W R^{-1}."""
+    norms = w.norm(dim=-2)
+    out = broadcast((w / norms[..., None, :]).mT, contract(torch.diag_embed(norms), 'inverse',
+                                                           EPS_SQUARED * N / P))
+    expected = w / (1 + P / (N * EPS_SQUARED) * w.square().sum(-2, keepdim=True))
+    torch.testing.assert_close(out, expected)
+    torch.testing.assert_close(channel_attention(w, EPS_SQUARED), expected)
+
+
+def test_without_contraction_it_is_agent_attention_with_shared_q_k_v(w):
+    """Agents gather by softmax(s R0 W^T), tokens read the agents with the same scores.
+
+    Agent Attention normalises its second map over the agents, CBSA sends back by the map it extracted
+    with: multiplied by the row sums Z of exp(scores), and normalised over the agents, they agree.
+    """
+    r0 = torch.randn(B, K, 4, P, dtype=w.dtype)
+    one = torch.ones(K, 1, 1, dtype=w.dtype)
+    scores = P**-0.5 * r0 @ w.mT
+    agents = torch.softmax(scores, -1) @ w
+    a, r = extract(w, r0, one)
+    torch.testing.assert_close(r, r0 + agents)
+    torch.testing.assert_close(cbsa(w, r0, one, 2 * one, contraction=None), 2 * a.mT @ (r0 + agents))
+    read = a * scores.exp().sum(-1, keepdim=True)
+    read = read / read.sum(-2, keepdim=True)
+    torch.testing.assert_close(broadcast(read, agents), torch.softmax(scores, -2).mT @ agents)
+
+
+@pytest.mark.parametrize('m', [4, 6, 9])
+def test_inverse_contraction_follows_equation_7_on_either_gram_matrix(m):
+    r = torch.randn(B, K, m, P, dtype=torch.float64)
+    eye = torch.eye(m, dtype=r.dtype)
+    expected = torch.linalg.inv(eye + P / (m * EPS_SQUARED) * r @ r.mT) @ r
+    torch.testing.assert_close(contract(r, 'inverse', EPS_SQUARED), expected)
+
+
+def test_inverse_contraction_descends_the_coding_rate_of_the_representatives():
+    """Its direction is the gradient of 1/2 logdet(I + p/(m eps^2) R R^T), up to the factor p/(m eps^2)."""
+    m = 4
+    r = torch.randn(1, 1, m, P, dtype=torch.float64, requires_grad=True)
+    rate = 0.5 * torch.logdet(torch.eye(m, dtype=r.dtype) + P / (m * EPS_SQUARED) * r @ r.mT)
+    rate.sum().backward()
+    torch.testing.assert_close(r.grad, P / (m * EPS_SQUARED) * contract(r.detach(), 'inverse', EPS_SQUARED))
+
+
+@pytest.mark.parametrize('hw_shape', [(6, 8), (5, 7), (2, 3)])
+def test_pool_averages_the_patch_grid_and_leaves_extra_tokens_out(hw_shape):
+    h, w_ = hw_shape
+    tokens = torch.randn(B, 5 + h * w_, K * P)
+    pooled = pool_representatives(tokens, hw_shape, pool_size=4, num_heads=K)
+    expected = F.adaptive_avg_pool2d(tokens[:, 5:].transpose(1, 2).reshape(B, K * P, h, w_), 4)
+    expected = expected.reshape(B, K, P, 16).transpose(2, 3)
+    torch.testing.assert_close(pooled, expected)
+    changed = tokens.clone()
+    changed[:, :5] += 1
+    torch.testing.assert_close(pool_representatives(changed, hw_shape, 4, K), pooled)
+
+
+def test_official_pool_takes_the_first_tokens():
+    tokens = torch.randn(B, 1 + 16, K * P)
+    official = pool_representatives(tokens, (4, 4), 2, K, pool_tokens='official')
+    torch.testing.assert_close(official, pool_representatives(tokens[:, :-1], (4, 4), 2, K))
+
+
+@pytest.mark.parametrize('contraction', ['softmax', 'inverse', None])
+def test_gradients(contraction):
+    w = torch.randn(1, 2, 7, 3, dtype=torch.float64, requires_grad=True)
+    r0 = torch.randn(1, 2, 4, 3, dtype=torch.float64, requires_grad=True)
+    steps = [torch.randn(2, 1, 1, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    assert torch.autograd.gradcheck(lambda *args: cbsa(*args, contraction=contraction), (w, r0, *steps))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_keeps_its_type_and_stays_near_float64(w, dtype):
+    r0, one = w[:, :, :4], torch.ones(K, 1, 1)
+    expected = cbsa(w, r0, one.double(), one.double())
+    out = cbsa(w.to(dtype), r0.to(dtype), one.to(dtype), one.to(dtype))
+    assert out.dtype == dtype
+    torch.testing.assert_close(out.double(), expected, rtol=0.05, atol=0.05)

@@ -1,0 +1,87 @@
+"""Names resolve in a fresh process, from any folder, in both config dialects; errors show themselves."""
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from mmwhitebox.models.attention import BaseAttention, build_attention
+from mmwhitebox.registry import ATTENTIONS
+
+HEAD = """dict(type={type}, in_channels=8, channels=8, num_classes=3, num_layers=1,
+         attention=dict(type={attention}, num_heads=2, pool_size=2))"""
+
+
+def run_python(code, cwd, **env):
+    import os
+    return subprocess.run([sys.executable, '-W', 'ignore', '-c', textwrap.dedent(code)], cwd=cwd, text=True,
+                          capture_output=True, env={**os.environ, **env}, timeout=120)
+
+
+BUILD = """
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.registry import MODELS
+cfg = Config.fromfile('config.py')
+init_default_scope('mmseg')
+import sys
+assert 'mmwhitebox' not in sys.modules or {lazy}
+print(type(MODELS.build(cfg.model)).__name__)
+"""
+
+
+@pytest.mark.parametrize('lazy', [False, True], ids=['text dialect', 'python dialect'])
+def test_fresh_process_in_another_folder(tmp_path, lazy):
+    if lazy:
+        text = ('from mmwhitebox.models.attention import CBSA\n'
+                'from mmwhitebox.models.decode_heads import WhiteBoxMaskHead\n'
+                'from mmengine.config import read_base\n'
+                'model = ' + HEAD.format(type='WhiteBoxMaskHead', attention='CBSA'))
+    else:
+        text = 'model = ' + HEAD.format(type="'mmwhitebox.WhiteBoxMaskHead'", attention="'CBSA'")
+    (tmp_path / 'config.py').write_text(text)
+    done = run_python(BUILD.format(lazy=lazy), tmp_path)
+    assert done.stdout.strip().endswith('WhiteBoxMaskHead'), done.stderr
+
+
+def test_an_import_error_inside_the_package_surfaces_as_itself(tmp_path):
+    """A module that cannot be imported must not be reported as a name missing from a registry."""
+    (tmp_path / 'broken').mkdir()
+    (tmp_path / 'broken' / 'timm.py').write_text("raise ImportError('this timm is broken')")
+    (tmp_path / 'config.py').write_text(
+        'model = ' + HEAD.format(type="'mmwhitebox.WhiteBoxMaskHead'", attention="'CBSA'"))
+    done = run_python(BUILD.format(lazy=True), tmp_path, PYTHONPATH=str(tmp_path / 'broken'))
+    assert done.returncode != 0
+    assert done.stderr.strip().splitlines()[-1] == 'ImportError: this timm is broken'
+
+
+def test_unknown_attention_lists_the_known_ones():
+    with pytest.raises(KeyError, match='Unknown attention type \'CSBA\'. Known types: .*CBSA.*MHSA.*MSSA'):
+        build_attention(dict(type='CSBA'), embed_dims=8)
+
+
+def test_wrong_argument_names_the_class():
+    with pytest.raises(TypeError, match='CBSA: .*pool'):
+        build_attention(dict(type='CBSA', num_heads=2, pool=3), embed_dims=8)
+
+
+def test_every_attention_is_an_attention_module():
+    assert {'CBSA', 'MSSA', 'MSCA', 'MHSA'} <= set(ATTENTIONS.module_dict)
+    assert all(issubclass(cls, BaseAttention) for cls in ATTENTIONS.module_dict.values())
+
+
+def test_doctor_reports_no_problem_here():
+    done = subprocess.run([sys.executable, '-m', 'mmwhitebox.doctor'], text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout
+    for name in ('torch', 'onedl-mmsegmentation', 'Triton', 'Nothing is wrong.'):
+        assert name in done.stdout
+
+
+def test_doctor_works_in_a_broken_environment_and_names_the_error(tmp_path):
+    (tmp_path / 'timm.py').write_text("raise ImportError('this timm is broken')")
+    import os
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-m', 'mmwhitebox.doctor'], text=True,
+                          capture_output=True, env={**os.environ, 'PYTHONPATH': str(tmp_path)})
+    assert done.returncode == 1
+    assert 'import timm fails: ImportError: this timm is broken' in done.stdout
+    assert 'mend it: pip install' in done.stdout

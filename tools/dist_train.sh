@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Train on several processes:    tools/dist_train.sh CONFIG GPUS [arguments of train.py]
+# Several machines: set NNODES, NODE_RANK, MASTER_ADDR and PORT on each. Without a GPU it runs on gloo.
+set -euo pipefail
+if [ $# -lt 2 ]; then sed -n 2,3p "$0" >&2; exit 2; fi
+config=$1; gpus=$2; shift 2
+script=(tools/train.py "$config")
+root=$(cd "$(dirname "$0")/.." && pwd)
+script[0]="$root/${script[0]}"
+exec "${PYTHON:-python}" -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$gpus" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
+    "${script[@]}" --launcher pytorch "$@"

@@ -1,0 +1,84 @@
+"""Segment images: python tools/infer.py CONFIG CHECKPOINT IMAGE|FOLDER|GLOB --out DIR
+
+Writes DIR/labels/NAME.png (class indices with the palette of the data set) and DIR/overlays/NAME.jpg.
+Images that cannot be read are skipped and listed at the end; the exit code is then 1.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import DictAction
+from PIL import Image
+from rich.progress import track
+
+from mmwhitebox.apis import init_model, iter_inference, list_images
+from mmwhitebox.engine.launch import load_config, prepare_work_dir
+from mmwhitebox.errors import UserError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Segment images with a trained model')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint of that config')
+    parser.add_argument('images', nargs='+', help='image files, folders, or quoted globs')
+    parser.add_argument('--out', default='work_dirs/infer', help='output folder (%(default)s)')
+    parser.add_argument('--batch-size', type=int, default=1,
+                        help='images of one size that share a forward pass (%(default)s)')
+    parser.add_argument('--device', help='cpu, cuda:0, ...; a GPU if there is one')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override config keys')
+    return parser.parse_args()
+
+
+def output_names(sources: list) -> dict:
+    """Image path -> relative output name without suffix, unique within the output folder."""
+    names = {}
+    taken = set()
+    for source in sources:
+        root = Path(source) if Path(source).is_dir() else None
+        for path in list_images(source):
+            stem = (path.relative_to(root) if root else Path(path.name)).with_suffix('')
+            name, number = stem, 1
+            while name in taken:
+                number += 1
+                name = stem.with_name(f'{stem.name}_{number}')
+            taken.add(name)
+            names[path] = name
+    return names
+
+
+def save(result, name: Path, out: Path) -> None:
+    """Write the label map (palette PNG) and the overlay (JPEG) of one result."""
+    label_file, overlay_file = out / 'labels' / f'{name}.png', out / 'overlays' / f'{name}.jpg'
+    for file in (label_file, overlay_file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    labels = Image.fromarray(result.mask.astype(np.uint8), mode='P')
+    labels.putpalette(np.asarray(result.palette, np.uint8).ravel().tolist())
+    labels.save(label_file)
+    Image.fromarray(result.overlay).save(overlay_file, quality=92)
+
+
+def main() -> int:
+    args = parse_args()
+    names = output_names(args.images)
+    cfg = load_config(args.config, args.cfg_options, None, 'none')
+    prepare_work_dir(args.out)
+    model = init_model(cfg, args.checkpoint, args.device)
+    failed = []
+    results = iter_inference(
+        model, track(list(names), description='images'), args.batch_size,
+        on_error=lambda path, error: failed.append(str(error)))
+    for path, result in results:
+        save(result, names[path], Path(args.out))
+    print(f'{len(names) - len(failed)} of {len(names)} images segmented: {args.out}/labels, {args.out}/overlays')
+    if failed:
+        print('skipped:\n  ' + '\n  '.join(failed), file=sys.stderr)
+    return int(bool(failed))
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(f'error: {error}')

@@ -1,0 +1,52 @@
+"""Train a model: python tools/train.py CONFIG [--resume] [--amp] [--cfg-options key=value ...]"""
+import argparse
+import sys
+
+from mmengine.config import DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmwhitebox.datasets import check_seg_datasets
+from mmwhitebox.engine.launch import (load_config, prepare_work_dir, report_batch_size, resolve_resume,
+                                      setup_launcher, use_amp)
+from mmwhitebox.errors import UserError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train a model')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='where logs and checkpoints go; work_dirs/CONFIG by default')
+    parser.add_argument(
+        '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+        help='continue from CHECKPOINT, or from the latest one in the work dir when no path is given')
+    parser.add_argument('--amp', action='store_true', help='mixed-precision training')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true',
+        help='scale the learning rate by the ratio of the actual batch size to the recipe\'s')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+        help='override config keys, e.g. model.decode_head.num_layers=6 train_dataloader.batch_size=4')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
+    prepare_work_dir(cfg.work_dir)
+    resolve_resume(cfg, args.resume)
+    if args.amp:
+        use_amp(cfg)
+    check_seg_datasets(cfg, splits=('train', 'val'))
+    setup_launcher(cfg)
+    report_batch_size(cfg, scale_lr=args.auto_scale_lr)
+    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    runner.train()
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f'error: {error}')
