@@ -1,5 +1,6 @@
 """Reading checkpoints: weights only, with errors that say what is wrong with the file."""
 import pickle
+import re
 from pathlib import Path
 from typing import Union
 
@@ -15,11 +16,18 @@ from mmwhitebox.errors import CheckpointError
 MAX_NAMED = 6
 
 
+def history_method(owner: type, name: str):
+    """``getattr`` as far as a pickled HistoryBuffer needs it: the statistics of that class."""
+    if owner is not HistoryBuffer or name.startswith('_'):
+        raise pickle.UnpicklingError(f'Unsupported attribute {name} of {owner}')
+    return getattr(owner, name)
+
+
 def mmengine_types() -> list:
     """Types beyond tensors that mmengine itself writes: the message hub's NumPy histories."""
     return [
-        HistoryBuffer, np.ndarray, np.dtype, np._core.multiarray._reconstruct,
-        np._core.multiarray.scalar, *(type(np.dtype(t)) for t in (np.float64, np.int64, np.uint32))
+        HistoryBuffer, (history_method, 'builtins.getattr'), np.ndarray, np.dtype, np._core.multiarray._reconstruct,
+        np._core.multiarray.scalar, *(type(np.dtype(t)) for t in ('?', 'i4', 'i8', 'u4', 'u8', 'f4', 'f8'))
     ]
 
 
@@ -48,12 +56,10 @@ def safe_load(path: Union[str, Path], map_location: str = 'cpu') -> dict:
         with torch.serialization.safe_globals(mmengine_types()):
             return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).split('\n')[0]
-        for line in str(error).splitlines():
-            if 'GLOBAL' in line or 'Unsupported' in line:
-                reason = line.strip()
+        found = re.search(r'GLOBAL (\S+)', str(error)) or re.search(r'WeightsUnpickler error:\s*(.+)', str(error))
+        reason = found.group(1) if found else str(error).splitlines()[0]
         raise CheckpointError(f'Checkpoint {path} was refused: it is not made of weights only, or it is no '
-                              f'checkpoint ({reason}).') from error
+                              f'checkpoint (not allowed: {reason}).') from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, SafetensorError) as error:
         raise CheckpointError(f'Checkpoint {path} cannot be read: it is truncated or not a checkpoint '
                               f'({str(error).splitlines()[0]}).') from error

@@ -1,0 +1,116 @@
+"""The inference API: every kind of input, results that hold everything, models by name."""
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from mmwhitebox.apis import (WhiteBoxSegInferencer, build_model, inference_model, init_model, iter_inference,
+                             list_images, list_models)
+from mmwhitebox.errors import CheckpointError, ImageReadError, UserError
+from tests.configs import CONFIGS, reduced
+
+NAME = 'cbt_decoder_ade20k_mini.py'
+
+
+@pytest.fixture(scope='module')
+def cfg() -> Config:
+    return reduced(NAME)
+
+
+@pytest.fixture(scope='module')
+def model(cfg):
+    torch.manual_seed(0)
+    return init_model(cfg, device='cpu')
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, size in (('a.jpg', (48, 64)), ('b.png', (48, 64)), ('sub/c.jpg', (40, 90))):
+        path = tmp_path / 'photos' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
+    (tmp_path / 'photos' / 'notes.txt').write_text('no image')
+    return tmp_path / 'photos'
+
+
+def test_result_of_a_path_holds_everything(model, folder):
+    result = inference_model(model, folder / 'a.jpg')
+    assert result.mask.shape == (48, 64) and result.mask.max() < 150
+    assert result.probabilities.shape == (150, 48, 64)
+    np.testing.assert_allclose(result.probabilities.sum(0), 1, rtol=1e-4)
+    assert np.array_equal(result.probabilities.argmax(0), result.mask)
+    assert result.class_names[0] == 'wall' and len(result.palette) == 150
+    assert result.overlay.shape == (48, 64, 3) and result.overlay.dtype == np.uint8
+    expected = 0.4 * np.asarray(Image.open(folder / 'a.jpg')) + 0.6 * np.array(result.palette)[result.mask]
+    assert np.abs(result.overlay - expected).max() <= 1
+    assert result.pred_sem_seg.data.shape == (1, 48, 64)  # still mmseg's data sample
+
+
+def test_array_equals_path_and_list_equals_single(model, folder):
+    array = np.asarray(Image.open(folder / 'b.png'))[..., ::-1]
+    by_path = inference_model(model, str(folder / 'b.png'))
+    by_array = inference_model(model, np.ascontiguousarray(array))
+    assert np.array_equal(by_path.mask, by_array.mask) and np.array_equal(by_array.image, array[..., ::-1])
+    first, second = inference_model(model, [folder / 'a.jpg', folder / 'b.png'], batch_size=2)
+    assert np.array_equal(second.mask, by_path.mask)
+    assert np.array_equal(first.mask, inference_model(model, folder / 'a.jpg').mask)
+
+
+def test_folder_with_images_of_several_sizes(model, folder):
+    results = inference_model(model, folder, batch_size=4)
+    assert [result.mask.shape for result in results] == [(48, 64), (48, 64), (40, 90)]
+
+
+def test_unreadable_images_raise_or_are_reported(model, folder):
+    (folder / 'b.png').write_bytes(b'broken')
+    with pytest.raises(ImageReadError, match='b.png'):
+        inference_model(model, folder)
+    failed = []
+    done = list(iter_inference(model, list_images(folder), on_error=lambda path, error: failed.append(path)))
+    assert len(done) == 2 and failed == [folder / 'b.png']
+
+
+def test_list_images(folder):
+    assert [p.name for p in list_images(folder)] == ['a.jpg', 'b.png', 'c.jpg']
+    assert [p.name for p in list_images(f'{folder}/*.png')] == ['b.png']
+    with pytest.raises(UserError, match='no image there'):
+        list_images(folder / '*.gif')
+
+
+def test_inferencer(cfg, folder, tmp_path):
+    inferencer = WhiteBoxSegInferencer(cfg, device='cpu', show_progress=False)
+    results = inferencer(str(folder), batch_size=2, out_dir=str(tmp_path / 'out'), return_vis=True)
+    assert [p.shape for p in results['predictions']] == [(48, 64), (48, 64), (40, 90)]
+    assert (tmp_path / 'out' / 'vis' / 'a.jpg').is_file()
+    assert len(list((tmp_path / 'out' / 'pred').glob('*.png'))) == 3
+    assert np.array_equal(results['predictions'][0], inference_model(inferencer.model, folder / 'a.jpg').mask)
+
+
+def test_checkpoint_round_trip_and_wrong_checkpoint(cfg, model, folder, tmp_path):
+    path = tmp_path / 'model.pth'
+    meta = dict(dataset_meta=dict(classes=[str(i) for i in range(150)], palette=model.dataset_meta['palette']))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+    again = init_model(cfg, str(path), device='cpu')
+    assert again.dataset_meta['classes'][3] == '3'
+    assert np.array_equal(inference_model(again, folder / 'a.jpg').mask,
+                          inference_model(model, folder / 'a.jpg').mask)
+    with pytest.raises(CheckpointError, match='layers.1.norm.weight'):
+        init_model(cfg, str(path), device='cpu', cfg_options={'model.decode_head.num_layers': 2})
+
+
+def test_models_by_name():
+    assert {f'{name}.py' for name in list_models()} == set(CONFIGS)
+    assert 'cbt_decoder_ade20k' in list_models('cbt_decoder*')
+    model = build_model('cbt_decoder_t_ade20k', num_classes=5, num_layers=1, img_size=64,
+                        backbone__model_kwargs=dict(depth=1))
+    assert model.decode_head.cls_tokens.shape == (1, 5, 192) and len(model.decode_head.layers) == 1
+    assert model.backbone.vit.patch_embed.img_size == (64, 64)
+
+
+def test_unknown_names_list_similar_ones():
+    with pytest.raises(KeyError, match="Unknown model 'cbt_decodr_ade20k'.*cbt_decoder_ade20k"):
+        build_model('cbt_decodr_ade20k')
+    with pytest.raises(KeyError, match="no argument 'num_clases' to override.*num_classes"):
+        build_model('cbt_decoder_t_ade20k', num_clases=3)

@@ -1,0 +1,93 @@
+"""Checkpoints are read without running code, and a wrong one is described."""
+import os
+import pickle
+
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from safetensors.torch import save_file
+from torch import nn
+
+from mmwhitebox.checkpoints import load_weights, safe_load
+from mmwhitebox.errors import CheckpointError
+
+
+def model(width=3):
+    return nn.Sequential(nn.Linear(4, width), nn.LayerNorm(width))
+
+
+@pytest.mark.parametrize('form', ['mmengine', 'plain', 'safetensors', 'data-parallel'])
+def test_round_trip(tmp_path, form):
+    source, target = model(), model()
+    path = tmp_path / ('w.safetensors' if form == 'safetensors' else 'w.pth')
+    state = source.state_dict()
+    if form == 'safetensors':
+        save_file(state, path)
+    elif form == 'mmengine':
+        history = HistoryBuffer([1., 2.], [1, 1])
+        torch.save(dict(state_dict=state, meta=dict(epoch=3), message_hub=dict(log_scalars=dict(loss=history))), path)
+    else:
+        prefix = 'module.' if form == 'data-parallel' else ''
+        torch.save({prefix + key: value for key, value in state.items()}, path)
+    meta = load_weights(target, path)
+    assert meta == (dict(epoch=3) if form == 'mmengine' else {})
+    assert all(torch.equal(a, b) for a, b in zip(state.values(), target.state_dict().values()))
+
+
+class Hostile:
+    """Unpickling it creates a file."""
+
+    def __init__(self, victim):
+        self.victim = victim
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.victim), )
+
+
+def test_getattr_reaches_nothing_but_the_histories(tmp_path):
+    class Getter:
+        def __reduce__(self):
+            return getattr, (torch.Tensor, 'backward')
+
+    torch.save(dict(state_dict=Getter()), tmp_path / 'w.pth')
+    with pytest.raises(CheckpointError, match='was refused.*backward'):
+        safe_load(tmp_path / 'w.pth')
+
+
+def test_code_in_a_checkpoint_is_refused_and_does_not_run(tmp_path):
+    victim = tmp_path / 'victim'
+    for name, save in (('zip.pth', torch.save), ('legacy.pth', lambda o, f: f.write_bytes(pickle.dumps(o, protocol=2)))):
+        save(dict(state_dict=Hostile(victim)), tmp_path / name)
+        with pytest.raises(CheckpointError, match=f'{name} was refused.*mkdir'):
+            safe_load(tmp_path / name)
+        assert not victim.exists()
+    torch.load(tmp_path / 'zip.pth', weights_only=False)
+    assert victim.exists()  # the trap is real
+
+
+@pytest.mark.parametrize('damage, message', [
+    ('missing', 'does not exist'), ('empty', 'is empty'), ('truncated', 'cannot be read'),
+    ('html', 'was refused|cannot be read'),
+])
+@pytest.mark.parametrize('name', ['w.pth', 'w.safetensors'])
+def test_broken_files(tmp_path, damage, message, name):
+    path = tmp_path / name
+    torch.save(model().state_dict(), path) if name == 'w.pth' else save_file(model().state_dict(), path)
+    data = path.read_bytes()
+    path.unlink()
+    if damage != 'missing':
+        path.write_bytes(dict(empty=b'', truncated=data[:len(data) // 2], html=b'<!DOCTYPE html>')[damage])
+    with pytest.raises(CheckpointError, match=message):
+        safe_load(path)
+
+
+def test_a_checkpoint_of_another_model_names_keys_and_shapes(tmp_path):
+    path = tmp_path / 'w.pth'
+    torch.save({**model(5).state_dict(), '2.weight': torch.zeros(1)}, path)
+    target = nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.Identity(), nn.Linear(3, 2))
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(target, path)
+    message = str(caught.value)
+    assert '2 keys the file lacks: 3.weight, 3.bias' in message
+    assert '1 keys the model lacks: 2.weight' in message
+    assert '0.weight ((5, 4) in the file, (3, 4) in the model)' in message

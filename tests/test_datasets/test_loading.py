@@ -1,0 +1,134 @@
+"""Images of every mode load; broken files and wrong annotations are named."""
+import numpy as np
+import pytest
+from mmengine.config import Config, ConfigDict
+from PIL import Image
+
+from mmwhitebox.datasets import LoadImage, LoadSegAnnotation, check_seg_datasets, read_image
+from mmwhitebox.errors import AnnotationError, DatasetLayoutError, ImageReadError
+
+RGB = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+
+
+def write(path, image):
+    image.save(path)
+    return path
+
+
+MODES = {
+    'rgb': lambda: (Image.fromarray(RGB), RGB),
+    'grey': lambda: (Image.fromarray(RGB[..., 0]), RGB[..., [0] * 3]),
+    'rgba': lambda: (Image.fromarray(np.dstack([RGB, RGB[..., :1]])), RGB),
+    'grey-alpha': lambda: (Image.fromarray(RGB[..., 0]).convert('LA'), RGB[..., [0] * 3]),
+    '16-bit': lambda: (Image.fromarray(RGB[..., 0].astype(np.uint16) * 257), RGB[..., [0] * 3]),
+    'palette': lambda: (Image.fromarray(RGB).quantize(256), None),
+    'bilevel': lambda: (Image.fromarray(RGB[..., 0] > 50), (RGB[..., [0] * 3] > 50) * np.uint8(255)),
+}
+
+
+@pytest.mark.parametrize('mode', MODES)
+def test_every_mode_becomes_8_bit_bgr(tmp_path, mode):
+    image, expected = MODES[mode]()
+    array = read_image(write(tmp_path / 'image.png', image))
+    assert array.dtype == np.uint8 and array.shape == (5, 7, 3) and array.flags.c_contiguous
+    if expected is None:  # a palette of few colours approximates
+        assert np.abs(array[..., ::-1].astype(int) - RGB).max() < 12
+    else:
+        assert np.array_equal(array[..., ::-1], expected)
+
+
+def test_cmyk(tmp_path):
+    red = Image.new('CMYK', (8, 8), (0, 255, 255, 0))
+    array = read_image(write(tmp_path / 'image.jpg', red))
+    assert array.shape == (8, 8, 3) and np.abs(array[0, 0].astype(int) - [0, 0, 255]).max() < 8
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees
+    Image.fromarray(RGB).save(tmp_path / 'image.png', exif=exif)
+    assert read_image(tmp_path / 'image.png').shape == (7, 5, 3)
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+@pytest.mark.parametrize('damage', ['truncated', 'text', 'empty', 'missing'])
+def test_unreadable_images_are_named(tmp_path, suffix, damage):
+    path = tmp_path / f'photo{suffix}'
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = write(path, Image.fromarray(noise)).read_bytes()
+    if damage == 'missing':
+        path.unlink()
+    else:
+        path.write_bytes({'truncated': data[:len(data) // 2], 'text': b'<html></html>', 'empty': b''}[damage])
+    with pytest.raises(ImageReadError, match=f'photo{suffix}'):
+        LoadImage()(dict(img_path=str(path)))
+
+
+def test_arrays_pass_and_wrong_arrays_are_refused():
+    assert LoadImage()(RGB)['ori_shape'] == (5, 7)
+    with pytest.raises(ValueError, match=r'got \(5, 7\) uint8'):
+        LoadImage()(RGB[..., 0])
+
+
+def annotation_results(tmp_path, labels, reduce_zero_label=False):
+    path = write(tmp_path / 'labels.png', Image.fromarray(labels))
+    return dict(img_path='photo.jpg', ori_shape=(5, 7), img_shape=(5, 7), seg_map_path=str(path),
+                reduce_zero_label=reduce_zero_label, label_map=None, seg_fields=[])
+
+
+def test_good_annotations_load(tmp_path):
+    labels = np.full((5, 7), 3, np.uint8)
+    labels[0] = 0
+    results = LoadSegAnnotation(num_classes=3)(annotation_results(tmp_path, labels, reduce_zero_label=True))
+    assert set(np.unique(results['gt_seg_map'])) == {2, 255}
+
+
+@pytest.mark.parametrize('labels, message', [
+    (np.full((5, 6), 1, np.uint8), r'labels.png: the annotation is 6 x 5 pixels, its image photo.jpg is 7 x 5'),
+    (np.full((5, 7), 4, np.uint8), r'labels.png: labels \[4\] are outside the 4 classes'),
+    (np.zeros((5, 7, 3), np.uint8), r'labels.png: an annotation is a single-channel image'),
+])
+def test_wrong_annotations_are_named(tmp_path, labels, message):
+    with pytest.raises(AnnotationError, match=message):
+        LoadSegAnnotation(num_classes=4)(annotation_results(tmp_path, labels))
+
+
+def test_unreadable_annotation(tmp_path):
+    results = annotation_results(tmp_path, np.zeros((5, 7), np.uint8))
+    (tmp_path / 'labels.png').write_bytes(b'\x89PNG')
+    with pytest.raises(ImageReadError, match='labels.png: cannot read this annotation'):
+        LoadSegAnnotation(num_classes=4)(results)
+
+
+@pytest.fixture
+def ade_cfg(tmp_path):
+    for kind, suffix in (('images', '.jpg'), ('annotations', '.png')):
+        for split in ('training', 'validation'):
+            folder = tmp_path / 'ade' / kind / split
+            folder.mkdir(parents=True)
+            for name in 'ab':
+                write(folder / f'{name}{suffix}', Image.fromarray(RGB[..., 0]))
+    dataset = dict(type='ADE20KDataset', data_root=str(tmp_path / 'ade'), pipeline=[],
+                   data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'))
+    return Config(dict(train_dataloader=dict(dataset=dict(type='RepeatDataset', times=2, dataset=dataset))))
+
+
+def test_complete_folders_pass(ade_cfg):
+    check_seg_datasets(ade_cfg)
+
+
+@pytest.mark.parametrize('damage, message', [
+    (lambda root: (root / 'ade').rename(root / 'elsewhere'), 'images/training does not exist'),
+    (lambda root: [p.unlink() for p in (root / 'ade/images/training').iterdir()], r'holds no \*.jpg'),
+    (lambda root: (root / 'ade/annotations/training/b.png').unlink(), '1 of 2 images .* no annotation: b.jpg'),
+])
+def test_missing_files_show_the_expected_layout(tmp_path, ade_cfg, damage, message):
+    damage(tmp_path)
+    with pytest.raises(DatasetLayoutError, match=message) as caught:
+        check_seg_datasets(ade_cfg)
+    assert 'Expected layout of ADE20KDataset' in str(caught.value)
+    assert 'data_root' in str(caught.value)
+
+
+def test_other_datasets_are_left_to_themselves():
+    check_seg_datasets(Config(dict(train_dataloader=ConfigDict(dataset=dict(type='mmpretrain.CIFAR10')))))

@@ -1,0 +1,131 @@
+"""TimmViT: feature maps of any plain timm ViT, weights from files, freezing, and clear errors."""
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from mmwhitebox.models.backbones import TimmViT
+
+TINY = dict(embed_dim=24, depth=2, num_heads=2)
+
+FAMILIES = {  # name -> extra arguments that make it small
+    'vit_tiny_patch16_224.augreg_in21k': TINY,
+    'deit_tiny_distilled_patch16_224': TINY,
+    'deit3_small_patch16_224': TINY,
+    'vit_small_patch14_dinov2': TINY,
+    'vit_small_patch14_reg4_dinov2': TINY,
+    'vit_small_patch16_dinov3': dict(embed_dim=24, depth=2, num_heads=2),
+    'eva02_tiny_patch14_224': dict(embed_dim=24, depth=2, num_heads=2),
+    'vit_base_patch16_siglip_224': TINY,
+}
+
+
+def build(**kwargs):
+    return TimmViT(**{'model_name': 'vit_tiny_patch16_224', 'img_size': 64, 'model_kwargs': TINY, **kwargs})
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_families_give_maps_at_any_size(name):
+    model = TimmViT(model_name=name, model_kwargs=FAMILIES[name], out_indices=(0, 1))
+    p = model.patch_size[0]
+    maps = model(torch.randn(2, 3, 2 * p + 3, 4 * p))  # the height is padded to 3 patches
+    assert [tuple(m.shape) for m in maps] == [(2, 24, 3, 4)] * 2
+    sum(m.square().sum() for m in maps).backward()
+    lacking = [key for key, value in model.named_parameters() if value.grad is None]
+    assert not lacking
+
+
+def test_last_map_is_timm_s_own_output():
+    model = build().eval()
+    reference = timm.create_model('vit_tiny_patch16_224', img_size=64, num_classes=0, **TINY).eval()
+    reference.load_state_dict(model.vit.state_dict())
+    x = torch.randn(1, 3, 64, 64)
+    tokens = reference.forward_features(x)[:, 1:]
+    torch.testing.assert_close(model(x)[0], tokens.transpose(1, 2).unflatten(2, (4, 4)))
+
+
+def test_blocks_behind_the_last_output_are_not_kept():
+    assert len(build(out_indices=(0, )).vit.blocks) == 1
+
+
+@pytest.mark.parametrize('suffix', ['.safetensors', '.pth'])
+def test_pretrained_from_a_file_resizes_positions_and_adapts_channels(tmp_path, suffix):
+    torch.manual_seed(1)
+    source = timm.create_model('vit_tiny_patch16_224', img_size=96, num_classes=5, **TINY)
+    path = tmp_path / f'weights{suffix}'
+    save_file(source.state_dict(), path) if suffix == '.safetensors' else torch.save(source.state_dict(), path)
+    same = build(img_size=96, pretrained=str(path))
+    same.init_weights()
+    own = same.vit.state_dict()
+    assert all(torch.equal(value, source.state_dict()[key]) for key, value in own.items())
+    other = build(pretrained=str(path), in_channels=4)
+    other.init_weights()
+    assert other.vit.pos_embed.shape == (1, 17, 24)
+    assert other.vit.patch_embed.proj.weight.shape[1] == 4
+    assert torch.equal(other.vit.blocks[0].attn.qkv.weight, source.blocks[0].attn.qkv.weight)
+
+
+def test_pretrained_from_an_augreg_archive(tmp_path):
+    source = timm.create_model('vit_tiny_patch16_224', img_size=64, num_classes=0, **TINY)
+    arrays = {'embedding/kernel': source.patch_embed.proj.weight.permute(2, 3, 1, 0),
+              'embedding/bias': source.patch_embed.proj.bias, 'cls': source.cls_token,
+              'Transformer/posembed_input/pos_embedding': source.pos_embed,
+              'Transformer/encoder_norm/scale': source.norm.weight,
+              'Transformer/encoder_norm/bias': source.norm.bias}
+    for i, block in enumerate(source.blocks):
+        root = f'Transformer/encoderblock_{i}/'
+        for j, norm in ((0, block.norm1), (2, block.norm2)):
+            arrays[f'{root}LayerNorm_{j}/scale'], arrays[f'{root}LayerNorm_{j}/bias'] = norm.weight, norm.bias
+        weights, biases = block.attn.qkv.weight.chunk(3), block.attn.qkv.bias.chunk(3)
+        attention = f'{root}MultiHeadDotProductAttention_1/'
+        for name, weight, bias in zip(('query', 'key', 'value'), weights, biases):
+            arrays[f'{attention}{name}/kernel'] = weight.t().reshape(24, 2, 12)
+            arrays[f'{attention}{name}/bias'] = bias.reshape(2, 12)
+        arrays[f'{attention}out/kernel'] = block.attn.proj.weight.t().reshape(2, 12, 24)
+        arrays[f'{attention}out/bias'] = block.attn.proj.bias
+        for j, layer in enumerate((block.mlp.fc1, block.mlp.fc2)):
+            arrays[f'{root}MlpBlock_3/Dense_{j}/kernel'] = layer.weight.t()
+            arrays[f'{root}MlpBlock_3/Dense_{j}/bias'] = layer.bias
+    path = tmp_path / 'weights.npz'
+    np.savez(path, **{key: value.detach().numpy() for key, value in arrays.items()})
+    model = build(pretrained=str(path))
+    model.init_weights()
+    for key, value in model.vit.state_dict().items():
+        torch.testing.assert_close(value, source.state_dict()[key], msg=key)
+
+
+def test_frozen_stages():
+    model = build(frozen_stages=1, drop_path_rate=0.1).train()
+    trained = {key.split('.')[0] + key[6:8] if key.startswith('blocks') else key.split('.')[0]
+               for key, value in model.vit.named_parameters() if value.requires_grad}
+    assert trained == {'blocks.1', 'norm'}
+    assert not model.vit.blocks[0].training and model.vit.blocks[1].training
+
+
+def test_checkpointing_gives_the_same_gradients():
+    plain, saving = build(), build(with_cp=True)
+    saving.load_state_dict(plain.state_dict())
+    x = torch.randn(1, 3, 64, 64)
+    for model in (plain, saving):
+        model.train()(x)[0].square().sum().backward()
+    for (key, a), b in zip(plain.named_parameters(), saving.parameters()):
+        torch.testing.assert_close(a.grad, b.grad, msg=key)
+
+
+@pytest.mark.parametrize('kwargs, message', [
+    (dict(model_name='vit_smal_patch16_384'), "no model 'vit_smal_patch16_384'. Similar names: .*vit_small_patch16_384"),
+    (dict(model_name='resnet18', model_kwargs={}, img_size=None), 'resnet18 cannot be built as a plain ViT'),
+    (dict(out_indices=(5, )), r'out_indices=\[5\] do not fit .* 2 blocks'),
+    (dict(interpolate_mode='nearest'), "must be one of .* got 'nearest'"),
+    (dict(model_name='vit_small_patch14_reg4_dinov2', interpolate_mode='bilinear', img_size=56),
+     'does not apply to vit_small_patch14_reg4_dinov2'),
+])
+def test_errors(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        build(**kwargs)
+
+
+def test_missing_weights_are_an_error_before_training():
+    with pytest.raises(FileNotFoundError, match='nowhere.pth.*is not a file'):
+        build(pretrained='nowhere.pth').init_weights()
