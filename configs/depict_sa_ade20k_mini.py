@@ -12,4 +12,4 @@ model = dict(
         model_kwargs=dict(patch_size=8, depth=4)),
     decode_head=dict(in_channels=192, channels=192),
     test_cfg=dict(_delete_=True, mode='whole'))
-default_hooks = dict(checkpoint=dict(interval=100))
+default_hooks = dict(checkpoint=dict(interval=50))

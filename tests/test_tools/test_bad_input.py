@@ -1,0 +1,85 @@
+"""Bad input ends a tool with one message that says what to do, before anything is trained."""
+import runpy
+import sys
+
+import pytest
+import torch
+
+from mmwhitebox.engine.launch import use_amp
+from tests.configs import ROOT, reduced
+
+MINI = ROOT / 'configs' / 'cbt_decoder_ade20k_mini.py'
+
+
+def run_tool(monkeypatch, name, *args):
+    """Run a tool in this process; the message it exits with."""
+    monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
+    return str(caught.value.code)
+
+
+@pytest.fixture
+def no_data(monkeypatch, tmp_path):
+    """The mini config, whose data folder does not exist here."""
+    config = tmp_path / 'config.py'
+    config.write_text(f"_base_ = '{MINI}'\n"
+                      f"train_dataloader = dict(dataset=dict(data_root='{tmp_path}/nowhere'))\n"
+                      f"val_dataloader = dict(dataset=dict(data_root='{tmp_path}/nowhere'))\n"
+                      'test_dataloader = val_dataloader\n')
+    return config
+
+
+def test_missing_config(monkeypatch, tmp_path):
+    assert run_tool(monkeypatch, 'train.py', tmp_path / 'none.py').endswith('none.py.')
+
+
+def test_missing_data_shows_the_layout(monkeypatch, tmp_path, no_data):
+    message = run_tool(monkeypatch, 'train.py', no_data, '--work-dir', tmp_path / 'work')
+    assert 'nowhere/images/training does not exist' in message
+    assert 'Expected layout of ADE20KDataset' in message
+
+
+def test_resume_without_a_checkpoint(monkeypatch, tmp_path, no_data):
+    message = run_tool(monkeypatch, 'train.py', no_data, '--work-dir', tmp_path / 'work', '--resume')
+    assert 'there is no checkpoint in' in message and 'Start without --resume' in message
+
+
+def test_resume_from_a_missing_file(monkeypatch, tmp_path, no_data):
+    message = run_tool(monkeypatch, 'train.py', no_data, '--work-dir', tmp_path / 'work', '--resume', 'x.pth')
+    assert 'the checkpoint x.pth does not exist' in message
+
+
+def test_work_dir_that_cannot_be_written(monkeypatch, tmp_path, no_data):
+    (tmp_path / 'file').write_text('')
+    message = run_tool(monkeypatch, 'train.py', no_data, '--work-dir', tmp_path / 'file' / 'work')
+    assert 'is not writable' in message and '--work-dir' in message
+
+
+def test_infer_with_a_missing_checkpoint_and_missing_images(monkeypatch, tmp_path):
+    image = ROOT / 'none.jpg'
+    assert 'no image there' in run_tool(monkeypatch, 'infer.py', MINI, 'x.pth', image, '--out', tmp_path)
+    (tmp_path / 'photo.jpg').write_bytes(b'')
+    message = run_tool(monkeypatch, 'infer.py', MINI, 'x.pth', tmp_path, '--out', tmp_path)
+    assert 'Checkpoint x.pth does not exist' in message
+
+
+def test_infer_with_the_checkpoint_of_another_model(monkeypatch, tmp_path):
+    torch.save(dict(state_dict={'weight': torch.zeros(3)}), tmp_path / 'other.pth')
+    (tmp_path / 'photo.jpg').write_bytes(b'')
+    message = run_tool(monkeypatch, 'infer.py', MINI, tmp_path / 'other.pth', tmp_path, '--out', tmp_path)
+    assert 'is not of this model' in message and 'keys the file lacks' in message
+
+
+def test_print_config_shows_inherited_keys(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, 'argv', ['print_config.py', str(MINI), '--cfg-options', 'optim_wrapper.optimizer.lr=7.0'])
+    runpy.run_path(str(ROOT / 'tools' / 'print_config.py'), run_name='__main__')
+    printed = capsys.readouterr().out
+    assert "type='mmwhitebox.WhiteBoxMaskHead'" in printed and 'lr=7.0' in printed
+
+
+def test_amp_on_a_cpu_is_bfloat16():
+    cfg = reduced('cbt_decoder_ade20k_mini.py')
+    use_amp(cfg)
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    assert cfg.optim_wrapper.get('dtype' if not torch.cuda.is_available() else 'loss_scale')
