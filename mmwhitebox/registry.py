@@ -3,6 +3,9 @@
 Every node names the packages (``locations``) that fill it, so ``type='mmwhitebox.X'`` resolves in a
 fresh process, from any directory, without ``custom_imports``. Nothing heavy is imported here.
 """
+import inspect
+from typing import Any
+
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import INFERENCERS as MMENGINE_INFERENCERS
@@ -18,6 +21,37 @@ HOOKS = Registry('hook', parent=MMENGINE_HOOKS, locations=['mmwhitebox.engine'])
 VISUALIZERS = Registry('visualizer', parent=MMENGINE_VISUALIZERS, locations=['mmwhitebox.engine'])
 INFERENCERS = Registry('inferencer', parent=MMENGINE_INFERENCERS, locations=['mmwhitebox.apis'])
 
-# Attention operators, chosen by name inside a backbone or a head: ``attention=dict(type='CBSA', ...)``.
-# A root of its own, so that the names do not depend on the default scope of the running config.
+# The parts of a model, chosen by name inside a backbone or a head: ``attention=dict(type='CBSA', ...)``.
+# Roots of their own, so that the names do not depend on the default scope of the running config.
 ATTENTIONS = Registry('attention', scope='mmwhitebox', locations=['mmwhitebox.models.attention'])
+FEEDFORWARDS = Registry('feedforward', scope='mmwhitebox', locations=['mmwhitebox.models.feedforward'])
+EMBEDDINGS = Registry('embedding', scope='mmwhitebox', locations=['mmwhitebox.models.embeddings'])
+
+
+def build_component(registry: Registry, cfg: dict, **defaults) -> Any:
+    """Build a part of a model from its config.
+
+    Args:
+        registry (Registry): One of the registries above.
+        cfg (dict): ``type`` (a registered name, with or without the ``mmwhitebox.`` prefix, or a class)
+            and the arguments of that class.
+        **defaults: Arguments used unless ``cfg`` gives them, e.g. ``embed_dims``; those that the class
+            does not have are left out.
+
+    Raises:
+        KeyError: If the name is not registered; the message lists the known ones.
+        TypeError: If an argument in ``cfg`` is not one of the class; the message names the class.
+    """
+    args = dict(cfg)
+    name = args.pop('type', None)
+    registry.import_from_location()
+    known = registry.module_dict
+    cls = known.get(str(name).removeprefix('mmwhitebox.')) if not isinstance(name, type) else name
+    if cls is None:
+        raise KeyError(f'Unknown {registry.name} type {name!r}. Known types: {", ".join(sorted(known))}.')
+    accepted = inspect.signature(cls).parameters
+    defaults = {key: value for key, value in defaults.items() if key in accepted}
+    try:
+        return cls(**{**defaults, **args})
+    except TypeError as error:
+        raise TypeError(f'{cls.__name__}: {error}') from error

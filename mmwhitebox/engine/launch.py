@@ -77,10 +77,14 @@ def use_amp(cfg: Config) -> None:
 
 
 def setup_launcher(cfg: Config) -> None:
-    """On a machine without a GPU, start the process group with gloo: mmengine would ask for CUDA."""
+    """On a machine without a GPU, use gloo and unplaced processes: mmengine would ask for CUDA."""
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         cfg.env_cfg.dist_cfg.backend = 'gloo'
         torch.distributed.init_process_group(backend='gloo')
+        cfg.setdefault('model_wrapper_cfg', dict(
+            type='MMDistributedDataParallel', broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False)))
+        cfg.model_wrapper_cfg.device_ids = None
 
 
 def report_batch_size(cfg: Config, scale_lr: bool) -> None:

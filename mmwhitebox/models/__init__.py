@@ -1,3 +1,3 @@
-from . import attention, backbones, decode_heads
+from . import attention, backbones, decode_heads, embeddings, feedforward
 
-__all__ = ['attention', 'backbones', 'decode_heads']
+__all__ = ['attention', 'backbones', 'decode_heads', 'embeddings', 'feedforward']

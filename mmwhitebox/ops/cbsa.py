@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .precision import no_autocast, widen
+
 CONTRACTIONS = ('softmax', 'inverse', None)
 
 
@@ -81,9 +83,9 @@ def contract(r: Tensor, contraction: Optional[str] = 'softmax', eps_squared: flo
     if contraction == 'softmax':
         return F.scaled_dot_product_attention(r, r, r)
     m, p = r.shape[-2:]
-    scaled = r.to(torch.promote_types(r.dtype, torch.float32)) * (p / (m * eps_squared))**0.5
+    scaled = widen(r) * (p / (m * eps_squared))**0.5
     eye = torch.eye(min(m, p), dtype=scaled.dtype, device=r.device)
-    with torch.autocast(r.device.type, enabled=False):
+    with no_autocast(r):
         if m <= p:
             c = torch.linalg.solve(eye + scaled @ scaled.mT, r.to(scaled.dtype))
         else:  # (I + R R^T)^{-1} R = R (I + R^T R)^{-1}

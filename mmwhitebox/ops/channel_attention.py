@@ -5,8 +5,9 @@ r"""The channel-attention variant of CBSA (CBSA, NeurIPS 2025, eq. 13), the core
 The representatives are fixed along the basis vectors of each subspace, so eq. 12 becomes diagonal:
 every channel is scaled by its own second moment.
 """
-import torch
 from torch import Tensor
+
+from .precision import widen
 
 
 def channel_attention(w: Tensor, eps_squared: float = 0.01) -> Tensor:
@@ -20,6 +21,6 @@ def channel_attention(w: Tensor, eps_squared: float = 0.01) -> Tensor:
         Tensor: W scaled channel by channel, (B, K, N, p).
     """
     n, p = w.shape[-2:]
-    x = w.to(torch.promote_types(w.dtype, torch.float32))
+    x = widen(w)
     second_moment = x.square().sum(-2, keepdim=True)  # (B, K, 1, p)
     return (x / (1 + p / (n * eps_squared) * second_moment)).to(w.dtype)

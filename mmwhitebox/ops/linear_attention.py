@@ -8,6 +8,8 @@ are shrunk, the others pass. No parameter is left in it.
 import torch
 from torch import Tensor
 
+from .precision import no_autocast, widen
+
 
 def spectral_attention(w: Tensor, eps_squared: float = 0.01) -> Tensor:
     """Filter the spectrum of each head's second-moment matrix.
@@ -22,8 +24,8 @@ def spectral_attention(w: Tensor, eps_squared: float = 0.01) -> Tensor:
         Tensor: W f(W^T W), (B, K, N, p).
     """
     n, p = w.shape[-2:]
-    x = w.to(torch.promote_types(w.dtype, torch.float32))
+    x = widen(w)
     eye = torch.eye(p, dtype=x.dtype, device=w.device)
-    with torch.autocast(w.device.type, enabled=False):
+    with no_autocast(w):
         out = torch.linalg.solve(eye + p / (n * eps_squared) * x.mT @ x, x, left=False)
     return out.to(w.dtype)

@@ -1,7 +1,7 @@
 """Attention modules against the official implementations: outputs, maps and every gradient."""
 import pytest
 
-from mmwhitebox.models.attention import CBSA, MSSA
+from mmwhitebox.models.attention import CBSA, MSSA, TSSA, AgentAttention
 from tests.golden import Golden, assert_close, check_gradients
 
 PROJ = {'proj.weight': 'qkv.weight'}
@@ -15,6 +15,12 @@ CASES = {
     'mssa_attention': (lambda: MSSA(48, 3, head_dims=20), (8, 8), PROJ),
     'crate_attention': (lambda: MSSA(48, 3), (8, 8), SEQUENTIAL_OUT),
     'crate_attention_single_head': (lambda: MSSA(24, 1, out_proj=None), (7, 7), PROJ),
+    'tssa_attention': (lambda: TSSA(48, 3), (14, 14), PROJ),
+    'tost_attention': (lambda: TSSA(48, 3, qkv_bias=True), (14, 14),
+                       {**SEQUENTIAL_OUT, 'proj.bias': 'qkv.bias'}),
+    'vit_adapt_attention': (lambda: AgentAttention(
+        48, 3, pool_tokens='official', shared_qkv=False, qkv_bias=True), (14, 14),
+                            {'to_out.weight': 'proj.weight', 'to_out.bias': 'proj.bias'}),
 }
 
 

@@ -4,7 +4,7 @@ from typing import Optional, Tuple
 
 from torch import Tensor, nn
 
-from mmwhitebox.registry import ATTENTIONS
+from mmwhitebox.registry import ATTENTIONS, build_component
 
 
 class BaseAttention(nn.Module, ABC):
@@ -21,6 +21,9 @@ class BaseAttention(nn.Module, ABC):
     Raises:
         ValueError: If ``embed_dims`` is not divisible by ``num_heads`` and ``head_dims`` is not given.
     """
+
+    updates_all_tokens = True
+    """Whether ``forward(x, hw_shape)`` updates every token; not so for cross-attention."""
 
     def __init__(self, embed_dims: int, num_heads: int, head_dims: Optional[int] = None) -> None:
         super().__init__()
@@ -46,6 +49,10 @@ class BaseAttention(nn.Module, ABC):
     def merge_heads(self, x: Tensor) -> Tensor:
         """(B, K, N, p) -> (B, N, K*p)."""
         return x.transpose(1, 2).flatten(2)
+
+    def project_out(self, heads: Tensor) -> Tensor:
+        """Concatenate the heads and map them back: (B, K, N, p) -> (B, N, D)."""
+        return self.to_out(self.merge_heads(heads))
 
     def check_tokens(self, x: Tensor, hw_shape: Tuple[int, int]) -> None:
         """Raise a ValueError if the tokens cannot be E >= 0 extra tokens and an H x W grid."""
@@ -77,26 +84,59 @@ class BaseAttention(nn.Module, ABC):
         """
 
 
-def build_attention(cfg: dict, **defaults) -> nn.Module:
-    """Build an attention module from its config.
+class SubspaceAttention(BaseAttention):
+    """Base of the white-box attentions: one map W = X U in every role, and a map back.
 
     Args:
-        cfg (dict): ``type`` (a registered name, with or without the ``mmwhitebox.`` prefix, or a class)
-            and the arguments of that class.
-        **defaults: Arguments used unless ``cfg`` gives them, e.g. ``embed_dims``.
-
-    Raises:
-        KeyError: If the name is not registered; the message lists the known ones.
-        TypeError: If an argument is not one of the class; the message names the class.
+        embed_dims (int): Token width D.
+        num_heads (int): Number of heads K.
+        head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
+        qkv_bias (bool): Bias of the map U. Defaults to False.
+        with_to_out (bool): Whether the heads are mapped back by a Linear with bias, independent of U.
+            Defaults to True.
     """
-    args = {**defaults, **cfg}
-    name = args.pop('type', None)
-    ATTENTIONS.import_from_location()
-    known = ATTENTIONS.module_dict
-    cls = known.get(str(name).removeprefix('mmwhitebox.')) if not isinstance(name, type) else name
-    if cls is None:
-        raise KeyError(f'Unknown attention type {name!r}. Known types: {", ".join(sorted(known))}.')
-    try:
-        return cls(**args)
-    except TypeError as error:
-        raise TypeError(f'{cls.__name__}: {error}') from error
+
+    def __init__(self,
+                 embed_dims: int,
+                 num_heads: int,
+                 head_dims: Optional[int] = None,
+                 qkv_bias: bool = False,
+                 with_to_out: bool = True) -> None:
+        super().__init__(embed_dims, num_heads, head_dims)
+        self.proj = nn.Linear(embed_dims, self.inner_dims, bias=qkv_bias)  # U
+        if with_to_out:
+            self.to_out = nn.Linear(self.inner_dims, embed_dims)
+
+    def subspace_tokens(self, x: Tensor) -> Tensor:
+        """W = X U, split into heads: (B, N, D) -> (B, K, N, p)."""
+        return self.split_heads(self.proj(x))
+
+
+class QKVAttention(BaseAttention):
+    """Base of the attentions with separate queries, keys and values.
+
+    Args:
+        embed_dims (int): Token width D.
+        num_heads (int): Number of heads K.
+        head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
+        qkv_bias (bool): Bias of the q, k, v projections. Defaults to True.
+    """
+
+    def __init__(self,
+                 embed_dims: int,
+                 num_heads: int,
+                 head_dims: Optional[int] = None,
+                 qkv_bias: bool = True) -> None:
+        super().__init__(embed_dims, num_heads, head_dims)
+        self.qkv = nn.Linear(embed_dims, 3 * self.inner_dims, bias=qkv_bias)
+        self.to_out = nn.Linear(self.inner_dims, embed_dims)
+
+    def queries_keys_values(self, x: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """Q, K, V, each (B, K, N, p)."""
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        return self.split_heads(q), self.split_heads(k), self.split_heads(v)
+
+
+def build_attention(cfg: dict, **defaults) -> nn.Module:
+    """Build an attention module from its config, see :func:`mmwhitebox.registry.build_component`."""
+    return build_component(ATTENTIONS, cfg, **defaults)

@@ -8,13 +8,13 @@ from mmwhitebox.ops import cbsa, extract, pool_representatives
 from mmwhitebox.ops.cbsa import CONTRACTIONS
 from mmwhitebox.registry import ATTENTIONS
 
-from .base import BaseAttention
+from .base import SubspaceAttention
 
 POOL_TOKENS = ('patch', 'official')
 
 
 @ATTENTIONS.register_module()
-class CBSA(BaseAttention):
+class CBSA(SubspaceAttention):
     """Contract-and-Broadcast Self-Attention (NeurIPS 2025), see :mod:`mmwhitebox.ops.cbsa`.
 
     Args:
@@ -48,14 +48,8 @@ class CBSA(BaseAttention):
         self.contraction = contraction
         self.pool_tokens = pool_tokens
         self.eps_squared = eps_squared
-        self.proj = nn.Linear(embed_dims, self.inner_dims, bias=False)  # U
         self.step_rep = nn.Parameter(torch.randn(num_heads, 1, 1))
         self.step_x = nn.Parameter(torch.randn(num_heads, 1, 1))
-        self.to_out = nn.Linear(self.inner_dims, embed_dims)
-
-    def subspace_tokens(self, x: Tensor) -> Tensor:
-        """W = X U, split into heads: (B, N, D) -> (B, K, N, p)."""
-        return self.split_heads(self.proj(x))
 
     def tokens_and_representatives(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tuple[Tensor, Tensor]:
         """W, (B, K, N, p), and the initial representatives R0, (B, K, m, p)."""
@@ -67,7 +61,7 @@ class CBSA(BaseAttention):
     def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         w, r0 = self.tokens_and_representatives(x, hw_shape)
         heads = cbsa(w, r0, self.step_rep, self.step_x, self.contraction, self.eps_squared)
-        return self.to_out(self.merge_heads(heads))
+        return self.project_out(heads)
 
     def attention_map(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         """A^T A, (B, K, N, N): how much two tokens share their representatives. Rows do not sum to 1."""

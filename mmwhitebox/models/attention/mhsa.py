@@ -1,16 +1,16 @@
 """MHSA: the ordinary multi-head self-attention (Vaswani et al., NeurIPS 2017), for comparison."""
-from typing import Optional, Tuple
+from typing import Tuple
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmwhitebox.registry import ATTENTIONS
 
-from .base import BaseAttention
+from .base import QKVAttention
 
 
 @ATTENTIONS.register_module()
-class MHSA(BaseAttention):
+class MHSA(QKVAttention):
     """softmax(s Q K^T) V with three independent projections, by torch's scaled_dot_product_attention.
 
     Args:
@@ -20,24 +20,14 @@ class MHSA(BaseAttention):
         qkv_bias (bool): Bias of the q, k, v projections. Defaults to True.
     """
 
-    def __init__(self,
-                 embed_dims: int,
-                 num_heads: int,
-                 head_dims: Optional[int] = None,
-                 qkv_bias: bool = True) -> None:
-        super().__init__(embed_dims, num_heads, head_dims)
-        self.qkv = nn.Linear(embed_dims, 3 * self.inner_dims, bias=qkv_bias)
-        self.to_out = nn.Linear(self.inner_dims, embed_dims)
-
     def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         self.check_tokens(x, hw_shape)
-        q, k, v = (self.split_heads(part) for part in self.qkv(x).chunk(3, dim=-1))
-        return self.to_out(self.merge_heads(F.scaled_dot_product_attention(q, k, v)))
+        return self.project_out(F.scaled_dot_product_attention(*self.queries_keys_values(x)))
 
     def attention_map(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         """softmax(s Q K^T), (B, K, N, N)."""
         self.check_tokens(x, hw_shape)
-        q, k, _ = (self.split_heads(part) for part in self.qkv(x).chunk(3, dim=-1))
+        q, k, _ = self.queries_keys_values(x)
         return (self.head_dims**-0.5 * q @ k.transpose(-1, -2)).softmax(-1)
 
     def pairwise_similarities(self, hw_shape: Tuple[int, int], num_extra: int = 0) -> int:

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from mmwhitebox.ops import msca, mssa
 from mmwhitebox.registry import ATTENTIONS
 
-from .base import BaseAttention
+from .base import SubspaceAttention
 
 OUT_PROJS = ('independent', 'shared', None)
 
 
 @ATTENTIONS.register_module()
-class MSSA(BaseAttention):
+class MSSA(SubspaceAttention):
     r"""Multi-head Subspace Self-Attention, see :mod:`mmwhitebox.ops.mssa`.
 
     ``independent`` (CRATE, CBSA eq. 9):  concat_k(softmax(s W W^T) W) V + b, V a map of its own.
@@ -33,7 +33,7 @@ class MSSA(BaseAttention):
                  num_heads: int,
                  head_dims: Optional[int] = None,
                  out_proj: Optional[str] = 'independent') -> None:
-        super().__init__(embed_dims, num_heads, head_dims)
+        super().__init__(embed_dims, num_heads, head_dims, with_to_out=out_proj == 'independent')
         if out_proj not in OUT_PROJS:
             raise ValueError(f'{type(self).__name__}: out_proj must be one of {OUT_PROJS}, '
                              f'got {out_proj!r}.')
@@ -41,25 +41,15 @@ class MSSA(BaseAttention):
             raise ValueError(f'{type(self).__name__}: out_proj=None needs num_heads * head_dims '
                              f'({self.inner_dims}) to equal embed_dims ({embed_dims}).')
         self.out_proj = out_proj
-        self.proj = nn.Linear(embed_dims, self.inner_dims, bias=False)  # U
-        if out_proj == 'independent':
-            self.to_out = nn.Linear(self.inner_dims, embed_dims)
-        elif out_proj == 'shared':
+        if out_proj == 'shared':
             nn.init.normal_(self.proj.weight, std=embed_dims**-0.5)
             self.step_size = nn.Parameter(torch.randn(1))  # gamma
 
-    def subspace_tokens(self, x: Tensor) -> Tensor:
-        """W = X U, split into heads: (B, N, D) -> (B, K, N, p)."""
-        return self.split_heads(self.proj(x))
-
     def project_out(self, heads: Tensor) -> Tensor:
-        """Concatenate the heads and map them back: (B, K, N, p) -> (B, N, D)."""
-        x = self.merge_heads(heads)
         if self.out_proj == 'independent':
-            return self.to_out(x)
-        if self.out_proj == 'shared':
-            return self.step_size * F.linear(x, self.proj.weight.t())
-        return x
+            return super().project_out(heads)
+        x = self.merge_heads(heads)
+        return x if self.out_proj is None else self.step_size * F.linear(x, self.proj.weight.t())
 
     def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         self.check_tokens(x, hw_shape)
@@ -85,6 +75,8 @@ class MSCA(MSSA):
         head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
         out_proj (str): As in :class:`MSSA`. Defaults to 'shared'.
     """
+
+    updates_all_tokens = False
 
     def __init__(self,
                  embed_dims: int,

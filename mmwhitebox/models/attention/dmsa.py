@@ -1,0 +1,92 @@
+"""DMSA: attention with a membership that is learned apart from the subspaces."""
+from typing import Optional, Tuple
+
+from torch import Tensor, nn
+
+from mmwhitebox.ops import dmsa, dmsa_gate, dmsa_membership, rope_2d
+from mmwhitebox.ops.dmsa import GATES, MEMBERSHIPS
+from mmwhitebox.registry import ATTENTIONS
+
+from .base import SubspaceAttention
+
+
+@ATTENTIONS.register_module()
+class DMSA(SubspaceAttention):
+    """Decoupled Membership-Subspace Attention (DMST), see :mod:`mmwhitebox.ops.dmsa`.
+
+        S = X W_S (the full space),    L = rope(X) W_P (logits),    out = DMSA(S, L)
+
+    The paper's ablations are settings of the two activations:
+
+    =======  ==============  ========
+    name     membership_act  gate_act
+    =======  ==============  ========
+    DMSA     'softmax'       'st'
+    TPUSA    'st_tokens'     None
+    TPSUSA   'st_tokens'     'st'
+    =======  ==============  ========
+
+    and its comparison of gates sets ``gate_act`` to 'st', 'sigmoid', 'relu' or 'gelu'.
+
+    Args:
+        embed_dims (int): Token width D; divisible by 4 with ``rope``.
+        num_heads (int): Number of heads K.
+        head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
+        qkv_bias (bool): Bias of W_S; True in DMST, as in ToST. Defaults to False.
+        membership_act (str, optional): Membership Pi from the logits: 'softmax' over the heads,
+            'st_tokens', soft thresholding over the tokens, or None for Pi = 1, gated channel attention
+            (eq. 19-21). Defaults to 'softmax'.
+        gate_act (str, optional): Selection gate G from the logits: 'st', soft thresholding over the
+            heads, 'sigmoid', 'relu', 'gelu', or None for G = 1. Defaults to 'st'.
+        rope (bool): Rotate X by the position in the grid before W_P. Defaults to True.
+
+    **reading**: W_P is one D -> K map without bias, the same logits give Pi and G, and the rotation is
+    a 2-D axial one over all D features; the paper states none of them.
+    """
+
+    def __init__(self,
+                 embed_dims: int,
+                 num_heads: int,
+                 head_dims: Optional[int] = None,
+                 qkv_bias: bool = False,
+                 membership_act: Optional[str] = 'softmax',
+                 gate_act: Optional[str] = 'st',
+                 rope: bool = True) -> None:
+        super().__init__(embed_dims, num_heads, head_dims, qkv_bias)
+        if membership_act not in MEMBERSHIPS:
+            raise ValueError(f'DMSA: membership_act must be one of {tuple(MEMBERSHIPS)}, '
+                             f'got {membership_act!r}.')
+        if gate_act not in GATES:
+            raise ValueError(f'DMSA: gate_act must be one of {tuple(GATES)}, got {gate_act!r}.')
+        if membership_act is None and gate_act is None:
+            raise ValueError('DMSA: without membership_act and gate_act the logits have no use. '
+                             "That operator is type='Channel'.")
+        if rope and embed_dims % 4:
+            raise ValueError(f'DMSA: rope needs embed_dims divisible by 4, got {embed_dims}. '
+                             'Change it, or set rope=False.')
+        self.membership_act = membership_act
+        self.gate_act = gate_act
+        self.rope = rope
+        self.to_logits = nn.Linear(embed_dims, num_heads, bias=False)  # W_P
+
+    def logits(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        """L = rope(X) W_P, (B, K, N)."""
+        self.check_tokens(x, hw_shape)
+        return self.to_logits(rope_2d(x, hw_shape) if self.rope else x).transpose(1, 2)
+
+    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        logits = self.logits(x, hw_shape)
+        return self.project_out(
+            dmsa(self.subspace_tokens(x), logits, self.membership_act, self.gate_act))
+
+    def membership(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        """Pi, (B, K, N): the share of every token in every subspace."""
+        return dmsa_membership(self.logits(x, hw_shape), self.membership_act)
+
+    def gate(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        """G, (B, K, N): how far every token selects every subspace."""
+        return dmsa_gate(self.logits(x, hw_shape), self.gate_act)
+
+    def pairwise_similarities(self, hw_shape: Tuple[int, int], num_extra: int = 0) -> int:
+        """N * p * K as for TSSA, which has the same second moment."""
+        return (hw_shape[0] * hw_shape[1] + num_extra) * self.inner_dims

@@ -1,0 +1,404 @@
+r"""The white-box encoders: CRATE, CBT, their hybrid, ToST and DMST, and ViT for comparison.
+
+Every layer is one step of an objective, compression by the attention, sparsity by ISTA or an MLP:
+
+    X <- X + Attention(LayerNorm(X))
+    X <- ISTA(LayerNorm(X))           (CRATE, CBT: the step replaces the token, no second residual)
+    X <- X + MLP(LayerNorm(X))        (ToST, DMST, ViT)
+
+ToST and DMST scale both updates by a vector (LayerScale) and have no class token until the last layer;
+class-attention layers then let it gather the patches.
+"""
+import math
+from typing import List, Optional, Sequence, Tuple, Union
+
+import torch
+from mmcv.cnn import build_norm_layer
+from mmpretrain.models.backbones.base_backbone import BaseBackbone
+from timm.layers import DropPath, LayerScale
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmwhitebox.models.attention import ClassAttention, build_attention
+from mmwhitebox.models.feedforward import MLP, build_feedforward
+from mmwhitebox.registry import EMBEDDINGS, MODELS, build_component
+
+
+def build_layer_scale(embed_dims: int, init_value: float) -> nn.Module:
+    """A learned factor per channel, or nothing for 0."""
+    return LayerScale(embed_dims, init_value) if init_value else nn.Identity()
+
+
+class TransformerLayer(nn.Module):
+    """Attention and feed-forward, each after its norm: (B, N, D) -> (B, N, D).
+
+    The attention is a residual update; so is the feed-forward, unless it replaces the tokens (ISTA).
+    LayerScale and drop path act on the residual updates.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, attention: dict, feedforward: dict, norm_cfg: dict,
+                 layer_scale_init_value: float, drop_path_rate: float) -> None:
+        super().__init__()
+        self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.attn = build_attention(attention, embed_dims=embed_dims, num_heads=num_heads)
+        if not self.attn.updates_all_tokens:
+            raise ValueError(f'{type(self.attn).__name__} does not update every token, so it cannot be the '
+                             'attention of an encoder layer.')
+        self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.ffn = build_feedforward(feedforward, embed_dims=embed_dims)
+        self.scale1 = build_layer_scale(embed_dims, layer_scale_init_value)
+        self.scale2 = build_layer_scale(embed_dims, layer_scale_init_value if self.ffn.is_residual else 0)
+        self.drop_path = DropPath(drop_path_rate) if drop_path_rate else nn.Identity()
+
+    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        x = x + self.drop_path(self.scale1(self.attn(self.norm1(x), hw_shape)))
+        y = self.ffn(self.norm2(x))
+        return x + self.drop_path(self.scale2(y)) if self.ffn.is_residual else y
+
+
+class ClassAttentionLayer(nn.Module):
+    """ToST's class-attention layer, as released, for a class token c and patches P.
+
+        c <- c + gamma1 ClassAttention(LN1(c, P)),      P <- P + gamma1 LN1(P)
+        c, P <- LN2(c), LN2(P)
+        c <- c + gamma2 MLP(c),                         P <- 2 P
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, norm_cfg: dict,
+                 layer_scale_init_value: float) -> None:
+        super().__init__()
+        self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.attn = ClassAttention(embed_dims, num_heads)
+        self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.ffn = MLP(embed_dims)
+        self.scale1 = build_layer_scale(embed_dims, layer_scale_init_value)
+        self.scale2 = build_layer_scale(embed_dims, layer_scale_init_value)
+
+    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        y = self.norm1(x)
+        x = x + self.scale1(torch.cat([self.attn(y, hw_shape), y[:, 1:]], dim=1))
+        x = self.norm2(x)
+        cls, patches = x[:, :1], x[:, 1:]
+        return torch.cat([cls + self.scale2(self.ffn(cls)), 2 * patches], dim=1)
+
+
+def _arch(embed_dims: int, num_heads: int, num_layers: int, family: dict, **changes) -> dict:
+    return dict(embed_dims=embed_dims, num_heads=num_heads, num_layers=num_layers, **{**family, **changes})
+
+
+TRUNC_NORMAL = dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.)
+CBT = dict(
+    attention=dict(type='CBSA'),
+    feedforward=dict(type='ISTA'),
+    stem=dict(type='ConvStem'),
+    position=dict(type='LearnedPositions'),
+    norm_cfg=dict(type='LN', eps=1e-5),
+    layer_scale_init_value=0.,
+    num_class_layers=0,
+    init_std=1.,
+    init_cfg=None)
+CRATE = dict(CBT, attention=dict(type='MSSA'), stem=dict(type='LinearStem'))
+HYBRID = dict(CBT, attention=[dict(type='MSSA')] * 6 + [dict(type='CBSA')] * 6)
+TOST = dict(
+    attention=dict(type='TSSA', qkv_bias=True),
+    feedforward=dict(type='MLP'),
+    stem=dict(type='ConvStem'),
+    position=dict(type='FourierPositions'),
+    norm_cfg=dict(type='LN', eps=1e-6),
+    layer_scale_init_value=1.,
+    num_class_layers=2,
+    init_std=0.02,
+    init_cfg=TRUNC_NORMAL)
+DMST = dict(TOST, attention=dict(type='DMSA', qkv_bias=True))
+VIT = dict(
+    CBT,
+    attention=dict(type='MHSA'),
+    feedforward=dict(type='MLP'),
+    stem=dict(type='PatchConv'),
+    norm_cfg=dict(type='LN', eps=1e-6),
+    init_std=0.02,
+    init_cfg=TRUNC_NORMAL)
+
+
+@MODELS.register_module()
+class WhiteBoxTransformer(BaseBackbone):
+    """A white-box transformer as an encoder for classification (mmpretrain) and segmentation (mmseg).
+
+    Any image size and aspect: a learned position table is interpolated to the grid, an image that is no
+    multiple of the patch gets zeros at the right and the bottom. A grid smaller than the pool of CBSA is
+    allowed: the windows of the pool then repeat tokens.
+
+    Weight decay is left to mmengine's ``paramwise_cfg``. The usual exceptions (norms, biases, position
+    table, class token, temperatures) are::
+
+        paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0., flat_decay_mult=0.,
+                           custom_keys=WhiteBoxTransformer.no_weight_decay)
+
+    that is ``{'cls_token': dict(decay_mult=0.), 'pos_embed.table': ..., 'attn.temp': ...}``.
+
+    Args:
+        arch (str | dict): A name in :attr:`arch_zoo`, or a dict: ``embed_dims``, ``num_layers``,
+            ``num_heads``, ``attention`` and ``feedforward`` are needed; ``stem``, ``position``,
+            ``norm_cfg``, ``layer_scale_init_value``, ``num_class_layers`` (ToST's class-attention layers),
+            ``init_std`` (of the position table and the class token) and ``init_cfg`` default to those of
+            CBT. Defaults to 'cbt-small'.
+        img_size (int | tuple[int, int]): Image size (height, width) that the position table is made for.
+            Defaults to 224.
+        patch_size (int): Defaults to 16.
+        in_channels (int): Image channels. Defaults to 3.
+        out_indices (int | Sequence[int]): Layers whose output is returned, in the order of the layers;
+            negative numbers count from the last. Layers after the last of them do not run.
+            Defaults to -1.
+        attention (dict | Sequence[dict], optional): Overrides the arch's: one config for all layers, or
+            a list with one for each. ``embed_dims`` and ``num_heads`` come from the arch unless given.
+        feedforward (dict | Sequence[dict], optional): Overrides the arch's, likewise.
+        stem (dict, optional): Overrides the arch's: 'ConvStem', 'LinearStem' or 'PatchConv'.
+        position (dict, optional): Overrides the arch's: 'LearnedPositions' or 'FourierPositions'.
+        norm_cfg (dict, optional): Overrides the arch's norm of the layers.
+        layer_scale_init_value (float, optional): Overrides the arch's; 0 builds no LayerScale.
+        drop_path_rate (float): Stochastic depth rate of the last layer, rising linearly from 0
+            (**reading**); the class-attention layers have none. Defaults to 0.
+        final_norm (bool): Whether the output of the last layer is normalised; the classification head is
+            then one Linear. Defaults to True.
+        out_type (str): What is returned for each index. Defaults to 'cls_token'.
+
+            - 'cls_token': the class token, (B, D).
+            - 'featmap': the patch tokens, (B, D, H, W).
+            - 'avg_featmap': their mean, (B, D).
+            - 'raw': all tokens of the layer, (B, N, D), the class token first.
+
+            In ToST and DMST the class token joins after the last layer. Their 'featmap' and
+            'avg_featmap' are the patch tokens before that, under the final norm (**reading**), and such
+            a model has neither class token nor class-attention layers; a checkpoint that holds them loads.
+        with_cls_token (bool): Whether there is a class token. Defaults to True.
+        frozen_stages (int): -1 trains everything, 0 freezes stem, positions and class token, n freezes n
+            layers as well. Defaults to -1.
+        with_cp (bool): Recompute activations in the backward pass to save memory. Defaults to False.
+        interpolate_mode (str): Interpolation of a learned position table. Defaults to 'bicubic'.
+        init_cfg (dict, optional): mmengine's initialisation config. Defaults to the arch's: normal Linear
+            weights of standard deviation 0.02 for ToST, DMST and ViT, torch's own for the others.
+
+    Raises:
+        KeyError: Unknown arch, attention, feed-forward, stem or position; the known ones are listed.
+        ValueError: A list whose length is not the depth, ``out_indices`` out of range, a class token
+            asked of a model without one, an image smaller than a patch, an incomplete arch dict.
+    """
+
+    arch_zoo = {
+        'cbt-tiny': _arch(192, 3, 12, CBT),
+        'cbt-small': _arch(384, 6, 12, CBT),
+        'cbt-base': _arch(768, 12, 12, CBT),
+        'cbt-large': _arch(1024, 16, 24, CBT),
+        'crate-tiny': _arch(384, 6, 12, CRATE),
+        'crate-small': _arch(576, 12, 12, CRATE),
+        'crate-base': _arch(768, 12, 12, CRATE),
+        'crate-large': _arch(1024, 16, 24, CRATE),
+        'crate-cbt-tiny': _arch(192, 3, 12, HYBRID),
+        'crate-cbt-small': _arch(384, 6, 12, HYBRID),
+        'tost-tiny': _arch(192, 4, 12, TOST),
+        'tost-small': _arch(384, 8, 12, TOST),
+        'tost-medium': _arch(512, 8, 24, TOST, layer_scale_init_value=1e-5),
+        'dmst-tiny': _arch(192, 4, 12, DMST),
+        'dmst-small': _arch(384, 8, 12, DMST),
+        'vit-tiny': _arch(192, 3, 12, VIT),
+        'vit-small': _arch(384, 6, 12, VIT),
+    }
+    required_arch_keys = ('embed_dims', 'num_layers', 'num_heads', 'attention', 'feedforward')
+    no_weight_decay = {key: dict(decay_mult=0.) for key in ('cls_token', 'pos_embed.table', 'attn.temp')}
+    OUT_TYPES = ('raw', 'cls_token', 'featmap', 'avg_featmap')
+
+    def __init__(self,
+                 arch: Union[str, dict] = 'cbt-small',
+                 img_size: Union[int, Tuple[int, int]] = 224,
+                 patch_size: int = 16,
+                 in_channels: int = 3,
+                 out_indices: Union[int, Sequence[int]] = -1,
+                 attention: Union[dict, Sequence[dict], None] = None,
+                 feedforward: Union[dict, Sequence[dict], None] = None,
+                 stem: Optional[dict] = None,
+                 position: Optional[dict] = None,
+                 norm_cfg: Optional[dict] = None,
+                 layer_scale_init_value: Optional[float] = None,
+                 drop_path_rate: float = 0.,
+                 final_norm: bool = True,
+                 out_type: str = 'cls_token',
+                 with_cls_token: bool = True,
+                 frozen_stages: int = -1,
+                 with_cp: bool = False,
+                 interpolate_mode: str = 'bicubic',
+                 init_cfg: Optional[dict] = None) -> None:
+        settings = self._arch_settings(arch)
+        super().__init__(settings['init_cfg'] if init_cfg is None else init_cfg)
+        overrides = dict(
+            attention=attention, feedforward=feedforward, stem=stem, position=position, norm_cfg=norm_cfg,
+            layer_scale_init_value=layer_scale_init_value)
+        settings.update({key: value for key, value in overrides.items() if value is not None})
+        self.arch_settings = settings
+        self.embed_dims = dims = settings['embed_dims']
+        self.num_layers = settings['num_layers']
+        if out_type not in self.OUT_TYPES:
+            raise ValueError(f'{self._name}: out_type must be one of {self.OUT_TYPES}, got {out_type!r}.')
+        if out_type == 'cls_token' and not with_cls_token:
+            raise ValueError(f"{self._name}: out_type='cls_token' needs with_cls_token=True. A model without "
+                             "class token has out_type 'featmap', 'avg_featmap' or 'raw'.")
+        if not -1 <= frozen_stages <= self.num_layers:
+            raise ValueError(f'{self._name}: frozen_stages={frozen_stages} is not in '
+                             f'[-1, {self.num_layers}].')
+        self.out_type = out_type
+        self.out_indices = self._positive_indices(out_indices)
+        self.frozen_stages = frozen_stages
+        self.with_cp = with_cp
+
+        late_cls_token = settings['num_class_layers'] > 0
+        if late_cls_token and out_type == 'cls_token' and self.out_indices != [self.num_layers - 1]:
+            raise ValueError(f"{self._name}: the class token of this arch joins after the last layer, so "
+                             f"out_type='cls_token' has only out_indices=-1, got {out_indices}.")
+        if late_cls_token and out_type in ('featmap', 'avg_featmap'):
+            with_cls_token = False
+        self.num_extra_tokens = int(with_cls_token and not late_cls_token)  # in the layers
+        self.cls_token = None
+        if with_cls_token:
+            self.cls_token = nn.Parameter(settings['init_std'] * torch.randn(1, 1, dims))
+        self.stem = build_component(
+            EMBEDDINGS, settings['stem'], embed_dims=dims, patch_size=patch_size, in_channels=in_channels)
+        img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        self.pos_embed = build_component(
+            EMBEDDINGS, settings['position'], embed_dims=dims, grid_size=self.stem.grid_size(*img_size),
+            num_extra_tokens=self.num_extra_tokens, init_std=settings['init_std'],
+            interpolate_mode=interpolate_mode)
+        layer_args = dict(
+            num_heads=settings['num_heads'], norm_cfg=settings['norm_cfg'],
+            layer_scale_init_value=settings['layer_scale_init_value'])
+        self.layers = nn.ModuleList(
+            TransformerLayer(
+                dims, attention=attention_cfg, feedforward=feedforward_cfg,
+                drop_path_rate=drop_path_rate * i / max(1, self.num_layers - 1), **layer_args)
+            for i, (attention_cfg, feedforward_cfg) in enumerate(
+                zip(self._per_layer('attention'), self._per_layer('feedforward'))))
+        self.class_layers = nn.ModuleList(
+            ClassAttentionLayer(dims, **layer_args)
+            for _ in range(settings['num_class_layers'] if with_cls_token else 0))
+        self.norm = build_norm_layer(settings['norm_cfg'], dims)[1] if final_norm else nn.Identity()
+        self.register_load_state_dict_pre_hook(self._drop_class_token)
+        self._freeze_stages()
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    @classmethod
+    def _arch_settings(cls, arch: Union[str, dict]) -> dict:
+        if isinstance(arch, str):
+            if arch not in cls.arch_zoo:
+                raise KeyError(f'Unknown arch {arch!r}. Known archs: {", ".join(cls.arch_zoo)}.')
+            return dict(cls.arch_zoo[arch])
+        known = cls.arch_zoo['cbt-small']
+        missing = [key for key in cls.required_arch_keys if key not in arch]
+        unknown = [key for key in arch if key not in known]
+        if missing or unknown:
+            raise ValueError(f'An arch dict needs {", ".join(cls.required_arch_keys)} and may have the other '
+                             f'keys of {", ".join(known)}. Missing: {missing}, unknown: {unknown}.')
+        return {**known, **arch}
+
+    def _positive_indices(self, out_indices: Union[int, Sequence[int]]) -> List[int]:
+        indices = [out_indices] if isinstance(out_indices, int) else list(out_indices)
+        if not indices or not all(-self.num_layers <= index < self.num_layers for index in indices):
+            raise ValueError(f'{self._name}: out_indices={out_indices} must name layers of a model with '
+                             f'{self.num_layers}, each in [{-self.num_layers}, {self.num_layers - 1}].')
+        return sorted({index % self.num_layers for index in indices})
+
+    def _per_layer(self, name: str) -> List[dict]:
+        cfg = self.arch_settings[name]
+        if isinstance(cfg, dict):
+            return [cfg] * self.num_layers
+        if len(cfg) != self.num_layers:
+            raise ValueError(f'{self._name}: the list of {name} configs has {len(cfg)} entries, but the '
+                             f'depth (num_layers) is {self.num_layers}.')
+        return list(cfg)
+
+    @staticmethod
+    def _drop_class_token(self, state_dict: dict, prefix: str, *args) -> None:
+        if self.cls_token is None:
+            for key in [key for key in state_dict
+                        if key.startswith((f'{prefix}cls_token', f'{prefix}class_layers.'))]:
+                del state_dict[key]
+
+    def _freeze_stages(self) -> None:
+        if self.frozen_stages < 0:
+            return
+        for module in (self.stem, self.pos_embed, *self.layers[:self.frozen_stages]):
+            module.eval()
+            module.requires_grad_(False)
+        if self.num_extra_tokens:
+            self.cls_token.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> 'WhiteBoxTransformer':
+        """Set the training mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        self._freeze_stages()
+        return self
+
+    def _prepend_class_token(self, x: Tensor) -> Tensor:
+        return torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
+
+    def _run(self, layer: nn.Module, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(layer, x, hw_shape, use_reentrant=False)
+        return layer(x, hw_shape)
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+        """Features of the layers in ``out_indices``, in the form of ``out_type``.
+
+        Args:
+            x (Tensor): Images, (B, in_channels, height, width).
+
+        Returns:
+            tuple[Tensor]: One tensor per index, in the order of the layers.
+        """
+        x, hw_shape = self.stem(x)  # (B, H*W, D)
+        if self.num_extra_tokens:
+            x = self._prepend_class_token(x)
+        x = x + self.pos_embed(hw_shape)
+        outs = []
+        for i, layer in enumerate(self.layers[:self.out_indices[-1] + 1]):
+            x = self._run(layer, x, hw_shape)
+            if i in self.out_indices and i < self.num_layers - 1:
+                outs.append(self._format_output(self._select_output(x, hw_shape), hw_shape))
+        if self.out_indices[-1] == self.num_layers - 1:
+            if self.class_layers:
+                x = self._prepend_class_token(x)
+                for layer in self.class_layers:
+                    x = self._run(layer, x, hw_shape)
+            outs.append(self._format_output(self.norm(self._select_output(x, hw_shape)), hw_shape))
+        return tuple(outs)
+
+    def _select_output(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        """The tokens that ``out_type`` is made of, (B, ..., D)."""
+        if self.out_type == 'raw':
+            return x
+        return x[:, 0] if self.out_type == 'cls_token' else x[:, x.shape[1] - math.prod(hw_shape):]
+
+    def _format_output(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        if self.out_type == 'featmap':
+            return x.transpose(1, 2).unflatten(2, hw_shape)
+        return x.mean(1) if self.out_type == 'avg_featmap' else x
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> Tuple[int, int]:
+        """Depth of a parameter for layer-wise learning-rate decay, as in mmpretrain.
+
+        Args:
+            param_name (str): Name of the parameter.
+            prefix (str): Prefix of this backbone's parameters. Defaults to ''.
+
+        Returns:
+            tuple[int, int]: The depth (0 the stem, i + 1 layer i, the last everything after the layers)
+            and the number of depths.
+        """
+        num_depths = self.num_layers + 2
+        name = param_name.removeprefix(prefix)
+        if param_name.startswith(prefix):
+            if name.startswith('layers.'):
+                return int(name.split('.')[1]) + 1, num_depths
+            if name.startswith(('stem.', 'pos_embed.')) or (name == 'cls_token' and self.num_extra_tokens):
+                return 0, num_depths
+        return num_depths - 1, num_depths

@@ -1,0 +1,237 @@
+"""From an image to tokens: patch stems and position encodings, chosen by config."""
+import math
+from abc import ABC, abstractmethod
+from typing import Tuple
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import build_norm_layer
+from mmengine.dist import get_comm_device, get_world_size
+from mmpretrain.models.utils import resize_pos_embed
+from torch import Tensor, nn
+
+from mmwhitebox.registry import EMBEDDINGS
+
+
+class BaseStem(nn.Module, ABC):
+    """Base of the patch stems: (B, C, H, W) -> tokens (B, ceil(H/P) * ceil(W/P), D), row major.
+
+    Args:
+        patch_size (int): P.
+    """
+
+    def __init__(self, patch_size: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+
+    def grid_size(self, height: int, width: int) -> Tuple[int, int]:
+        """Patch grid of an image; a ValueError if the image is smaller than one patch."""
+        p = self.patch_size
+        if height < p or width < p:
+            raise ValueError(f'{type(self).__name__}: an image of {height} x {width} pixels is smaller than '
+                             f'one patch of {p} x {p}.')
+        return -(-height // p), -(-width // p)
+
+    def pad_to_patches(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        """Zeros at the right and the bottom until the image is hw_shape whole patches."""
+        h, w = hw_shape
+        return F.pad(x, (0, w * self.patch_size - x.shape[3], 0, h * self.patch_size - x.shape[2]))
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
+        """Tokens, (B, H*W, D), and their grid (H, W)."""
+        hw_shape = self.grid_size(*x.shape[2:])
+        return self.embed(x, hw_shape), hw_shape
+
+    @abstractmethod
+    def embed(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        """Tokens, (B, H*W, D), of images (B, C, height, width)."""
+
+
+@EMBEDDINGS.register_module()
+class ConvStem(BaseStem):
+    """3x3 stride-2 convolutions with normalisation, GELU between them (XCiT, ToST, CBT).
+
+    Patch 16 takes four convolutions of D/8, D/4, D/2 and D channels, patch 8 three of D/4, D/2 and D.
+    An image that is no multiple of the patch needs no padding: each convolution rounds up.
+
+    Args:
+        embed_dims (int): Token width D.
+        patch_size (int): A power of two. Defaults to 16.
+        in_channels (int): Image channels. Defaults to 3.
+        norm_cfg (dict): Norm of the convolutions. Training on several GPUs makes it SyncBN.
+            Defaults to BatchNorm.
+
+    Raises:
+        ValueError: If the patch size is no power of two, or D is not divisible by half of it.
+    """
+
+    def __init__(self,
+                 embed_dims: int,
+                 patch_size: int = 16,
+                 in_channels: int = 3,
+                 norm_cfg: dict = dict(type='BN')) -> None:
+        super().__init__(patch_size)
+        if patch_size < 2 or patch_size & (patch_size - 1):
+            raise ValueError(f'ConvStem: patch_size must be a power of two, got {patch_size}.')
+        if embed_dims % (patch_size // 2):
+            raise ValueError(f'ConvStem: embed_dims ({embed_dims}) must be divisible by {patch_size // 2} '
+                             f'for patch_size={patch_size}.')
+        num_convs = int(math.log2(patch_size))
+        widths = [in_channels] + [embed_dims // 2**i for i in reversed(range(num_convs))]
+        stages = []
+        for i, (c_in, c_out) in enumerate(zip(widths, widths[1:])):
+            conv = nn.Conv2d(c_in, c_out, 3, stride=2, padding=1, bias=False)
+            norm = build_norm_layer(norm_cfg, c_out)[1]
+            stages.append(nn.Sequential(conv, norm, nn.GELU() if i < num_convs - 1 else nn.Identity()))
+        self.stages = nn.Sequential(*stages)
+        if get_world_size() > 1 and get_comm_device().type == 'cuda':
+            self.stages = nn.SyncBatchNorm.convert_sync_batchnorm(self.stages)
+
+    def embed(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        return self.stages(x).flatten(2).transpose(1, 2)
+
+
+@EMBEDDINGS.register_module()
+class LinearStem(BaseStem):
+    """LayerNorm - Linear - LayerNorm on flattened patches (CRATE).
+
+    A patch is flattened as (row, column, channel), the channel fastest. Images that are no multiple of
+    the patch are zero-padded at the right and the bottom.
+
+    Args:
+        embed_dims (int): Token width D.
+        patch_size (int): P. Defaults to 16.
+        in_channels (int): Image channels. Defaults to 3.
+        norm_cfg (dict): Both norms. Defaults to LayerNorm with eps 1e-5.
+    """
+
+    def __init__(self,
+                 embed_dims: int,
+                 patch_size: int = 16,
+                 in_channels: int = 3,
+                 norm_cfg: dict = dict(type='LN', eps=1e-5)) -> None:
+        super().__init__(patch_size)
+        patch_dims = in_channels * patch_size**2
+        self.norm1 = build_norm_layer(norm_cfg, patch_dims)[1]
+        self.proj = nn.Linear(patch_dims, embed_dims)
+        self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
+
+    def embed(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        p, (h, w) = self.patch_size, hw_shape
+        x = self.pad_to_patches(x, hw_shape).unflatten(3, (w, p)).unflatten(2, (h, p))  # (B, C, H, P, W, P)
+        patches = x.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)  # (B, H*W, P*P*C)
+        return self.norm2(self.proj(self.norm1(patches)))
+
+
+@EMBEDDINGS.register_module()
+class PatchConv(BaseStem):
+    """One convolution with kernel and stride P (ViT).
+
+    Images that are no multiple of the patch are zero-padded at the right and the bottom.
+
+    Args:
+        embed_dims (int): Token width D.
+        patch_size (int): P. Defaults to 16.
+        in_channels (int): Image channels. Defaults to 3.
+    """
+
+    def __init__(self, embed_dims: int, patch_size: int = 16, in_channels: int = 3) -> None:
+        super().__init__(patch_size)
+        self.proj = nn.Conv2d(in_channels, embed_dims, patch_size, stride=patch_size)
+
+    def embed(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        return self.proj(self.pad_to_patches(x, hw_shape)).flatten(2).transpose(1, 2)
+
+
+@EMBEDDINGS.register_module()
+class LearnedPositions(nn.Module):
+    """A learned table, one row per extra token and patch, interpolated to other grids.
+
+    A table in a checkpoint that was made for another square grid is interpolated when it is loaded; one
+    that holds a class token which this model lacks is cut.
+
+    Args:
+        embed_dims (int): Token width D.
+        grid_size (tuple[int, int]): Grid (H, W) of the table.
+        num_extra_tokens (int): Number of extra tokens E. Defaults to 1.
+        init_std (float): Standard deviation of the initial table, normal. Defaults to 0.02.
+        interpolate_mode (str): 'bicubic' or 'bilinear'. Defaults to 'bicubic'.
+    """
+
+    def __init__(self,
+                 embed_dims: int,
+                 grid_size: Tuple[int, int],
+                 num_extra_tokens: int = 1,
+                 init_std: float = 0.02,
+                 interpolate_mode: str = 'bicubic') -> None:
+        super().__init__()
+        if interpolate_mode not in ('bicubic', 'bilinear'):
+            raise ValueError("LearnedPositions: interpolate_mode must be 'bicubic' or 'bilinear', "
+                             f'got {interpolate_mode!r}.')
+        self.grid_size = grid_size
+        self.num_extra_tokens = num_extra_tokens
+        self.interpolate_mode = interpolate_mode
+        self.table = nn.Parameter(
+            init_std * torch.randn(1, num_extra_tokens + math.prod(grid_size), embed_dims))
+        self.register_load_state_dict_pre_hook(self._fit_table)
+
+    @staticmethod
+    def _fit_table(self, state_dict: dict, prefix: str, *args) -> None:
+        table = state_dict.get(f'{prefix}table')
+        if table is None or table.shape == self.table.shape:
+            return
+        rows, own_extra = table.shape[1], self.num_extra_tokens
+        num_extra = own_extra if math.isqrt(rows - own_extra)**2 == rows - own_extra else 1
+        side = math.isqrt(rows - num_extra)
+        if side**2 == rows - num_extra and num_extra >= own_extra:
+            state_dict[f'{prefix}table'] = resize_pos_embed(
+                table[:, num_extra - own_extra:], (side, side), self.grid_size, self.interpolate_mode,
+                own_extra)
+
+    def forward(self, hw_shape: Tuple[int, int]) -> Tensor:
+        """Positions of the extra tokens and of an H x W grid, (1, E + H*W, D)."""
+        return resize_pos_embed(
+            self.table, self.grid_size, hw_shape, self.interpolate_mode, self.num_extra_tokens)
+
+
+@EMBEDDINGS.register_module()
+class FourierPositions(nn.Module):
+    """Sines and cosines of the row and the column, mapped to D by a Linear (XCiT, ToST).
+
+    Any grid has the same range of angles: rows are 2 pi (1..H) / H, columns 2 pi (1..W) / W. Extra tokens
+    have no position.
+
+    Args:
+        embed_dims (int): Token width D.
+        num_extra_tokens (int): Number of extra tokens E. Defaults to 0.
+        hidden_dims (int): Features of each axis; even. Defaults to 32.
+        temperature (float): Base of the frequencies. Defaults to 10000.
+    """
+
+    def __init__(self,
+                 embed_dims: int,
+                 num_extra_tokens: int = 0,
+                 hidden_dims: int = 32,
+                 temperature: float = 10000.) -> None:
+        super().__init__()
+        self.num_extra_tokens = num_extra_tokens
+        self.hidden_dims = hidden_dims
+        self.temperature = temperature
+        self.proj = nn.Linear(2 * hidden_dims, embed_dims)
+
+    def axis_features(self, length: int) -> Tensor:
+        """Interleaved sines and cosines of one axis, (length, hidden_dims)."""
+        args = dict(dtype=torch.promote_types(self.proj.weight.dtype, torch.float32),
+                    device=self.proj.weight.device)
+        positions = torch.arange(1, length + 1, **args) / (length + 1e-6) * (2 * math.pi)
+        exponents = torch.arange(self.hidden_dims // 2, **args) * (2 / self.hidden_dims)
+        angles = positions[:, None] / self.temperature**exponents
+        return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+
+    def forward(self, hw_shape: Tuple[int, int]) -> Tensor:
+        """Positions of the extra tokens (zero) and of an H x W grid, (1, E + H*W, D)."""
+        h, w = hw_shape
+        rows = self.axis_features(h)[:, None].expand(-1, w, -1)
+        columns = self.axis_features(w).expand(h, -1, -1)
+        features = torch.cat([rows, columns], dim=-1).flatten(0, 1).to(self.proj.weight.dtype)
+        return F.pad(self.proj(features), (0, 0, self.num_extra_tokens, 0)).unsqueeze(0)

@@ -1,0 +1,58 @@
+"""Feed-forward modules: what a layer does after its attention, token by token."""
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmwhitebox.ops import ista
+from mmwhitebox.registry import FEEDFORWARDS, build_component
+
+
+@FEEDFORWARDS.register_module()
+class ISTA(nn.Module):
+    """One proximal gradient step of sparse coding (CRATE, CBT), see :mod:`mmwhitebox.ops.ista`.
+
+    Args:
+        embed_dims (int): Token width D.
+        eta (float): Step size. Defaults to 0.1.
+        lam (float): Weight lambda of the sparsity term. Defaults to 0.1.
+    """
+
+    is_residual = False
+    """The output is the new token, not an update of it."""
+
+    def __init__(self, embed_dims: int, eta: float = 0.1, lam: float = 0.1) -> None:
+        super().__init__()
+        self.eta = eta
+        self.lam = lam
+        self.weight = nn.Parameter(torch.empty(embed_dims, embed_dims))
+        nn.init.kaiming_uniform_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """New tokens, (B, N, D), not negative."""
+        return ista(x, self.weight, self.eta, self.lam)
+
+
+@FEEDFORWARDS.register_module()
+class MLP(nn.Module):
+    """Linear - GELU - Linear.
+
+    Args:
+        embed_dims (int): Token width D.
+        ratio (float): Hidden width over D. Defaults to 4.
+    """
+
+    is_residual = True
+
+    def __init__(self, embed_dims: int, ratio: float = 4.) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(embed_dims, int(embed_dims * ratio))
+        self.fc2 = nn.Linear(int(embed_dims * ratio), embed_dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Update of the tokens, (B, N, D), without a residual."""
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+def build_feedforward(cfg: dict, **defaults) -> nn.Module:
+    """Build a feed-forward module from its config, see :func:`mmwhitebox.registry.build_component`."""
+    return build_component(FEEDFORWARDS, cfg, **defaults)

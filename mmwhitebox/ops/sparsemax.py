@@ -1,0 +1,54 @@
+r"""Soft thresholding ST onto the simplex (DMSA, eq. 13-14), known as sparsemax (ICML 2016).
+
+    ST(z)_i = max(z_i - tau(z), 0),     tau such that sum_i ST(z)_i = 1
+
+This is the Euclidean projection of z onto the probability simplex. Sorted, z_(1) >= z_(2) >= ..., with
+
+    r = max{j : 1 + j z_(j) > sum_{i<=j} z_(i)},      tau = (sum_{i<=r} z_(i) - 1) / r
+
+On the support S = {i : ST(z)_i > 0} the Jacobian is I - 1 1^T / |S|, elsewhere zero.
+"""
+import torch
+from torch import Tensor
+
+from .precision import widen
+
+
+class _Sparsemax(torch.autograd.Function):
+    """The projection, with the backward pass from its output alone."""
+
+    @staticmethod
+    def forward(z: Tensor, dim: int) -> Tensor:
+        x = widen(z).movedim(dim, -1)
+        x = x - x.amax(-1, keepdim=True)  # the projection ignores a shift; sums of small numbers are exact
+        ordered = x.sort(-1, descending=True).values
+        sums = ordered.cumsum(-1)
+        ranks = torch.arange(1, x.shape[-1] + 1, dtype=x.dtype, device=x.device)
+        r = (1 + ranks * ordered > sums).sum(-1, keepdim=True)
+        tau = (sums.gather(-1, r - 1) - 1) / r
+        return (x - tau).clamp_min(0).movedim(-1, dim).to(z.dtype)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.dim = inputs[1]
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx, grad):
+        support = ctx.saved_tensors[0] > 0
+        inside = widen(grad) * support
+        mean = inside.sum(ctx.dim, keepdim=True) / support.sum(ctx.dim, keepdim=True)
+        return ((inside - mean) * support).to(grad.dtype), None
+
+
+def sparsemax(z: Tensor, dim: int = -1) -> Tensor:
+    """Project onto the simplex along a dimension: weights that sum to one, most of them exactly zero.
+
+    Args:
+        z (Tensor): Logits of any shape.
+        dim (int): The dimension to project along. Defaults to -1.
+
+    Returns:
+        Tensor: ST(z), of the same shape and dtype.
+    """
+    return _Sparsemax.apply(z, dim)

@@ -1,0 +1,16 @@
+"""ISTA against the official implementations: outputs and gradients."""
+import pytest
+
+from mmwhitebox.models.feedforward import ISTA
+from tests.golden import Golden, assert_close, check_gradients
+
+
+@pytest.mark.parametrize('case', ['ista', 'ista_crate'])
+def test_outputs_and_gradients(case):
+    golden = Golden(case)
+    module = ISTA(48)
+    module.load_state_dict(golden.params)
+    x = golden.inputs['x'].requires_grad_()
+    y = module(x)
+    assert_close(y, golden.outputs['y'], 'y')
+    check_gradients(golden, module, y, x, lambda grads: grads)
