@@ -35,3 +35,4 @@ if [ "$(cat "$VENV/.stamp" 2>/dev/null)" != "$stamp" ] || ! "$VENV/bin/python" -
     echo "$stamp" > "$VENV/.stamp"
 fi
 PYTHON=$VENV/bin/python
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}  # idle threads yield: few cores are shared with the data loader

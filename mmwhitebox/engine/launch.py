@@ -65,15 +65,14 @@ def use_amp(cfg: Config) -> None:
     """Turn the optimizer wrapper into mmengine's mixed-precision one.
 
     Raises:
-        UserError: The config uses another special wrapper.
+        UserError: There is no GPU (mmengine's wrapper asks for one), or the config uses another wrapper.
     """
+    if not torch.cuda.is_available():
+        raise UserError('--amp needs a GPU, and torch sees none. Train without it.')
     if cfg.optim_wrapper.type not in ('OptimWrapper', 'AmpOptimWrapper'):
         raise UserError(f'--amp works with OptimWrapper, the config has {cfg.optim_wrapper.type}.')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    if torch.cuda.is_available():
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-    else:
-        cfg.optim_wrapper.setdefault('dtype', 'bfloat16')
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
 def setup_launcher(cfg: Config) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mmwhitebox.engine.launch import use_amp
+from mmwhitebox.errors import UserError
 from tests.configs import ROOT, reduced
 
 MINI = ROOT / 'configs' / 'cbt_decoder_ade20k_mini.py'
@@ -78,8 +79,17 @@ def test_print_config_shows_inherited_keys(monkeypatch, capsys, tmp_path):
     assert "type='mmwhitebox.WhiteBoxMaskHead'" in printed and 'lr=7.0' in printed
 
 
-def test_amp_on_a_cpu_is_bfloat16():
+@pytest.mark.skipif(torch.cuda.is_available(), reason='shows the message on a machine without a GPU')
+def test_amp_without_a_gpu(monkeypatch, tmp_path, no_data):
+    message = run_tool(monkeypatch, 'train.py', no_data, '--work-dir', tmp_path / 'work', '--amp')
+    assert '--amp needs a GPU' in message
+
+
+def test_amp_takes_mmengine_s_wrapper(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     cfg = reduced('cbt_decoder_ade20k_mini.py')
     use_amp(cfg)
-    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
-    assert cfg.optim_wrapper.get('dtype' if not torch.cuda.is_available() else 'loss_scale')
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper' and cfg.optim_wrapper.loss_scale == 'dynamic'
+    cfg.optim_wrapper.type = 'OtherWrapper'
+    with pytest.raises(UserError, match='the config has OtherWrapper'):
+        use_amp(cfg)

@@ -5,9 +5,10 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, begin=0, end=50, by_epoch=False),
-    dict(type='PolyLR', eta_min=0., power=0.9, begin=50, end=450, by_epoch=False)
+    dict(type='PolyLR', eta_min=0., power=0.9, begin=50, end=330, by_epoch=False)
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=450, val_interval=150)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=330, val_interval=165)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-auto_scale_lr = dict(enable=False, base_batch_size=8)
+auto_scale_lr = dict(enable=False, base_batch_size=6)
+randomness = dict(seed=0)
