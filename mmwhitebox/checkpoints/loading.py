@@ -3,10 +3,12 @@ import pickle
 import re
 from pathlib import Path
 from typing import Union
+from urllib.parse import urlparse
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer, print_log
+from mmengine.runner import CheckpointLoader
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -14,6 +16,10 @@ from torch import nn
 from mmwhitebox.errors import CheckpointError
 
 MAX_NAMED = 6
+OTHER_SCHEMES = [  # of mmengine's CheckpointLoader
+    'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://', 'modelzoo://', 'torchvision://', 'open-mmlab://',
+    'openmmlab://', 'mmcls://'
+]
 
 
 def history_method(owner: type, name: str):
@@ -26,8 +32,9 @@ def history_method(owner: type, name: str):
 def mmengine_types() -> list:
     """Types beyond tensors that mmengine itself writes: the message hub's NumPy histories."""
     return [
-        HistoryBuffer, (history_method, 'builtins.getattr'), np.ndarray, np.dtype, np._core.multiarray._reconstruct,
-        np._core.multiarray.scalar, *(type(np.dtype(t)) for t in ('?', 'i4', 'i8', 'u4', 'u8', 'f4', 'f8'))
+        HistoryBuffer, (history_method, 'builtins.getattr'), np.ndarray, np.dtype,
+        np._core.multiarray._reconstruct, np._core.multiarray.scalar,
+        *(type(np.dtype(t)) for t in ('?', 'i4', 'i8', 'u4', 'u8', 'f4', 'f8'))
     ]
 
 
@@ -56,21 +63,47 @@ def safe_load(path: Union[str, Path], map_location: str = 'cpu') -> dict:
         with torch.serialization.safe_globals(mmengine_types()):
             return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        found = re.search(r'GLOBAL (\S+)', str(error)) or re.search(r'WeightsUnpickler error:\s*(.+)', str(error))
-        reason = found.group(1) if found else str(error).splitlines()[0]
-        raise CheckpointError(f'Checkpoint {path} was refused: it is not made of weights only, or it is no '
-                              f'checkpoint (not allowed: {reason}).') from error
+        found = re.search(r'GLOBAL (\S+)|WeightsUnpickler error:\s*(.+)', str(error))
+        reason = (found.group(1) or found.group(2)) if found else str(error).splitlines()[0]
+        raise CheckpointError(
+            f'Checkpoint {path} was refused: it is not made of weights only, or it is no checkpoint (not '
+            f'allowed: {reason}). If you trust its source, read it with --trust-checkpoint.') from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, SafetensorError) as error:
         raise CheckpointError(f'Checkpoint {path} cannot be read: it is truncated or not a checkpoint '
                               f'({str(error).splitlines()[0]}).') from error
 
 
-def load_weights(model: nn.Module, path: Union[str, Path]) -> dict:
+def download_and_load(url: str, map_location: str = 'cpu') -> dict:
+    """Fetch a checkpoint into torch's cache, once, and read it as :func:`safe_load` does."""
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(url).path).name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path))
+    return safe_load(path, map_location)
+
+
+def refuse(address: str, map_location: str = 'cpu') -> dict:
+    """Raise a CheckpointError: mmengine's loader of this scheme may run code from the file."""
+    raise CheckpointError(f'Checkpoint {address} was refused: its scheme is not read with weights only. Fetch '
+                          'the file and give its path, or trust it explicitly: --trust-checkpoint.')
+
+
+def use_safe_loading() -> None:
+    """Make mmengine read every checkpoint of this process with weights only (``--resume``, ``load_from``,
+    ``init_cfg`` of type Pretrained): its own loader unpickles anything when that fails."""
+    CheckpointLoader.register_scheme('', safe_load, force=True)
+    CheckpointLoader.register_scheme(['http://', 'https://'], download_and_load, force=True)
+    CheckpointLoader.register_scheme(OTHER_SCHEMES, refuse, force=True)
+
+
+def load_weights(model: nn.Module, path: Union[str, Path], trust: bool = False) -> dict:
     """Load a checkpoint into a model, exactly: every key and every shape must fit.
 
     Args:
         model (nn.Module): The model, wrapped for data-parallel training or not.
         path (str | Path): Checkpoint file.
+        trust (bool): Unpickle whatever the file holds, which can run code. Only for files from a source
+            you trust. Defaults to False.
 
     Returns:
         dict: ``meta`` of the checkpoint (empty if it has none).
@@ -78,7 +111,7 @@ def load_weights(model: nn.Module, path: Union[str, Path]) -> dict:
     Raises:
         CheckpointError: The file cannot be read or is of another model; keys and shapes are named.
     """
-    checkpoint = safe_load(path)
+    checkpoint = torch.load(path, map_location='cpu', weights_only=False) if trust else safe_load(path)
     state_dict = checkpoint.get('state_dict', checkpoint)
     state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
     module = model.module if hasattr(model, 'module') else model

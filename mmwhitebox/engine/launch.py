@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import find_latest_checkpoint
 
+from mmwhitebox.checkpoints import safe_load
 from mmwhitebox.errors import UserError
 
 
@@ -44,11 +45,12 @@ def prepare_work_dir(work_dir: str) -> None:
                         'Choose another one with --work-dir.') from error
 
 
-def resolve_resume(cfg: Config, resume: Optional[str]) -> None:
+def resolve_resume(cfg: Config, resume: Optional[str], trust: bool = False) -> None:
     """Set ``resume`` and ``load_from`` of a config for ``--resume [CHECKPOINT]``.
 
     Raises:
-        UserError: There is no checkpoint to resume from.
+        UserError: There is no checkpoint to resume from, or it cannot be read (with weights only, unless
+            it is trusted).
     """
     if resume is None:
         return
@@ -58,6 +60,8 @@ def resolve_resume(cfg: Config, resume: Optional[str]) -> None:
                         'name one: --resume PATH.')
     if not Path(path).is_file():
         raise UserError(f'--resume: the checkpoint {path} does not exist.')
+    if not trust:
+        safe_load(path)
     cfg.resume, cfg.load_from = True, path
 
 

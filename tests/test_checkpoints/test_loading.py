@@ -5,10 +5,11 @@ import pickle
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader, load_checkpoint
 from safetensors.torch import save_file
 from torch import nn
 
-from mmwhitebox.checkpoints import load_weights, safe_load
+from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
 from mmwhitebox.errors import CheckpointError
 
 
@@ -25,7 +26,8 @@ def test_round_trip(tmp_path, form):
         save_file(state, path)
     elif form == 'mmengine':
         history = HistoryBuffer([1., 2.], [1, 1])
-        torch.save(dict(state_dict=state, meta=dict(epoch=3), message_hub=dict(log_scalars=dict(loss=history))), path)
+        hub = dict(log_scalars=dict(loss=history))
+        torch.save(dict(state_dict=state, meta=dict(epoch=3), message_hub=hub), path)
     else:
         prefix = 'module.' if form == 'data-parallel' else ''
         torch.save({prefix + key: value for key, value in state.items()}, path)
@@ -56,7 +58,10 @@ def test_getattr_reaches_nothing_but_the_histories(tmp_path):
 
 def test_code_in_a_checkpoint_is_refused_and_does_not_run(tmp_path):
     victim = tmp_path / 'victim'
-    for name, save in (('zip.pth', torch.save), ('legacy.pth', lambda o, f: f.write_bytes(pickle.dumps(o, protocol=2)))):
+    def save_legacy(content, path):
+        path.write_bytes(pickle.dumps(content, protocol=2))
+
+    for name, save in (('zip.pth', torch.save), ('legacy.pth', save_legacy)):
         save(dict(state_dict=Hostile(victim)), tmp_path / name)
         with pytest.raises(CheckpointError, match=f'{name} was refused.*mkdir'):
             safe_load(tmp_path / name)
@@ -91,3 +96,26 @@ def test_a_checkpoint_of_another_model_names_keys_and_shapes(tmp_path):
     assert '2 keys the file lacks: 3.weight, 3.bias' in message
     assert '1 keys the model lacks: 2.weight' in message
     assert '0.weight ((5, 4) in the file, (3, 4) in the model)' in message
+
+
+def test_mmengine_itself_reads_with_weights_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    path, victim = tmp_path / 'w.pth', tmp_path / 'victim'
+    torch.save(dict(state_dict=model().state_dict(), extra=Hostile(victim)), path)
+    use_safe_loading()
+    with pytest.raises(CheckpointError, match='was refused.*mkdir'):
+        load_checkpoint(model(), str(path))
+    assert not victim.exists()
+    with pytest.raises(CheckpointError, match='s3://bucket/w.pth was refused'):
+        load_checkpoint(model(), 's3://bucket/w.pth')
+    torch.save(dict(state_dict=model().state_dict()), path)
+    load_checkpoint(model(), str(path))
+
+
+def test_a_trusted_file_may_hold_anything(tmp_path):
+    path, victim = tmp_path / 'w.pth', tmp_path / 'victim'
+    source = model()
+    torch.save(dict(state_dict=source.state_dict(), extra=Hostile(victim)), path)
+    target = model()
+    load_weights(target, path, trust=True)
+    assert victim.exists() and torch.equal(target[0].weight, source[0].weight)
