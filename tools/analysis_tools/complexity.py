@@ -113,8 +113,10 @@ class Network(nn.Module):
 
 
 def compare(costs: dict, paper: dict) -> dict:
-    """Relative differences from the published figures, a key for each that is given."""
-    return {key: costs[key] / value - 1 for key, value in paper.items()}
+    """Relative differences from the published figures; 0 where ours, rounded to their digits, is theirs."""
+    decimals = {key: len(str(value).partition('.')[2]) for key, value in paper.items()}
+    return {key: 0. if round(costs[key], decimals[key]) == value else costs[key] / value - 1
+            for key, value in paper.items()}
 
 
 def show(rows: dict) -> str:
