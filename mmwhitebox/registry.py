@@ -9,7 +9,9 @@ from typing import Any
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import INFERENCERS as MMENGINE_INFERENCERS
+from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
@@ -18,6 +20,8 @@ MODELS = Registry('model', parent=MMENGINE_MODELS, locations=['mmwhitebox.models
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, locations=['mmwhitebox.datasets'])
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, locations=['mmwhitebox.datasets'])
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, locations=['mmwhitebox.engine'])
+METRICS = Registry('metric', parent=MMENGINE_METRICS, locations=['mmwhitebox.engine'])
+OPTIMIZERS = Registry('optimizer', parent=MMENGINE_OPTIMIZERS, locations=['mmwhitebox.engine'])
 VISUALIZERS = Registry('visualizer', parent=MMENGINE_VISUALIZERS, locations=['mmwhitebox.engine'])
 INFERENCERS = Registry('inferencer', parent=MMENGINE_INFERENCERS, locations=['mmwhitebox.apis'])
 

@@ -1,71 +1,240 @@
-"""State dicts of the official encoders -> those of an mmpretrain classifier with our backbone.
+"""The key layouts of the official implementations beside ours: one table of renames per family.
 
-The model is ``ImageClassifier(backbone=WhiteBoxTransformer, head=LinearClsHead)``.
+A row is read in both directions. ``{i}`` stands for an index, ``{2i}`` for twice that index, ``*`` for the
+last part of a key (``weight``, ``bias``, ``running_mean``, ...).
 """
 import re
-from typing import Dict
+from typing import Callable, Collection, Dict, NamedTuple, Optional, Sequence, Tuple, Union
 
+import torch
 from torch import Tensor
 
-# Applied one after another. The convolutional stem counts its activations, ours does not: 0, 2, 4, 6.
-CRATE_LAYERS = (
-    (r'^cls_token$', 'backbone.cls_token'),
-    (r'^pos_embedding$', 'backbone.pos_embed.table'),
-    (r'^transformer\.layers\.(\d+)\.0\.norm\.', r'backbone.layers.\1.norm1.'),
-    (r'^transformer\.layers\.(\d+)\.0\.fn\.to_out\.0\.', r'backbone.layers.\1.attn.to_out.'),
-    (r'^transformer\.layers\.(\d+)\.0\.fn\.qkv\.', r'backbone.layers.\1.attn.proj.'),
-    (r'^transformer\.layers\.(\d+)\.0\.fn\.', r'backbone.layers.\1.attn.'),
-    (r'^transformer\.layers\.(\d+)\.1\.norm\.', r'backbone.layers.\1.norm2.'),
-    (r'^transformer\.layers\.(\d+)\.1\.fn\.', r'backbone.layers.\1.ffn.'),
-    (r'^mlp_head\.0\.', 'backbone.norm.'),
-    (r'^mlp_head\.1\.', 'head.fc.'),
+
+class Layout(NamedTuple):
+    """How the values of a row are laid out: one official tensor <-> our tensor or tensors."""
+
+    to_ours: Callable[[Tensor], Sequence[Tensor]]
+    to_official: Callable[..., Tensor]
+
+
+SAME = Layout(lambda value: [value], lambda value: value)
+TRANSPOSED = Layout(  # multiplies from the right there, a Linear here
+    lambda value: [value.t().contiguous()], lambda value: value.t().contiguous())
+POINTWISE_CONV = Layout(  # a 1x1 convolution there, a Linear here
+    lambda value: [value.flatten(1)], lambda value: value[..., None, None])
+POINTWISE_LINEAR = Layout(  # a Linear there, a 1x1 convolution here
+    lambda value: [value[..., None, None]], lambda value: value.flatten(1))
+QUERY_AND_KEY_VALUE = Layout(  # [q; k; v] there, q and [k; v] here
+    lambda value: [part.clone() for part in value.split([value.shape[0] // 3, 2 * value.shape[0] // 3])],
+    lambda q, kv: torch.cat([q, kv]))
+
+
+GROUPS = {r'\{i\}': r'(?P<index>\d+)', r'\{2i\}': r'(?P<twice>\d*[02468])', r'\*': r'(?P<last>\w+)'}
+
+
+def _pattern(template: str) -> 're.Pattern':
+    """Regular expression of a key template, with the groups ``index`` and ``last``."""
+    pattern = re.escape(template)
+    for sign, group in GROUPS.items():
+        pattern = pattern.replace(sign, group)
+    return re.compile(f'{pattern}$')
+
+
+def _fill(template: str, match: 're.Match') -> str:
+    """The key that a template makes of the index and the last part found in another key."""
+    found = match.groupdict()
+    index = int(found['twice']) // 2 if 'twice' in found else int(found.get('index') or 0)
+    return template.replace('{i}', str(index)).replace('{2i}', str(2 * index)).replace(
+        '*', found.get('last', ''))
+
+
+class Rule:
+    """One row of a table.
+
+    Args:
+        official (str): Template of the official key.
+        ours (str | tuple[str, ...], optional): Template of our key, or of the keys that share the value.
+            None: the model has no place for it, it is left out.
+        layout (Layout): How the values correspond. Defaults to the same value on both sides.
+        beside (str, optional): On the way back, the row applies only if this key (a template with the
+            same index) is there too. Rows that need it stand before those that do not.
+    """
+
+    def __init__(self,
+                 official: str,
+                 ours: Union[str, Tuple[str, ...], None],
+                 layout: Layout = SAME,
+                 beside: Optional[str] = None) -> None:
+        self.official = official
+        self.ours = (ours, ) if isinstance(ours, str) else ours or ()
+        self.layout = layout
+        self.beside = beside
+        self._official_pattern = _pattern(official)
+        self._our_patterns = [_pattern(template) for template in self.ours]
+
+    def our_keys(self, official_key: str) -> Optional[Tuple[str, ...]]:
+        """Our keys for an official one; None if the row is about another."""
+        match = self._official_pattern.match(official_key)
+        return match and tuple(_fill(template, match) for template in self.ours)
+
+    def official_key(self, our_key: str, present: Collection[str]) -> Optional[str]:
+        """Official key for one of ours in a state dict with the keys ``present``; None as above."""
+        for pattern in self._our_patterns:
+            match = pattern.match(our_key)
+            if match and (self.beside is None or _fill(self.beside, match) in present):
+                return _fill(self.official, match)
+        return None
+
+
+def _both(official: str, ours: str, *names: str) -> Tuple[Rule, ...]:
+    """Rows whose keys differ in the prefix only."""
+    return tuple(Rule(f'{official}{name}', f'{ours}{name}') for name in names)
+
+
+LAYER, OUR_LAYER = 'transformer.layers.{i}.', 'backbone.layers.{i}.'
+CRATE_SKELETON = (
+    Rule('cls_token', 'backbone.cls_token'),
+    Rule('pos_embedding', 'backbone.pos_embed.table'),
+    Rule(f'{LAYER}0.norm.*', f'{OUR_LAYER}norm1.*'),
+    Rule(f'{LAYER}1.norm.*', f'{OUR_LAYER}norm2.*'),
+    Rule(f'{LAYER}1.fn.weight', f'{OUR_LAYER}ffn.weight'),
+    Rule('mlp_head.0.*', 'backbone.norm.*'),
+    Rule('mlp_head.1.*', 'head.fc.*'),
 )
-CONV_STEM = ((r'^(?:to_patch_embedding|patch_embed)\.proj\.(\d+)\.',
-              lambda match: f'backbone.stem.stages.{int(match[1]) // 2}.'), )
-RENAMES = {
-    'cbt': CRATE_LAYERS + CONV_STEM,
-    'crate': CRATE_LAYERS + (
-        (r'^to_patch_embedding\.1\.', 'backbone.stem.norm1.'),
-        (r'^to_patch_embedding\.2\.', 'backbone.stem.proj.'),
-        (r'^to_patch_embedding\.3\.', 'backbone.stem.norm2.'),
-    ),
-    'tost': CONV_STEM + (
-        (r'^pos_embeder\.token_projection\.', 'backbone.pos_embed.proj.'),
-        (r'^(cls_token$|norm\.)', r'backbone.\1'),
-        (r'^head\.', 'head.fc.'),
-        (r'^(cls_attn_blocks\.\d+)\.attn\.proj\.', r'\1.attn.to_out.'),
-        (r'^(blocks\.\d+)\.attn\.qkv\.', r'\1.attn.proj.'),
-        (r'^(blocks\.\d+)\.attn\.to_out\.0\.', r'\1.attn.to_out.'),
-        (r'^((?:cls_attn_)?blocks\.\d+)\.mlp\.', r'\1.ffn.'),
-        (r'^((?:cls_attn_)?blocks\.\d+)\.gamma([12])$', r'\1.scale\2.gamma'),
-        (r'^blocks\.', 'backbone.layers.'),
-        (r'^cls_attn_blocks\.', 'backbone.class_layers.'),
-    ),
+
+CBT = (
+    *CRATE_SKELETON,
+    Rule('to_patch_embedding.proj.{2i}.0.*', 'backbone.stem.stages.{i}.0.*'),
+    Rule('to_patch_embedding.proj.{2i}.1.*', 'backbone.stem.stages.{i}.1.*'),
+    # CBSA; then MSSA and TSSA
+    Rule(f'{LAYER}0.fn.proj.weight', f'{OUR_LAYER}attn.proj.weight', beside=f'{OUR_LAYER}attn.step_x'),
+    Rule(f'{LAYER}0.fn.qkv.weight', f'{OUR_LAYER}attn.proj.weight'),
+    *_both(f'{LAYER}0.fn.', f'{OUR_LAYER}attn.', 'step_x', 'step_rep', 'temp', 'to_out.*'),
+)
+
+CRATE = (
+    *CRATE_SKELETON,
+    Rule('to_patch_embedding.1.*', 'backbone.stem.norm1.*'),
+    Rule('to_patch_embedding.2.*', 'backbone.stem.proj.*'),
+    Rule('to_patch_embedding.3.*', 'backbone.stem.norm2.*'),
+    Rule(f'{LAYER}0.fn.qkv.weight', f'{OUR_LAYER}attn.proj.weight'),
+    Rule(f'{LAYER}0.fn.to_out.0.*', f'{OUR_LAYER}attn.to_out.*'),
+)
+
+
+def _tost_block(official: str, ours: str) -> Tuple[Rule, ...]:
+    return (
+        Rule(f'{official}gamma1', f'{ours}scale1.gamma'),
+        Rule(f'{official}gamma2', f'{ours}scale2.gamma'),
+        *_both(official, ours, 'norm1.*', 'norm2.*'),
+        Rule(f'{official}mlp.fc1.*', f'{ours}ffn.fc1.*'),
+        Rule(f'{official}mlp.fc2.*', f'{ours}ffn.fc2.*'),
+    )
+
+
+CLASS_BLOCK, OUR_CLASS_LAYER = 'cls_attn_blocks.{i}.', 'backbone.class_layers.{i}.'
+TOST = (
+    Rule('cls_token', 'backbone.cls_token'),
+    Rule('patch_embed.proj.{2i}.0.*', 'backbone.stem.stages.{i}.0.*'),
+    Rule('patch_embed.proj.{2i}.1.*', 'backbone.stem.stages.{i}.1.*'),
+    Rule('pos_embeder.token_projection.weight', 'backbone.pos_embed.proj.weight', POINTWISE_CONV),
+    Rule('pos_embeder.token_projection.bias', 'backbone.pos_embed.proj.bias'),
+    *_tost_block('blocks.{i}.', OUR_LAYER),
+    Rule('blocks.{i}.attn.temp', f'{OUR_LAYER}attn.temp'),
+    Rule('blocks.{i}.attn.qkv.*', f'{OUR_LAYER}attn.proj.*'),
+    Rule('blocks.{i}.attn.to_out.0.*', f'{OUR_LAYER}attn.to_out.*'),
+    *_tost_block(CLASS_BLOCK, OUR_CLASS_LAYER),
+    Rule(f'{CLASS_BLOCK}attn.qkv.*', (f'{OUR_CLASS_LAYER}attn.q.*', f'{OUR_CLASS_LAYER}attn.kv.*'),
+         QUERY_AND_KEY_VALUE),
+    Rule(f'{CLASS_BLOCK}attn.proj.*', f'{OUR_CLASS_LAYER}attn.to_out.*'),
+    Rule('norm.*', 'backbone.norm.*'),
+    Rule('head.*', 'head.fc.*'),
+)
+
+VIT_ENCODER = (
+    *_both('encoder.', 'backbone.vit.', 'cls_token', 'dist_token', 'pos_embed', 'patch_embed.proj.*',
+           'blocks.{i}.norm1.*', 'blocks.{i}.norm2.*', 'blocks.{i}.attn.qkv.*', 'blocks.{i}.attn.proj.*',
+           'blocks.{i}.mlp.fc1.*', 'blocks.{i}.mlp.fc2.*', 'norm.*'),
+    Rule('encoder.head.*', None),
+    Rule('encoder.head_dist.*', None),
+)
+
+HEAD_LAYER = 'decode_head.layers.{i}.'
+MASKS = (
+    Rule('decoder.cls_emb', 'decode_head.cls_tokens'),
+    Rule('decoder.mask_norm.*', 'decode_head.mask_norm.*'),
+)
+CBT_DECODER = (
+    *VIT_ENCODER, *MASKS,
+    Rule('decoder.decoder_norm.*', 'decode_head.decoder_norm.*'),
+    Rule('decoder.net.layers.{i}.norm.*', f'{HEAD_LAYER}norm.*'),
+    *_both('decoder.net.layers.{i}.fn.', f'{HEAD_LAYER}attn.',
+           'step_x', 'step_rep', 'proj.weight', 'to_out.*'),
+)
+
+
+def _depict_net(official: str, ours: str, beside: Optional[str] = None) -> Tuple[Rule, ...]:
+    return (
+        Rule(f'{official}norm.*', f'{ours}norm.*', beside=beside),
+        Rule(f'{official}fn.proj', f'{ours}attn.proj.weight', beside=beside),
+        Rule(f'{official}fn.step_size', f'{ours}attn.step_size', beside=beside),
+    )
+
+
+CLASS_NORM = 'decode_head.class_norm.weight'  # in DEPICT-CA only
+DEPICT = (
+    *VIT_ENCODER, *MASKS,
+    Rule('decoder.snorm.*', 'decode_head.decoder_norm.*', beside=CLASS_NORM),
+    Rule('decoder.cnorm.*', 'decode_head.class_norm.*'),
+    *_depict_net('decoder.snet.layers.{i}.', HEAD_LAYER, beside=CLASS_NORM),
+    *_depict_net('decoder.cnet.layers.{i}.', 'decode_head.class_layers.{i}.'),
+    Rule('decoder.decoder_norm.*', 'decode_head.decoder_norm.*'),
+    *_depict_net('decoder.net.layers.{i}.', HEAD_LAYER),
+)
+
+BLOCK = 'decoder.blocks.{i}.'
+SEGMENTER = (
+    *VIT_ENCODER,
+    *_both('decoder.', 'decode_head.', 'cls_emb', 'decoder_norm.*', 'mask_norm.*'),
+    Rule('decoder.proj_dec.*', 'decode_head.dec_proj.*'),
+    Rule('decoder.proj_patch', 'decode_head.patch_proj.weight', TRANSPOSED),
+    Rule('decoder.proj_classes', 'decode_head.classes_proj.weight', TRANSPOSED),
+    Rule(f'{BLOCK}norm1.*', f'{HEAD_LAYER}ln1.*'),
+    Rule(f'{BLOCK}norm2.*', f'{HEAD_LAYER}ln2.*'),
+    Rule(f'{BLOCK}attn.qkv.*', f'{HEAD_LAYER}attn.attn.in_proj_*'),
+    Rule(f'{BLOCK}attn.proj.*', f'{HEAD_LAYER}attn.attn.out_proj.*'),
+    Rule(f'{BLOCK}mlp.fc1.*', f'{HEAD_LAYER}ffn.layers.0.0.*'),
+    Rule(f'{BLOCK}mlp.fc2.*', f'{HEAD_LAYER}ffn.layers.1.*'),
+    Rule('decoder.head.weight', 'decode_head.conv_seg.weight', POINTWISE_LINEAR),
+    Rule('decoder.head.bias', 'decode_head.conv_seg.bias'),
+)
+
+FAMILIES: Dict[str, Tuple[Rule, ...]] = {
+    'cbt': CBT,
+    'crate': CRATE,
+    'tost': TOST,
+    'cbt-decoder': CBT_DECODER,
+    'depict': DEPICT,
+    'segmenter': SEGMENTER,
+}
+CLASSIFIERS = ('cbt', 'crate', 'tost')
+
+# What a state dict is, told by a key that no other kind has; the first that fits counts.
+SIGNATURES = {
+    'the family cbt': r'to_patch_embedding\.proj\.',
+    'the family crate': r'to_patch_embedding\.1\.',
+    'the family tost': r'pos_embeder\.|cls_attn_blocks\.',
+    'the family cbt-decoder': r'decoder\.net\.layers\.\d+\.fn\.step_x$',
+    'the family depict': r'decoder\.s?net\.layers\.\d+\.fn\.step_size$',
+    'the family segmenter': r'decoder\.(proj_dec|head)\.weight$',
+    'an mmwhitebox model, which needs no conversion': r'(backbone|decode_head)\.',
+    'a timm ViT, which TimmViT loads with pretrained=PATH': r'blocks\.\d+\.attn\.qkv\.weight$',
 }
 
 
-def convert_encoder(state_dict: Dict[str, Tensor], family: str) -> Dict[str, Tensor]:
-    """Rename and reshape the entries of an official classification model.
-
-    Args:
-        state_dict (dict): Official state dict.
-        family (str): 'cbt' (all models of that repository: CBSA, MSSA, TSSA layers and hybrids), 'crate'
-            or 'tost'.
-
-    Returns:
-        dict: State dict of the classifier: ``backbone.*`` and ``head.fc.*``. Keys that no rule knows
-        keep their names, so that loading reports them.
-    """
-    converted = {}
-    for name, value in state_dict.items():
-        for pattern, replacement in RENAMES[family]:
-            name = re.sub(pattern, replacement, name)
-        if name.startswith('backbone.class_layers.') and '.attn.qkv.' in name:
-            width = value.shape[0] // 3
-            converted[name.replace('.qkv.', '.q.')] = value[:width]
-            converted[name.replace('.qkv.', '.kv.')] = value[width:]
-        elif name == 'backbone.pos_embed.proj.weight':  # a 1x1 convolution there, a Linear here
-            converted[name] = value.flatten(1)
-        else:
-            converted[name] = value
-    return converted
+def looks_like(keys: Collection[str]) -> Optional[str]:
+    """What a state dict with these keys is, in words; None if it cannot be told."""
+    for name, pattern in SIGNATURES.items():
+        if any(re.match(pattern, key) for key in keys):
+            return name
+    return None

@@ -1,3 +1,5 @@
+from .metrics import ModelForMetrics, ZeroShotSegmentation
+from .optimizers import Lion
 from .visualizer import SideBySideVisualizer
 
-__all__ = ['SideBySideVisualizer']
+__all__ = ['Lion', 'ModelForMetrics', 'SideBySideVisualizer', 'ZeroShotSegmentation']

@@ -15,6 +15,14 @@ from mmwhitebox.checkpoints import safe_load
 from mmwhitebox.errors import UserError
 
 
+def exit_message(error: UserError) -> str:
+    """What a tool ends with; of an error in a data-loader worker, its message without the traceback."""
+    text = str(error)
+    if text.startswith('Caught '):
+        text = text.strip().splitlines()[-1].partition(': ')[2]
+    return f'error: {text}'
+
+
 def load_config(path: str, options: Optional[dict], work_dir: Optional[str], launcher: str) -> Config:
     """Read a config, apply overrides, decide the work dir (argument, then config, then file name).
 

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from mmengine.dist import get_comm_device, get_world_size
-from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
+from mmwhitebox.ops import resize_positions
 from mmwhitebox.registry import EMBEDDINGS
 
 
@@ -184,13 +184,13 @@ class LearnedPositions(nn.Module):
         num_extra = own_extra if math.isqrt(rows - own_extra)**2 == rows - own_extra else 1
         side = math.isqrt(rows - num_extra)
         if side**2 == rows - num_extra and num_extra >= own_extra:
-            state_dict[f'{prefix}table'] = resize_pos_embed(
+            state_dict[f'{prefix}table'] = resize_positions(
                 table[:, num_extra - own_extra:], (side, side), self.grid_size, self.interpolate_mode,
                 own_extra)
 
     def forward(self, hw_shape: Tuple[int, int]) -> Tensor:
         """Positions of the extra tokens and of an H x W grid, (1, E + H*W, D)."""
-        return resize_pos_embed(
+        return resize_positions(
             self.table, self.grid_size, hw_shape, self.interpolate_mode, self.num_extra_tokens)
 
 

@@ -7,12 +7,14 @@ from .ista import ista
 from .linear_attention import spectral_attention
 from .mssa import msca, mssa
 from .relu_linear_attention import relu_linear_attention
+from .resampling import adaptive_avg_pool, resize_positions
 from .rope import rope_2d
 from .sparsemax import sparsemax
 from .tssa import scale_by_second_moment, tssa, tssa_membership
 
 __all__ = [
-    'agent_attention', 'broadcast', 'cbsa', 'channel_attention', 'contract', 'dmsa', 'dmsa_gate',
-    'dmsa_membership', 'extract', 'ista', 'msca', 'mssa', 'pool_representatives', 'relu_linear_attention',
-    'rope_2d', 'scale_by_second_moment', 'sparsemax', 'spectral_attention', 'tssa', 'tssa_membership'
+    'adaptive_avg_pool', 'agent_attention', 'broadcast', 'cbsa', 'channel_attention', 'contract', 'dmsa',
+    'dmsa_gate', 'dmsa_membership', 'extract', 'ista', 'msca', 'mssa', 'pool_representatives',
+    'relu_linear_attention', 'resize_positions', 'rope_2d', 'scale_by_second_moment', 'sparsemax',
+    'spectral_attention', 'tssa', 'tssa_membership'
 ]

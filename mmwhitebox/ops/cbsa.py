@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .precision import no_autocast, widen
+from .resampling import adaptive_avg_pool
 
 CONTRACTIONS = ('softmax', 'inverse', None)
 
@@ -43,7 +44,7 @@ def pool_representatives(w: Tensor,
     num_patches = hw_shape[0] * hw_shape[1]
     patches = w[:, :num_patches] if pool_tokens == 'official' else w[:, w.shape[1] - num_patches:]
     grid = patches.unflatten(1, hw_shape).permute(0, 3, 1, 2)  # (B, K*p, H, W)
-    pooled = F.adaptive_avg_pool2d(grid, pool_size)  # (B, K*p, g, g)
+    pooled = adaptive_avg_pool(grid, pool_size)  # (B, K*p, g, g)
     return pooled.flatten(2).unflatten(1, (num_heads, -1)).transpose(-1, -2)
 
 

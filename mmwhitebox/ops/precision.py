@@ -12,4 +12,6 @@ def widen(x: Tensor) -> Tensor:
 
 def no_autocast(x: Tensor) -> AbstractContextManager:
     """A context in which products of wide tensors stay wide on the device of x."""
-    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
+    if x.is_meta or not torch.is_autocast_enabled(x.device.type):
+        return nullcontext()
+    return torch.autocast(x.device.type, enabled=False)

@@ -1,11 +1,11 @@
 """TimmViT: feature maps of any plain timm ViT, weights from files, freezing, and clear errors."""
-import numpy as np
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
 
 from mmwhitebox.models.backbones import TimmViT
+from tests.augreg import save_augreg
 
 TINY = dict(embed_dim=24, depth=2, num_heads=2)
 
@@ -68,27 +68,8 @@ def test_pretrained_from_a_file_resizes_positions_and_adapts_channels(tmp_path, 
 
 def test_pretrained_from_an_augreg_archive(tmp_path):
     source = timm.create_model('vit_tiny_patch16_224', img_size=64, num_classes=0, **TINY)
-    arrays = {'embedding/kernel': source.patch_embed.proj.weight.permute(2, 3, 1, 0),
-              'embedding/bias': source.patch_embed.proj.bias, 'cls': source.cls_token,
-              'Transformer/posembed_input/pos_embedding': source.pos_embed,
-              'Transformer/encoder_norm/scale': source.norm.weight,
-              'Transformer/encoder_norm/bias': source.norm.bias}
-    for i, block in enumerate(source.blocks):
-        root = f'Transformer/encoderblock_{i}/'
-        for j, norm in ((0, block.norm1), (2, block.norm2)):
-            arrays[f'{root}LayerNorm_{j}/scale'], arrays[f'{root}LayerNorm_{j}/bias'] = norm.weight, norm.bias
-        weights, biases = block.attn.qkv.weight.chunk(3), block.attn.qkv.bias.chunk(3)
-        attention = f'{root}MultiHeadDotProductAttention_1/'
-        for name, weight, bias in zip(('query', 'key', 'value'), weights, biases):
-            arrays[f'{attention}{name}/kernel'] = weight.t().reshape(24, 2, 12)
-            arrays[f'{attention}{name}/bias'] = bias.reshape(2, 12)
-        arrays[f'{attention}out/kernel'] = block.attn.proj.weight.t().reshape(2, 12, 24)
-        arrays[f'{attention}out/bias'] = block.attn.proj.bias
-        for j, layer in enumerate((block.mlp.fc1, block.mlp.fc2)):
-            arrays[f'{root}MlpBlock_3/Dense_{j}/kernel'] = layer.weight.t()
-            arrays[f'{root}MlpBlock_3/Dense_{j}/bias'] = layer.bias
     path = tmp_path / 'weights.npz'
-    np.savez(path, **{key: value.detach().numpy() for key, value in arrays.items()})
+    save_augreg(source, path)
     model = build(pretrained=str(path))
     model.init_weights()
     for key, value in model.vit.state_dict().items():
@@ -114,7 +95,7 @@ def test_checkpointing_gives_the_same_gradients():
 
 
 @pytest.mark.parametrize('kwargs, message', [
-    (dict(model_name='vit_smal_patch16_384'), "no model 'vit_smal_patch16_384'. Similar names: .*vit_small_patch16_384"),
+    (dict(model_name='vit_smal_patch16_384'), "no model 'vit_smal_patch16_384'. Similar: .*vit_small_patch16_384"),
     (dict(model_name='resnet18', model_kwargs={}, img_size=None), 'resnet18 cannot be built as a plain ViT'),
     (dict(out_indices=(5, )), r'out_indices=\[5\] do not fit .* 2 blocks'),
     (dict(interpolate_mode='nearest'), "must be one of .* got 'nearest'"),

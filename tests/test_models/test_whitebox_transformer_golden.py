@@ -4,7 +4,7 @@ import torch
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 
-from mmwhitebox.checkpoints.official_keys import convert_encoder
+from mmwhitebox.checkpoints import convert_official
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from tests.golden import Golden, assert_close
 
@@ -28,7 +28,7 @@ def classifier(golden, case, **kwargs):
         type='ImageClassifier',
         backbone=dict(type='mmwhitebox.WhiteBoxTransformer', arch=settings, attention=attention, **kwargs),
         head=dict(type='LinearClsHead', num_classes=10, in_channels=48)))
-    model.load_state_dict(convert_encoder(golden.params, family))
+    model.load_state_dict(convert_official(golden.params, family))
     return model.eval()
 
 

@@ -3,8 +3,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmwhitebox.ops import (broadcast, cbsa, channel_attention, contract, extract, mssa, pool_representatives,
-                            spectral_attention)
+from mmwhitebox.ops import (
+    broadcast,
+    cbsa,
+    channel_attention,
+    contract,
+    extract,
+    mssa,
+    pool_representatives,
+    spectral_attention,
+)
 
 B, K, N, P = 2, 3, 20, 6
 EPS_SQUARED = 0.01

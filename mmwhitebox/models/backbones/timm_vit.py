@@ -1,8 +1,7 @@
-"""TimmViT: any timm vision transformer as an encoder with feature maps."""
+"""TimmViT: any timm vision transformer as an encoder."""
 import difflib
 from functools import partial
-from pathlib import Path
-from typing import Optional, Sequence, Tuple, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 import timm
 import torch
@@ -11,39 +10,69 @@ from mmengine.model import BaseModule
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
+from mmwhitebox.ops import resize_positions
+from mmwhitebox.ops.resampling import is_symbolic
 from mmwhitebox.registry import MODELS
 
+from .timm_weights import weights_from_file
+from .vit_adaptation import ADAPTATIONS, adapt, run_adapted
+
 INTERPOLATE_MODES = ('bicubic', 'bilinear')
+OUT_TYPES = ('featmap', 'cls_token')
+
+
+def extra_tokens(vit: nn.Module) -> List[Tensor]:
+    """Class and distillation token, (1, 1, D) each, as far as the ViT has them."""
+    tokens = [getattr(vit, name, None) for name in ('cls_token', 'dist_token')]
+    return [token for token in tokens if token is not None]
+
+
+def positions_of_any_size(vit: nn.Module, h: int, w: int) -> Tensor:
+    """The rule of :func:`add_segmenter_positions` for a symbolic grid, without a branch: (1, E + H*W, D)."""
+    table, num_extra = vit.pos_embed, vit.num_prefix_tokens
+    resized = resize_positions(table, vit.patch_embed.grid_size, (h, w), 'bilinear', num_extra)
+    patches = torch.arange(h * w, device=table.device)
+    num_patches = table.shape[1] - num_extra
+    as_it_is = table[:, num_extra + patches % num_patches]
+    same_count = torch.full((1, 1, 1), h * w, device=table.device) == num_patches
+    return torch.cat([table[:, :num_extra], torch.where(same_count, as_it_is, resized[:, num_extra:])], dim=1)
 
 
 def add_segmenter_positions(vit: nn.Module, x: Tensor) -> Tensor:
-    """Class token and positions by the rule of the Segmenter, DEPICT and CBT segmentation code.
+    """Extra tokens and positions by the rule of the Segmenter, DEPICT and CBT segmentation code.
 
     The table is resized (bilinear, no antialiasing) only when the token COUNT differs; the same count
     in another aspect ratio takes the table as it is.
 
     Args:
-        vit (nn.Module): timm VisionTransformer with a class token and a learned position table.
+        vit (nn.Module): timm VisionTransformer with a class token, perhaps a distillation token, and a
+            learned position table for them and the patches.
         x (Tensor): Patch embeddings, (B, H, W, D).
 
     Returns:
-        Tensor: Tokens, (B, 1 + H*W, D).
+        Tensor: Tokens, (B, E + H*W, D), E = 1 or 2.
     """
     b, h, w, _ = x.shape
     positions = vit.pos_embed
-    if 1 + h * w != positions.shape[1]:
+    if is_symbolic(h, w):
+        positions = positions_of_any_size(vit, h, w)
+    elif vit.num_prefix_tokens + h * w != positions.shape[1]:
         positions = resample_abs_pos_embed(
-            positions, (h, w), vit.patch_embed.grid_size, interpolation='bilinear', antialias=False)
-    tokens = torch.cat([vit.cls_token.expand(b, -1, -1), x.flatten(1, 2)], dim=1)
+            positions, (h, w), vit.patch_embed.grid_size, vit.num_prefix_tokens, interpolation='bilinear',
+            antialias=False)
+    extra = [token.expand(b, -1, -1) for token in extra_tokens(vit)]
+    tokens = torch.cat([*extra, x.flatten(1, 2)], dim=1)
     return vit.pos_drop(tokens + positions)
 
 
 @MODELS.register_module()
 class TimmViT(BaseModule):
-    """A timm ViT (AugReg, DeiT, DINOv2, DINOv3, EVA, ...) that returns feature maps.
+    """A timm ViT (AugReg, DeiT, DINOv2, DINOv3, EVA, ...) that returns feature maps or class tokens.
 
     Any image size and aspect: positions are interpolated to the grid, images are zero-padded at the
-    right and the bottom to whole patches, class and register tokens are stripped.
+    right and the bottom to whole patches; feature maps have no class and register tokens. The attention
+    can be exchanged for one of linear cost that keeps the weights, see
+    :mod:`mmwhitebox.models.backbones.vit_adaptation`.
 
     Args:
         model_name (str): A name of ``timm.list_models()``, e.g. 'vit_small_patch16_384'.
@@ -66,13 +95,21 @@ class TimmViT(BaseModule):
             Defaults to 'bicubic'.
         norm_eps (float, optional): eps of all LayerNorms. Defaults to the model's own (1e-6 for timm's
             ViTs; the published segmentation code uses 1e-5).
+        out_type (str): 'featmap', or 'cls_token' as mmpretrain's classifiers take it.
+            Defaults to 'featmap'.
+        attention (str): 'softmax' is timm's own; 'cbsa' and 'linear' adapt it, if it is a plain one
+            (AugReg, DeiT, DINOv2, ...). Defaults to 'softmax'.
+        pool_size (int): Side of the pool of 'cbsa'. Defaults to 8.
+        pool_tokens (str): 'patch', or 'official' for the window of the published code, of 'cbsa'.
+            Defaults to 'patch'.
         model_kwargs (dict, optional): More arguments for ``timm.create_model``, e.g.
             ``dict(embed_dim=192, depth=4, num_heads=3, patch_size=8)``.
         init_cfg (dict, optional): mmengine's initialisation config. Defaults to None.
 
     Raises:
         ValueError: Unknown model name (similar ones are listed), a model that is no plain ViT,
-            ``out_indices`` out of range.
+            ``out_indices`` out of range; an ``attention``, ``out_type`` or ``interpolate_mode`` that is
+            unknown or does not apply to the model.
         FileNotFoundError: ``pretrained`` is a path that does not exist.
     """
 
@@ -87,16 +124,25 @@ class TimmViT(BaseModule):
                  with_cp: bool = False,
                  interpolate_mode: str = 'bicubic',
                  norm_eps: Optional[float] = None,
+                 out_type: str = 'featmap',
+                 attention: str = 'softmax',
+                 pool_size: int = 8,
+                 pool_tokens: str = 'patch',
                  model_kwargs: Optional[dict] = None,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
-        if interpolate_mode not in INTERPOLATE_MODES:
-            raise ValueError(f'TimmViT: interpolate_mode must be one of {INTERPOLATE_MODES}, '
-                             f'got {interpolate_mode!r}.')
+        for name, value, known in (('interpolate_mode', interpolate_mode, INTERPOLATE_MODES),
+                                   ('out_type', out_type, OUT_TYPES),
+                                   ('attention', attention, ('softmax', *ADAPTATIONS))):
+            if value not in known:
+                raise ValueError(f'TimmViT: {name} must be one of {known}, got {value!r}.')
         self.model_name = model_name
         self.pretrained = pretrained
         self.out_indices = list(out_indices)
         self.frozen_stages = frozen_stages
+        self.with_cp = with_cp
+        self.out_type = out_type
+        self.attention = attention
         self.create_args = dict(
             in_chans=in_channels,
             num_classes=0,
@@ -111,10 +157,17 @@ class TimmViT(BaseModule):
         self.num_extra_tokens = self.vit.num_prefix_tokens
         self.patch_size = self.vit.patch_embed.patch_size
         if interpolate_mode == 'bilinear':
-            if self.num_extra_tokens != 1 or self.vit.pos_embed is None or self.vit.no_embed_class:
+            if (self.num_extra_tokens != len(extra_tokens(self.vit)) or self.vit.pos_embed is None
+                    or self.vit.no_embed_class):
                 raise ValueError(f"TimmViT: interpolate_mode='bilinear' does not apply to {model_name}, "
                                  'whose positions are not one table for a class token and patches.')
             self.vit._pos_embed = partial(add_segmenter_positions, self.vit)
+        if out_type == 'cls_token' and getattr(self.vit, 'cls_token', None) is None:
+            raise ValueError(f"TimmViT: {model_name} has no class token, so out_type is 'featmap'.")
+        if attention == 'cbsa':
+            adapt(self.vit, attention, pool_size=pool_size, pool_tokens=pool_tokens)
+        elif attention == 'linear':
+            adapt(self.vit, attention)
         self.vit.set_grad_checkpointing(with_cp)
         self._freeze_stages()
 
@@ -122,7 +175,7 @@ class TimmViT(BaseModule):
         if not timm.is_model(self.model_name):
             known = timm.list_models('*vit*') + timm.list_models('*deit*') + timm.list_models('eva*')
             similar = difflib.get_close_matches(self.model_name, known, n=8, cutoff=0.3)
-            raise ValueError(f'TimmViT: timm has no model {self.model_name!r}. Similar names: '
+            raise ValueError(f'TimmViT: timm has no model {self.model_name!r}. Similar: '
                              f'{", ".join(similar)}. All: timm.list_models("*vit*").')
         try:
             vit = timm.create_model(self.model_name, **self.create_args, **pretrained_args)
@@ -147,11 +200,7 @@ class TimmViT(BaseModule):
             return
         args = dict(pretrained=True)
         if self.pretrained is not True:
-            path = Path(self.pretrained).expanduser()
-            if not path.is_file():
-                raise FileNotFoundError(f'TimmViT: pretrained={self.pretrained!r} is not a file. Give the '
-                                        'path of a timm checkpoint, True to fetch it, or False.')
-            args['pretrained_cfg_overlay'] = dict(file=str(path), custom_load=path.suffix == '.npz')
+            args = weights_from_file('TimmViT', self.pretrained)
         self.vit.load_state_dict(self._create_vit(**args).state_dict())
         print_log(f'TimmViT: loaded pretrained weights of {self.model_name}', logger='current')
 
@@ -172,15 +221,23 @@ class TimmViT(BaseModule):
         return self
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
-        """Feature maps.
+        """Features.
 
         Args:
             x (Tensor): Images, (B, in_channels, H, W) in pixels.
 
         Returns:
-            tuple[Tensor]: One map per ``out_indices``, in the order of the blocks, each
-            (B, embed_dims, ceil(H / patch), ceil(W / patch)).
+            tuple[Tensor]: One tensor per ``out_indices``, in the order of the blocks: a feature map
+            (B, embed_dims, ceil(H / patch), ceil(W / patch)), or the class token (B, embed_dims).
         """
-        return tuple(
-            self.vit.forward_intermediates(
-                x, indices=self.out_indices, norm=True, output_fmt='NCHW', intermediates_only=True))
+        with_cls_token = self.out_type == 'cls_token'
+        if self.attention != 'softmax':
+            outs, hw_shape = run_adapted(self.vit, x, self.out_indices, self.with_cp)
+            if with_cls_token:
+                return tuple(out[:, 0] for out in outs)
+            return tuple(
+                out[:, self.num_extra_tokens:].transpose(1, 2).unflatten(2, hw_shape) for out in outs)
+        outs = self.vit.forward_intermediates(
+            x, indices=self.out_indices, norm=True, output_fmt='NCHW', intermediates_only=True,
+            return_prefix_tokens=with_cls_token)
+        return tuple(extra[:, 0] for _, extra in outs) if with_cls_token else tuple(outs)

@@ -14,14 +14,18 @@ from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmcv.cnn import build_norm_layer
+from mmengine.logging import print_log
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from timm.layers import DropPath, LayerScale
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmwhitebox.models.attention import ClassAttention, build_attention
+from mmwhitebox.models.attention import MHSA, ClassAttention, build_attention
+from mmwhitebox.models.embeddings import LearnedPositions, PatchConv
 from mmwhitebox.models.feedforward import MLP, build_feedforward
 from mmwhitebox.registry import EMBEDDINGS, MODELS, build_component
+
+from .timm_weights import whitebox_weights
 
 
 def build_layer_scale(embed_dims: int, init_value: float) -> nn.Module:
@@ -175,13 +179,17 @@ class WhiteBoxTransformer(BaseBackbone):
             layers as well. Defaults to -1.
         with_cp (bool): Recompute activations in the backward pass to save memory. Defaults to False.
         interpolate_mode (str): Interpolation of a learned position table. Defaults to 'bicubic'.
+        pretrained (str, optional): Path of a timm ViT for ``arch='vit-*'``: ``.safetensors``, ``.pth`` or
+            AugReg ``.npz``, loaded by ``init_weights()`` as in :class:`TimmViT`. Defaults to None.
         init_cfg (dict, optional): mmengine's initialisation config. Defaults to the arch's: normal Linear
             weights of standard deviation 0.02 for ToST, DMST and ViT, torch's own for the others.
 
     Raises:
         KeyError: Unknown arch, attention, feed-forward, stem or position; the known ones are listed.
         ValueError: A list whose length is not the depth, ``out_indices`` out of range, a class token
-            asked of a model without one, an image smaller than a patch, an incomplete arch dict.
+            asked of a model without one, an image smaller than a patch, an incomplete arch dict,
+            ``pretrained`` for a model that is no ViT.
+        FileNotFoundError: ``pretrained`` is a path that does not exist (when it is loaded).
     """
 
     arch_zoo = {
@@ -226,6 +234,7 @@ class WhiteBoxTransformer(BaseBackbone):
                  frozen_stages: int = -1,
                  with_cp: bool = False,
                  interpolate_mode: str = 'bicubic',
+                 pretrained: Optional[str] = None,
                  init_cfg: Optional[dict] = None) -> None:
         settings = self._arch_settings(arch)
         super().__init__(settings['init_cfg'] if init_cfg is None else init_cfg)
@@ -279,6 +288,10 @@ class WhiteBoxTransformer(BaseBackbone):
             ClassAttentionLayer(dims, **layer_args)
             for _ in range(settings['num_class_layers'] if with_cls_token else 0))
         self.norm = build_norm_layer(settings['norm_cfg'], dims)[1] if final_norm else nn.Identity()
+        self.pretrained = pretrained
+        if pretrained and not self._is_vit():
+            raise ValueError(f"{self._name}: pretrained={pretrained!r} takes timm's weights of a ViT, which "
+                             "fit arch='vit-*' only. Load other weights with init_cfg or load_from.")
         self.register_load_state_dict_pre_hook(self._drop_class_token)
         self._freeze_stages()
 
@@ -322,6 +335,32 @@ class WhiteBoxTransformer(BaseBackbone):
             for key in [key for key in state_dict
                         if key.startswith((f'{prefix}cls_token', f'{prefix}class_layers.'))]:
                 del state_dict[key]
+
+    def _is_vit(self) -> bool:
+        """Whether the parameters are those of a plain timm ViT."""
+        return (isinstance(self.stem, PatchConv) and isinstance(self.pos_embed, LearnedPositions)
+                and not self.class_layers and all(
+                    isinstance(layer.attn, MHSA) and isinstance(layer.ffn, MLP)
+                    and isinstance(layer.scale1, nn.Identity) for layer in self.layers))
+
+    def init_weights(self) -> None:
+        """Initialise by ``init_cfg``; load the pretrained weights, if there are any."""
+        super().init_weights()
+        if not self.pretrained:
+            return
+        hidden_dims = self.layers[0].ffn.fc1.out_features
+        h, w = self.pos_embed.grid_size
+        weights = whitebox_weights(
+            self._name, self.pretrained, img_size=(h * self.stem.patch_size, w * self.stem.patch_size),
+            patch_size=self.stem.patch_size, in_chans=self.stem.proj.in_channels, embed_dim=self.embed_dims,
+            depth=self.num_layers, num_heads=self.layers[0].attn.num_heads,
+            mlp_ratio=hidden_dims / self.embed_dims)
+        if not self.num_extra_tokens:
+            weights['pos_embed.table'] = weights['pos_embed.table'][:, 1:]
+        own = self.state_dict()
+        self.load_state_dict({key: value for key, value in weights.items()
+                              if key in own or key.split('.')[0] not in ('cls_token', 'norm')})
+        print_log(f'{self._name}: loaded pretrained weights from {self.pretrained}', logger='current')
 
     def _freeze_stages(self) -> None:
         if self.frozen_stages < 0:

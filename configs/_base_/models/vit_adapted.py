@@ -1,0 +1,13 @@
+# A pretrained AugReg ViT-S/16 whose attention is exchanged for one of linear cost, its weights kept.
+model = dict(
+    type='ImageClassifier',
+    data_preprocessor=dict(
+        type='ClsDataPreprocessor', mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5], to_rgb=True),
+    backbone=dict(
+        type='mmwhitebox.TimmViT',
+        model_name='vit_small_patch16_224.augreg_in21k_ft_in1k',
+        img_size=224,
+        pretrained=True,
+        out_type='cls_token',
+        attention='cbsa'),
+    head=dict(type='LinearClsHead', num_classes=1000, in_channels=384))

@@ -1,0 +1,124 @@
+"""Metrics that look inside the model: zero-shot segmentation during ``tools/test.py``."""
+from typing import Any, Dict, Optional, Sequence
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from mmwhitebox.errors import UserError
+from mmwhitebox.interpret.attention_map import class_token_maps, has_class_token
+from mmwhitebox.interpret.capture import attention_layers
+from mmwhitebox.interpret.maps import patch_size
+from mmwhitebox.interpret.zero_shot import ZeroShotScores, make_targets, score_image
+from mmwhitebox.registry import HOOKS, METRICS
+
+
+@METRICS.register_module()
+class ZeroShotSegmentation(BaseMetric):
+    """Jaccard index of the class token's attention with foreground, background and boundary.
+
+    Readings and protocol: :mod:`mmwhitebox.interpret.zero_shot`. It needs the model, which :class:`ModelForMetrics`
+    gives to it, and runs the encoder once more, on the whole image:
+
+        test_evaluator = [dict(type='IoUMetric'), dict(type='mmwhitebox.ZeroShotSegmentation')]
+        custom_hooks = [dict(type='mmwhitebox.ModelForMetrics')]
+
+    The ground truth is the sample's ``gt_sem_seg``.
+
+    Args:
+        mass (float, optional): Share of a map that its set of patches holds; None takes the best of all
+            thresholds. Defaults to 0.6.
+        foreground (Sequence[int], optional): Labels of the foreground. Defaults to None: all but ``background``.
+        background (Sequence[int]): Labels of the background. Defaults to 0.
+        boundary_width (int, optional): None takes the pixels of ``ignore_index`` for the boundary (VOC), a number
+            makes it that wide. Defaults to None.
+        ignore_index (int): Label of pixels without a class. Defaults to 255.
+        **kwargs: Arguments of mmengine's ``BaseMetric``.
+
+    Metrics: ``zero_shot/<target>`` by the best map of all layers, ``zero_shot/<target>_layer<i>`` by the best head of
+    a layer and ``zero_shot/<target>_fixed`` by the best single head, in percent.
+    """
+
+    default_prefix = 'zero_shot'
+
+    def __init__(self,
+                 mass: Optional[float] = 0.6,
+                 foreground: Optional[Sequence[int]] = None,
+                 background: Sequence[int] = (0, ),
+                 boundary_width: Optional[int] = None,
+                 ignore_index: int = 255,
+                 **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.mass = mass
+        self.target_args = dict(foreground=foreground, background=background, boundary_width=boundary_width,
+                                ignore_index=ignore_index)
+        self.model: Optional[nn.Module] = None
+        self.layers: Dict[str, nn.Module] = {}
+
+    def set_model(self, model: nn.Module) -> None:
+        """Take the model to look into.
+
+        Raises:
+            UserError: It has no class token that looks at patches.
+        """
+        self.model = model
+        self.layers = {name: layer for name, layer in attention_layers(model).items()
+                       if has_class_token(model, name, layer)}
+        if not self.layers:
+            raise UserError('ZeroShotSegmentation: this model has no class token that looks at patches.')
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Score the images of a batch.
+
+        Args:
+            data_batch (dict): ``inputs``, images (3, H, W), and ``data_samples`` with ``gt_sem_seg``.
+            data_samples (Sequence[dict]): Predictions; not used.
+
+        Raises:
+            UserError: The metric has no model.
+        """
+        if self.model is None:
+            raise UserError("ZeroShotSegmentation needs the model: add custom_hooks=[dict(type='mmwhitebox."
+                            "ModelForMetrics')] to the config.")
+        for image, sample in zip(data_batch['inputs'], data_batch['data_samples']):
+            batch = self.model.data_preprocessor(dict(inputs=[image], data_samples=[sample]), False)
+            labels = sample.gt_sem_seg.data.squeeze(0).cpu().numpy()
+            self.results.append(score_image(
+                class_token_maps(self.model, batch['inputs'], self.layers),
+                make_targets(labels.astype(np.int64), **self.target_args), image.shape[-2:],
+                patch_size(self.model), self.mass))
+
+    def compute_metrics(self, results: Sequence[Dict[str, np.ndarray]]) -> Dict[str, float]:
+        """Means over the images, in percent."""
+        scores = ZeroShotScores()
+        for result in results:
+            scores.add(result)
+        metrics: Dict[str, Any] = {}
+        for row in scores.rows():
+            if row['layer'] == 'all':
+                metrics[row['target']] = 100 * row['best_head']
+                metrics[f'{row["target"]}_fixed'] = 100 * row['fixed_head']
+            else:
+                metrics[f'{row["target"]}_layer{scores.layers.index(row["layer"])}'] = 100 * row['best_head']
+        return {key: round(value, 2) for key, value in metrics.items()}
+
+
+@HOOKS.register_module()
+class ModelForMetrics(Hook):
+    """Gives the model to the metrics that look into it (those with ``set_model``)."""
+
+    @staticmethod
+    def _give(runner: Runner, evaluator) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        for metric in evaluator.metrics:
+            if hasattr(metric, 'set_model'):
+                metric.set_model(model)
+
+    def before_val(self, runner: Runner) -> None:
+        self._give(runner, runner.val_evaluator)
+
+    def before_test(self, runner: Runner) -> None:
+        self._give(runner, runner.test_evaluator)

@@ -1,0 +1,132 @@
+"""A ViT with CBSA-style or linear attention: golden values, weights kept, any grid, class tokens."""
+import copy
+
+import pytest
+import timm
+import torch
+from mmengine.registry import MODELS, init_default_scope
+
+from mmwhitebox.interpret import count_similarities
+from mmwhitebox.models.attention import AgentAttention, ReLULinearAttention
+from mmwhitebox.models.backbones import TimmViT
+from tests.golden import Golden, assert_close, check_gradients
+
+TINY = dict(embed_dim=24, depth=2, num_heads=2)
+PLAIN = ['vit_tiny_patch16_224', 'deit_tiny_distilled_patch16_224', 'deit3_small_patch16_224',
+         'vit_small_patch14_reg4_dinov2']
+
+
+def build(attention, model_name='vit_tiny_patch16_224', model_kwargs=TINY, **kwargs):
+    return TimmViT(model_name=model_name, attention=attention, model_kwargs=model_kwargs, **kwargs)
+
+
+def test_golden_attention():
+    golden = Golden('vit_adapt_attention')
+    attention = build('cbsa', pool_tokens='official', model_kwargs=dict(embed_dim=48, depth=1, num_heads=3)
+                      ).vit.blocks[0].attn
+    attention.load_state_dict(golden.params)  # under the official names, which are timm's
+    x = golden.inputs['x'].requires_grad_()
+    y = attention(x, (14, 14))
+    assert_close(y, golden.outputs['y'], 'y')
+    check_gradients(golden, attention, y, x, lambda grads: grads)
+
+
+@pytest.mark.parametrize('name', PLAIN)
+@pytest.mark.parametrize('attention', ['cbsa', 'linear'])
+def test_any_grid_with_the_weights_of_the_vit(name, attention):
+    """The forward pass is the ViT's, with the attention computed on its own grid; extra tokens are first."""
+    softmax = build('softmax', name)
+    model = build(attention, name, out_indices=(0, 1))
+    model.load_state_dict(softmax.state_dict())
+    p, vit = model.patch_size[0], model.vit
+    images = torch.randn(2, 3, 2 * p + 3, 5 * p)
+    maps = model.eval()(images)
+    assert [tuple(m.shape) for m in maps] == [(2, 24, 3, 5)] * 2
+    sum(m.square().sum() for m in maps).backward()
+    assert all(value.grad is not None for value in model.parameters())
+
+    plain = ReLULinearAttention(24, 2) if attention == 'linear' else \
+        AgentAttention(24, 2, shared_qkv=False, qkv_bias=True)
+    block = vit.blocks[0]
+    plain.load_state_dict({**{f'qkv.{k}': v for k, v in block.attn.qkv.state_dict().items()},
+                           **{f'to_out.{k}': v for k, v in block.attn.proj.state_dict().items()}})
+    with torch.no_grad():
+        x = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))
+        x = x + block.ls1(plain(block.norm1(x), (3, 5)))
+        x = x + block.ls2(block.mlp(block.norm2(x)))
+        expected = vit.norm(x)[:, model.num_extra_tokens:].mT.unflatten(2, (3, 5))
+    torch.testing.assert_close(maps[0].detach(), expected)
+
+
+def test_every_window_its_own_grid_while_activations_are_recomputed():
+    """Two grids with as many tokens, both before the backward pass."""
+    plain, saving = build('cbsa'), build('cbsa', with_cp=True)
+    saving.load_state_dict(plain.state_dict())
+    wide, high = torch.randn(1, 3, 32, 96), torch.randn(1, 3, 96, 32)
+    for model in (plain, saving):
+        model.train()
+        (model(wide)[0].square().sum() + model(high)[0].pow(3).sum()).backward()
+    for (key, a), b in zip(plain.named_parameters(), saving.parameters()):
+        torch.testing.assert_close(a.grad, b.grad, msg=key)
+
+
+def test_a_copy_has_its_own_grid():
+    model = build('cbsa').eval()
+    copied = copy.deepcopy(model)
+    x = torch.randn(1, 3, 48, 64)
+    assert torch.equal(copied(x)[0], model(x)[0])
+    assert copied.vit.blocks[0].attn.hw_shape is None
+
+
+def test_pretrained_weights_of_the_vit(tmp_path):
+    source = timm.create_model('vit_tiny_patch16_224', num_classes=5, **TINY)
+    torch.save(source.state_dict(), tmp_path / 'vit.pth')
+    model = build('cbsa', pretrained=str(tmp_path / 'vit.pth'))
+    model.init_weights()
+    own, theirs = model.vit.state_dict(), source.state_dict()
+    assert set(own) == set(theirs) - {'head.weight', 'head.bias'}
+    assert all(torch.equal(value, theirs[key]) for key, value in own.items())
+
+
+@pytest.mark.parametrize('attention', ['softmax', 'cbsa', 'linear'])
+def test_class_token_for_a_classifier(attention):
+    init_default_scope('mmpretrain')
+    model = MODELS.build(dict(
+        type='ImageClassifier',
+        backbone=dict(type='mmwhitebox.TimmViT', model_name='vit_tiny_patch16_224', model_kwargs=TINY,
+                      out_type='cls_token', attention=attention),
+        head=dict(type='LinearClsHead', num_classes=5, in_channels=24))).eval()
+    images = torch.randn(2, 3, 40, 64)
+    assert model(images, mode='tensor').shape == (2, 5)
+    if attention == 'softmax':
+        vit = model.backbone.vit
+        torch.testing.assert_close(model.backbone(images)[0], vit.forward_features(images)[:, 0])
+
+
+def test_it_costs_what_its_attention_says():
+    images = torch.randn(1, 3, 224, 224)
+    assert count_similarities(build('cbsa').eval(), images) == 2 * 2 * 64 * 197 * 2  # two layers, two heads
+    assert count_similarities(build('linear').eval(), images) == 2 * 12**2 * 2
+
+
+def test_attention_maps_give_the_output():
+    attention = build('cbsa').vit.blocks[0].attn
+    x = torch.randn(1, 21, 24)
+    v = attention.split_heads(attention.qkv(x).chunk(3, dim=-1)[2])
+    y = attention.project_out(attention.attention_map(x, (4, 5)) @ v)
+    torch.testing.assert_close(y, attention(x, (4, 5)))
+
+
+@pytest.mark.parametrize('kwargs, message', [
+    (dict(attention='mssa'), r"attention must be one of \('softmax', 'cbsa', 'linear'\), got 'mssa'"),
+    (dict(attention='cbsa', pool_tokens='all'), "pool_tokens must be one of"),
+    (dict(attention='softmax', out_type='raw'), "out_type must be one of .* got 'raw'"),
+    (dict(attention='cbsa', model_name='eva02_tiny_patch14_224'), 'does not apply to a Eva'),
+    (dict(attention='linear', model_kwargs=dict(TINY, qk_norm=True)),
+     'does not apply to a VisionTransformer'),
+    (dict(attention='softmax', out_type='cls_token', model_name='vit_base_patch16_siglip_224'),
+     "has no class token, so out_type is 'featmap'"),
+])
+def test_errors(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        build(**kwargs)

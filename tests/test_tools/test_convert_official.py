@@ -1,0 +1,170 @@
+"""tools/model_converters/convert_official.py as a user runs it: files out, and one message per bad file."""
+import argparse
+import runpy
+import sys
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import MODELS, init_default_scope
+
+from mmwhitebox.apis import inference_model, init_model
+from mmwhitebox.checkpoints import convert_to_official, load_weights, safe_load
+from tests.configs import ROOT
+from tests.golden import Golden
+
+TOOL = ROOT / 'tools' / 'model_converters' / 'convert_official.py'
+
+
+def convert(monkeypatch, *args):
+    """Run the tool in this process; the message it exits with, '' if it succeeds."""
+    monkeypatch.setattr(sys, 'argv', [TOOL.name, *map(str, args)])
+    try:
+        runpy.run_path(str(TOOL), run_name='__main__')
+    except SystemExit as error:
+        return str(error.code)
+    return ''
+
+
+def save(folder, content, name='official.pth'):
+    torch.save(content, folder / name)
+    return folder / name
+
+
+def test_a_classifier_there_and_back(monkeypatch, tmp_path):
+    official = Golden('hybrid_model').params
+    src = save(tmp_path, dict(epoch=1, arch='x', optimizer=dict(state={}), best_acc1=torch.tensor(1.),
+                              state_dict={f'module.{key}': value for key, value in official.items()}))
+    dst, config = tmp_path / 'new' / 'model.pth', tmp_path / 'new' / 'model.py'
+    assert convert(monkeypatch, src, dst, '--family', 'cbt', '--config', config) == ''
+    cfg = Config.fromfile(config)
+    assert cfg.default_scope == 'mmpretrain' and '_base_' not in config.read_text()
+    init_default_scope(cfg.default_scope)
+    meta = load_weights(MODELS.build(cfg.model), dst)
+    assert meta['source_family'] == 'cbt' and meta['pool_tokens'] == 'official'
+    assert [layer['type'] for layer in meta['model']['backbone']['attention']] == ['MSSA'] * 2 + ['CBSA'] * 2
+
+    assert convert(monkeypatch, dst, tmp_path / 'back.pth', '--family', 'cbt', '--inverse') == ''
+    back = safe_load(tmp_path / 'back.pth')['state_dict']
+    assert set(back) == set(official) and all(torch.equal(back[key], official[key]) for key in back)
+    assert sorted(path.name for path in dst.parent.iterdir()) == ['model.pth', 'model.py']
+
+
+def test_tost_stores_its_arguments_beside_the_weights(monkeypatch, tmp_path):
+    official = Golden('tost_model').params
+    src = save(tmp_path, dict(model=official, args=argparse.Namespace(lr=1., device='cuda')))
+    dst, back = tmp_path / 'out.pth', tmp_path / 'back.pth'
+    assert convert(monkeypatch, src, dst, '--family', 'tost') == ''
+    assert convert(monkeypatch, dst, back, '--family', 'tost', '--inverse') == ''
+    assert set(safe_load(back)['model']) == set(official)
+
+
+def test_the_heads_of_an_unknown_width(monkeypatch, tmp_path):
+    src = save(tmp_path, Golden('crate_model').params)
+    message = convert(monkeypatch, src, tmp_path / 'out.pth', '--family', 'crate')
+    assert message.startswith('error: ') and 'give num_heads (--num-heads)' in message
+    assert convert(monkeypatch, src, tmp_path / 'out.pth', '--family', 'crate', '--num-heads', 3) == ''
+
+
+def test_a_segmentor_of_ade20k_works_with_its_config(monkeypatch, tmp_path):
+    """Class names come along and the config has the data set, schedule and runtime."""
+    model = MODELS.build(ConfigDict(
+        type='EncoderDecoder',
+        backbone=dict(type='mmwhitebox.TimmViT', model_name='vit_tiny_patch16_384', img_size=512,
+                      interpolate_mode='bilinear', norm_eps=1e-5,
+                      model_kwargs=dict(embed_dim=24, depth=1, num_heads=2)),
+        decode_head=dict(type='mmwhitebox.WhiteBoxMaskHead', in_channels=24, channels=24, num_classes=150,
+                         num_layers=1, attention=dict(type='CBSA', num_heads=3, head_dims=100, pool_size=10)),
+        test_cfg=dict(mode='whole')))
+    official = convert_to_official(model.state_dict(), 'cbt-decoder')
+    official['encoder.head.weight'] = torch.zeros(1000, 24)
+    src, dst, config = save(tmp_path, dict(model=official)), tmp_path / 'cbt.pth', tmp_path / 'cbt.py'
+    assert convert(monkeypatch, src, dst, '--family', 'cbt-decoder', '--num-heads', 2,
+                   '--config', config) == ''
+    cfg = Config.fromfile(config)
+    assert cfg.train_dataloader.dataset.type == 'ADE20KDataset' and cfg.train_cfg.max_iters == 160000
+    assert len(safe_load(dst)['meta']['dataset_meta']['classes']) == 150
+    found = init_model(str(config), str(dst), 'cpu', {'model.test_cfg.mode': 'whole'})
+    assert found.dataset_meta['classes'][0] == 'wall' and len(found.dataset_meta['palette']) == 150
+    for key, value in model.state_dict().items():
+        assert torch.equal(found.state_dict()[key], value), key
+    image = np.random.default_rng(0).integers(0, 256, (40, 64, 3), dtype=np.uint8)
+    assert inference_model(found, image).mask.shape == (40, 64)
+
+
+def test_an_imagenet_classifier_gets_the_recipe_of_its_family(monkeypatch, tmp_path):
+    official = dict(Golden('cbt_model').params)
+    official.update({'mlp_head.1.weight': torch.zeros(1000, 48), 'mlp_head.1.bias': torch.arange(1000.)})
+    config = tmp_path / 'cbt.py'
+    assert convert(monkeypatch, save(tmp_path, official), tmp_path / 'cbt.pth', '--family', 'cbt',
+                   '--config', config) == ''
+    cfg = Config.fromfile(config)
+    assert cfg.test_dataloader.dataset.type == 'ImageNet'
+    assert cfg.optim_wrapper.optimizer.type == 'mmwhitebox.Lion'
+    model = init_model(str(config), str(tmp_path / 'cbt.pth'), 'cpu')
+    image = np.zeros((240, 300, 3), np.uint8)
+    assert inference_model(model, image).top(1)[0][0] == model.dataset_meta['classes'][999]
+
+
+class Hostile:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), 'w')
+
+
+def bad_files(folder):
+    """One file of each kind, and what the message about it must say."""
+    params = Golden('cbt_model').params
+    whole = save(folder, params, 'whole.pth').read_bytes()
+    contents = dict(truncated=whole[:len(whole) // 2], empty=b'', html=b'<!DOCTYPE html><html>gone</html>')
+    for name, content in contents.items():
+        (folder / f'{name}.pth').write_bytes(content)
+    save(folder, dict(state_dict=params, arch=Hostile(folder / 'planted')), 'hostile.pth')
+    save(folder, Golden('crate_model').params, 'family.pth')
+    save(folder, {key: value for key, value in params.items() if key != 'mlp_head.0.bias'}, 'missing.pth')
+    save(folder, {**params, 'extra.weight': torch.zeros(2)}, 'unknown.pth')
+    save(folder, torch.zeros(3), 'tensor.pth')
+    save(folder, dict(epoch=1), 'nothing.pth')
+
+
+@pytest.mark.parametrize('name, message', [
+    ('truncated', 'cannot be read: it is truncated or not a checkpoint'),
+    ('empty', 'is empty (0 bytes)'),
+    ('html', 'it is no checkpoint'),
+    ('hostile', 'was refused'),
+    ('family', 'is not of the family cbt, which has no to_patch_embedding.1.weight'),
+    ('missing', 'It lacks mlp_head.0.bias.'),
+    ('unknown', 'which has no extra.weight.'),
+    ('tensor', 'holds no weights'),
+    ('nothing', 'not tensors are epoch'),
+    ('absent', 'does not exist'),
+])
+def test_bad_files_end_in_one_message(monkeypatch, tmp_path, name, message):
+    bad_files(tmp_path)
+    said = convert(monkeypatch, tmp_path / f'{name}.pth', tmp_path / 'out' / 'out.pth', '--family', 'cbt',
+                   '--config', tmp_path / 'out' / 'out.py')
+    assert said.startswith('error: ') and message in said
+    assert not (tmp_path / 'out').exists() and not (tmp_path / 'planted').exists()
+
+
+def test_bad_destinations(monkeypatch, tmp_path):
+    src = save(tmp_path, Golden('cbt_model').params)
+    assert 'DST is SRC' in convert(monkeypatch, src, src, '--family', 'cbt')
+    assert 'must end in .pth' in convert(monkeypatch, src, tmp_path / 'out.safetensors', '--family', 'cbt')
+    (tmp_path / 'file').write_text('')
+    assert 'cannot be written' in convert(monkeypatch, src, tmp_path / 'file' / 'out.pth', '--family', 'cbt')
+    assert convert(monkeypatch, src, tmp_path / 'o.pth', '--family', 'cbt', '--inverse',
+                   '--config', 'o.py') == '2'
+
+
+def test_the_inverse_of_another_family(monkeypatch, tmp_path):
+    src = save(tmp_path, Golden('cbt_model').params)
+    convert(monkeypatch, src, tmp_path / 'ours.pth', '--family', 'cbt')
+    message = convert(monkeypatch, tmp_path / 'ours.pth', tmp_path / 'out.pth', '--family', 'crate',
+                      '--inverse')
+    assert 'no state dict of an mmwhitebox model of the family crate' in message
