@@ -5,6 +5,11 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = next(line.split("'")[1] for line in (ROOT / 'mmwhitebox' / '__init__.py').read_text().splitlines()
                if line.startswith('__version__'))
+EXPORT = [
+    'onnx>=1.17',  # saves writing the serialised format of ONNX graphs ourselves
+    'onnxscript>=0.5',  # saves translating every operator of torch to ONNX: torch's exporter is built on it
+    'onnxruntime>=1.20',  # saves trusting a graph unseen: runs it, to compare it with the model
+]
 
 setup(
     name='mmwhitebox',
@@ -29,6 +34,7 @@ setup(
         'matplotlib>=3.8',
         'numpy>=2',
         'pillow>=10.4',
+        'scipy>=1.11',  # principal angles; torchvision's SVHN files
     ],
-    extras_require={'dev': ['pytest>=8', 'ruff>=0.9', 'hypothesis>=6.100']},
+    extras_require={'export': EXPORT, 'dev': ['pytest>=8', 'ruff>=0.9', 'hypothesis>=6.100', *EXPORT]},
 )

@@ -3,10 +3,22 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmwhitebox.models.backbones import WhiteBoxTransformer
+
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(p.relative_to(ROOT / 'configs').as_posix() for p in (ROOT / 'configs').rglob('*.py')
                  if '_base_' not in p.parts)
 SIZE = 64
+
+
+def reduced_arch(arch) -> dict:
+    """An arch (a name or a dict) with one layer, two if its layers differ, and one class-attention layer."""
+    arch = dict(WhiteBoxTransformer.arch_zoo[arch] if isinstance(arch, str) else arch)
+    if not isinstance(arch['attention'], dict):
+        arch['attention'] = [arch['attention'][0], arch['attention'][-1]]
+    arch['num_layers'] = 1 if isinstance(arch['attention'], dict) else 2
+    arch['num_class_layers'] = min(arch.get('num_class_layers', 0), 1)
+    return arch
 
 
 def reduced(name: str) -> Config:
@@ -15,8 +27,10 @@ def reduced(name: str) -> Config:
     backbone, head = cfg.model.backbone, cfg.model.get('decode_head')
     if backbone.type == 'mmwhitebox.TimmViT':
         backbone.pretrained = False
-        backbone.img_size = SIZE
         backbone.model_kwargs = {**backbone.get('model_kwargs', {}), 'depth': 1}
+    else:
+        backbone.arch = reduced_arch(backbone.arch)
+    backbone.img_size = SIZE
     if head is not None and 'num_layers' in head:
         head.num_layers = 1
     if head is not None and 'class_attention' in head:

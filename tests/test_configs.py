@@ -1,15 +1,18 @@
 """Every config: it builds, learns and predicts, on a non-square image too, and its pipelines resolve."""
+import numpy as np
 import pytest
 import torch
 from mmengine.dataset import Compose
-from mmengine.registry import init_default_scope
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.structures import PixelData
-from mmseg.registry import MODELS
+from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 
-from tests.configs import CONFIGS, SIZE, reduced
+from tests.configs import CONFIGS, ROOT, SIZE, Config, reduced
 
 SEGMENTATION = [name for name in CONFIGS if 'decode_head' in reduced(name).model]
+CLASSIFICATION = [name for name in CONFIGS if name not in SEGMENTATION]
 
 
 def seg_sample(h, w, num_classes):
@@ -45,6 +48,69 @@ def test_segmentation_config(name):
     assert result.pred_sem_seg.data.shape == (1, h, w)
 
 
+@pytest.mark.parametrize('name', CLASSIFICATION)
+def test_classification_config(name):
+    """One step of its own optimizer reaches every parameter, with mixup where the recipe has it."""
+    cfg = reduced(name)
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    num_classes = cfg.model.head.num_classes
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+    undecayed = [group for group in optimizer.param_groups if group['weight_decay'] == 0]
+    assert 0 < len(undecayed) < len(optimizer.param_groups)
+
+    images = torch.randint(0, 256, (4, 3, SIZE, SIZE), dtype=torch.uint8)
+    samples = [DataSample().set_gt_label(int(i)) for i in torch.randint(0, num_classes, (4, ))]
+    log = model.train_step(dict(inputs=images, data_samples=samples), optimizer)
+    lacking = [key for key, p in model.named_parameters() if p not in optimizer.optimizer.state]
+    assert torch.isfinite(log['loss']) and not lacking
+
+    model.eval()
+    h, w = SIZE // 2 + 5, SIZE + 23  # no multiple of any patch size
+    image = torch.randint(0, 256, (1, 3, h, w), dtype=torch.uint8)
+    with torch.no_grad():
+        result = model.test_step(dict(inputs=image, data_samples=[DataSample()]))[0]
+    assert result.pred_score.shape == (num_classes, ) and 0 <= result.pred_label.item() < num_classes
+
+
+@pytest.mark.parametrize('name', CLASSIFICATION)
+def test_classes_and_batch_agree_with_the_recipe(name):
+    """Head, batch augmentation and dataset have the same classes; eight processes make the recipe's batch."""
+    cfg = Config.fromfile(ROOT / 'configs' / name)
+    init_default_scope(cfg.default_scope)
+    num_classes = cfg.model.head.num_classes
+    assert cfg.model.data_preprocessor.get('num_classes', num_classes) == num_classes
+    with DATASETS.switch_scope_and_registry(None) as registry:
+        known = {**registry.get(cfg.test_dataloader.dataset.type).METAINFO,
+                 **cfg.test_dataloader.dataset.get('metainfo', {})}
+    assert len(known.get('classes', range(num_classes))) == num_classes
+    processes = 1 if name.endswith('_mini.py') else 8
+    assert cfg.train_dataloader.batch_size * processes == cfg.auto_scale_lr.base_batch_size
+    assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_epochs
+
+
+@pytest.mark.parametrize('name', CLASSIFICATION)
+def test_pipelines_give_the_size_of_the_position_table(name):
+    cfg = Config.fromfile(ROOT / 'configs' / name)
+    init_default_scope(cfg.default_scope)
+    size = (32, 32) if cfg.train_dataloader.dataset.type.startswith('mmwhitebox.') else (150, 130)
+    for loader in (cfg.train_dataloader, cfg.test_dataloader):
+        image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+        packed = Compose(loader.dataset.pipeline)(dict(img=image, gt_label=1))
+        assert packed['inputs'].shape == (3, *[cfg.model.backbone.img_size] * 2)
+        assert packed['data_samples'].gt_label.tolist() == [1]
+
+
+@pytest.mark.parametrize('name, millions', [
+    ('tssa', 3.12), ('tpusa', 3.13), ('dmsa', 3.13), ('tpsusa', 3.13)])
+def test_size_of_the_ablation(name, millions):
+    cfg = Config.fromfile(ROOT / 'configs' / 'dmst_ablation' / f'{name}_cifar10.py')
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.005)
+
+
 @pytest.mark.parametrize('name', CONFIGS)
 def test_pipelines_resolve(name):
     cfg = reduced(name)
@@ -58,7 +124,6 @@ def test_pipelines_resolve(name):
 @pytest.mark.parametrize('name', SEGMENTATION)
 def test_crop_and_positions_agree(name):
     """The crop of the pipeline, the preprocessor, the position table and the test window are one size."""
-    from tests.configs import ROOT, Config
     cfg = Config.fromfile(ROOT / 'configs' / name)
     crop = next(step.crop_size for step in cfg.train_pipeline if step.type == 'RandomCrop')
     assert tuple(cfg.model.data_preprocessor.size) == tuple(crop)

@@ -1,11 +1,14 @@
-"""Segment images: python tools/infer.py CONFIG CHECKPOINT IMAGE|FOLDER|GLOB --out DIR
+"""Segment or classify images: python tools/infer.py CONFIG CHECKPOINT IMAGE|FOLDER|GLOB --out DIR
 
-Writes DIR/labels/NAME.png (class indices with the palette of the data set) and DIR/overlays/NAME.jpg.
+A segmentor writes DIR/labels/NAME.png (class indices with the palette of the data set) and
+DIR/overlays/NAME.jpg, a classifier the five most likely classes of every image to DIR/predictions.csv.
 Images that cannot be read are skipped and listed at the end; the exit code is then 1.
 """
 import argparse
+import csv
 import sys
 from pathlib import Path
+from typing import Iterable
 
 import numpy as np
 from mmengine.config import DictAction
@@ -13,12 +16,12 @@ from PIL import Image
 from rich.progress import track
 
 from mmwhitebox.apis import init_model, iter_inference, list_images
-from mmwhitebox.engine.launch import load_config, prepare_work_dir
+from mmwhitebox.engine.launch import exit_message, load_config, prepare_work_dir
 from mmwhitebox.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Segment images with a trained model')
+    parser = argparse.ArgumentParser(description='Segment or classify images with a trained model')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of that config')
     parser.add_argument('images', nargs='+', help='image files, folders, or quoted globs')
@@ -26,6 +29,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=1,
                         help='images of one size that share a forward pass (%(default)s)')
     parser.add_argument('--device', help='cpu, cuda:0, ...; a GPU if there is one')
+    parser.add_argument('--trust-checkpoint', action='store_true',
+                        help='read checkpoints that need more than weights; such a file can run code')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override config keys')
     return parser.parse_args()
@@ -48,15 +53,29 @@ def output_names(sources: list) -> dict:
     return names
 
 
-def save(result, name: Path, out: Path) -> None:
-    """Write the label map (palette PNG) and the overlay (JPEG) of one result."""
-    label_file, overlay_file = out / 'labels' / f'{name}.png', out / 'overlays' / f'{name}.jpg'
-    for file in (label_file, overlay_file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-    labels = Image.fromarray(result.mask.astype(np.uint8), mode='P')
-    labels.putpalette(np.asarray(result.palette, np.uint8).ravel().tolist())
-    labels.save(label_file)
-    Image.fromarray(result.overlay).save(overlay_file, quality=92)
+def write_segmentations(results: Iterable, names: dict, out: Path) -> str:
+    """Write the label map (palette PNG) and the overlay (JPEG) of each result; say what and where."""
+    for path, result in results:
+        label_file = out / 'labels' / f'{names[path]}.png'
+        overlay_file = out / 'overlays' / f'{names[path]}.jpg'
+        for file in (label_file, overlay_file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        labels = Image.fromarray(result.mask.astype(np.uint8), mode='P')
+        labels.putpalette(np.asarray(result.palette, np.uint8).ravel().tolist())
+        labels.save(label_file)
+        Image.fromarray(result.overlay).save(overlay_file, quality=92)
+    return f'segmented: {out}/labels, {out}/overlays'
+
+
+def write_classifications(results: Iterable, names: dict, out: Path) -> str:
+    """Write the five most likely classes of each result to a table; say what and where."""
+    with open(out / 'predictions.csv', 'w', newline='') as file:
+        table = csv.writer(file)
+        table.writerow(['image', 'rank', 'class', 'score'])
+        for path, result in results:
+            table.writerows([path, rank, name, f'{score:.6f}']
+                            for rank, (name, score) in enumerate(result.top(5), 1))
+    return f'classified: {out}/predictions.csv'
 
 
 def main() -> int:
@@ -64,14 +83,14 @@ def main() -> int:
     names = output_names(args.images)
     cfg = load_config(args.config, args.cfg_options, None, 'none')
     prepare_work_dir(args.out)
-    model = init_model(cfg, args.checkpoint, args.device)
+    model = init_model(cfg, args.checkpoint, args.device, trust_checkpoint=args.trust_checkpoint)
     failed = []
     results = iter_inference(
         model, track(list(names), description='images'), args.batch_size,
         on_error=lambda path, error: failed.append(str(error)))
-    for path, result in results:
-        save(result, names[path], Path(args.out))
-    print(f'{len(names) - len(failed)} of {len(names)} images segmented: {args.out}/labels, {args.out}/overlays')
+    write = write_segmentations if 'decode_head' in cfg.model else write_classifications
+    done = write(results, names, Path(args.out))
+    print(f'{len(names) - len(failed)} of {len(names)} images {done}')
     if failed:
         print('skipped:\n  ' + '\n  '.join(failed), file=sys.stderr)
     return int(bool(failed))
@@ -81,4 +100,4 @@ if __name__ == '__main__':
     try:
         sys.exit(main())
     except UserError as error:
-        sys.exit(f'error: {error}')
+        sys.exit(exit_message(error))

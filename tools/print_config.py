@@ -4,7 +4,7 @@ import sys
 
 from mmengine.config import DictAction
 
-from mmwhitebox.engine.launch import load_config
+from mmwhitebox.engine.launch import exit_message, load_config
 from mmwhitebox.errors import UserError
 
 
@@ -26,4 +26,4 @@ if __name__ == '__main__':
     try:
         main()
     except UserError as error:
-        sys.exit(f'error: {error}')
+        sys.exit(exit_message(error))

@@ -1,13 +1,13 @@
-"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT [--tta] [--show-dir DIR] [--out DIR]"""
+"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT [--tta] [--show-dir DIR] [--out OUT]"""
 import argparse
 import sys
 
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from mmwhitebox.checkpoints import load_weights
-from mmwhitebox.datasets import check_seg_datasets
-from mmwhitebox.engine.launch import load_config, prepare_work_dir, setup_launcher
+from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
+from mmwhitebox.datasets import check_datasets
+from mmwhitebox.engine.launch import exit_message, load_config, prepare_work_dir, setup_launcher
 from mmwhitebox.errors import UserError
 
 
@@ -17,27 +17,56 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint of that config')
     parser.add_argument('--work-dir', help='where the log and the metrics (JSON) go; work_dirs/CONFIG by default')
     parser.add_argument('--tta', action='store_true', help='multi-scale and flip test-time augmentation')
-    parser.add_argument('--out', metavar='DIR', help='write the predicted label maps (PNG) to DIR')
+    parser.add_argument(
+        '--out',
+        help='write the predictions: label maps (PNG) to the folder OUT, a classifier\'s to the file OUT.pkl')
     parser.add_argument(
         '--show-dir', metavar='DIR',
         help='write pictures (image, ground truth, prediction) to DIR')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override config keys')
+    parser.add_argument('--trust-checkpoint', action='store_true',
+                        help='read checkpoints that need more than weights; such a file can run code')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def show_pictures(cfg: Config, folder: str) -> None:
+    """Turn on the pictures of every test image."""
+    if 'decode_head' in cfg.model:
+        cfg.default_hooks.visualization.draw = True
+        cfg.visualizer.picture_dir = folder
+    else:
+        cfg.default_hooks.visualization.update(enable=True, interval=1, out_dir=folder)
+
+
+def write_predictions(cfg: Config, out: str) -> None:
+    """Turn on the output of the predictions.
+
+    Raises:
+        UserError: Those of a classifier go to a pickle file, and the name has another suffix.
+    """
+    if 'decode_head' in cfg.model:
+        cfg.test_evaluator.update(output_dir=out)
+        return
+    if not out.endswith('.pkl'):
+        raise UserError(f'--out {out}: the predictions of a classifier go to one file, NAME.pkl.')
+    cfg.test_evaluator = [cfg.test_evaluator, dict(type='DumpResults', out_file_path=out)]
 
 
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
     prepare_work_dir(cfg.work_dir)
+    if not args.trust_checkpoint:
+        use_safe_loading()
+        safe_load(args.checkpoint)  # a broken file shows now, not after the data is set up
     if args.show_dir:
-        cfg.default_hooks.visualization.draw = True
-        cfg.visualizer.picture_dir = args.show_dir
+        show_pictures(cfg, args.show_dir)
     if args.out:
-        cfg.test_evaluator.update(output_dir=args.out)
-    check_seg_datasets(cfg, splits=('test', ))
+        write_predictions(cfg, args.out)
+    check_datasets(cfg, splits=('test', ))
     model_cfg = cfg.model
     if args.tta:
         if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
@@ -47,7 +76,7 @@ def main() -> None:
     setup_launcher(cfg)
     runner = Runner.from_cfg(cfg)
     model = runner.model.module if args.launcher != 'none' else runner.model
-    load_weights(model.module if args.tta else model, args.checkpoint)
+    load_weights(model.module if args.tta else model, args.checkpoint, args.trust_checkpoint)
     runner.test()
 
 
@@ -55,4 +84,4 @@ if __name__ == '__main__':
     try:
         main()
     except UserError as error:
-        sys.exit(f'error: {error}')
+        sys.exit(exit_message(error))

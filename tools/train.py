@@ -6,9 +6,17 @@ from mmengine.config import DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmwhitebox.datasets import check_seg_datasets
-from mmwhitebox.engine.launch import (load_config, prepare_work_dir, report_batch_size, resolve_resume,
-                                      setup_launcher, use_amp)
+from mmwhitebox.checkpoints import use_safe_loading
+from mmwhitebox.datasets import check_datasets
+from mmwhitebox.engine.launch import (
+    exit_message,
+    load_config,
+    prepare_work_dir,
+    report_batch_size,
+    resolve_resume,
+    setup_launcher,
+    use_amp,
+)
 from mmwhitebox.errors import UserError
 
 
@@ -26,6 +34,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
         help='override config keys, e.g. model.decode_head.num_layers=6 train_dataloader.batch_size=4')
+    parser.add_argument('--trust-checkpoint', action='store_true',
+                        help='read checkpoints that need more than weights; such a file can run code')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -35,10 +45,12 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
     prepare_work_dir(cfg.work_dir)
-    resolve_resume(cfg, args.resume)
+    if not args.trust_checkpoint:
+        use_safe_loading()
+    resolve_resume(cfg, args.resume, args.trust_checkpoint)
     if args.amp:
         use_amp(cfg)
-    check_seg_datasets(cfg, splits=('train', 'val'))
+    check_datasets(cfg, splits=('train', 'val'))
     setup_launcher(cfg)
     report_batch_size(cfg, scale_lr=args.auto_scale_lr)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
@@ -49,4 +61,4 @@ if __name__ == '__main__':
     try:
         main()
     except UserError as error:
-        sys.exit(f'error: {error}')
+        sys.exit(exit_message(error))

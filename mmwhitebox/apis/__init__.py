@@ -1,9 +1,11 @@
-"""Inference and models by name."""
-from .inference import (WhiteBoxSegInferencer, inference_model, init_model, iter_inference, list_images)
-from .result import SegResult
+"""Inference, export, and models by name."""
+from .export import ExportedModel, export_model, load_exported
+from .inference import WhiteBoxSegInferencer, inference_model, init_model, iter_inference, list_images
+from .result import ClsResult, SegResult
 from .zoo import build_model, config_path, list_models
 
 __all__ = [
-    'SegResult', 'WhiteBoxSegInferencer', 'build_model', 'config_path', 'inference_model', 'init_model',
-    'iter_inference', 'list_images', 'list_models'
+    'ClsResult', 'ExportedModel', 'SegResult', 'WhiteBoxSegInferencer', 'build_model', 'config_path',
+    'export_model', 'inference_model', 'init_model', 'iter_inference', 'list_images', 'list_models',
+    'load_exported'
 ]

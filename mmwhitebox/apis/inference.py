@@ -1,4 +1,4 @@
-"""Inference on images: mmseg's functions and inferencer, with checked weights and ready results."""
+"""Inference on images: segmentation and classification, with checked weights and ready results."""
 import copy
 from pathlib import Path
 from typing import Callable, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
@@ -8,18 +8,19 @@ import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.model import BaseModel, revert_sync_batchnorm
-from mmengine.registry import init_default_scope
+from mmengine.registry import DATASETS, MODELS, DefaultScope, init_default_scope
 from mmseg.apis import MMSegInferencer
-from mmseg.registry import DATASETS, MODELS
+from mmseg.structures import SegDataSample
 
 from mmwhitebox.checkpoints import load_weights
 from mmwhitebox.datasets.image_io import IMAGE_SUFFIXES
 from mmwhitebox.errors import ImageReadError, UserError
 from mmwhitebox.registry import INFERENCERS
 
-from .result import SegResult
+from .result import ClsResult, SegResult
 
 ImageType = Union[str, Path, np.ndarray]
+Result = Union[SegResult, ClsResult]
 
 
 def list_images(source: Union[str, Path]) -> List[Path]:
@@ -42,14 +43,25 @@ def list_images(source: Union[str, Path]) -> List[Path]:
     return found
 
 
+def scope_of(cfg: Config) -> str:
+    """Default scope of a config: 'mmseg' unless it names another."""
+    return cfg.get('default_scope', 'mmseg')
+
+
 def dataset_meta(cfg: Config) -> dict:
-    """Class names and palette of a config's test (or training) dataset."""
+    """What a config's test (or training) dataset says about itself: ``classes`` and, of labels, ``palette``.
+
+    A classification dataset that names no classes (Flowers-102) gets numbers.
+    """
     for split in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
         if cfg.get(split):
             dataset = cfg[split].dataset
-            cls = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
+            with DATASETS.switch_scope_and_registry(scope_of(cfg)) as registry:
+                cls = registry.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
             meta = {**cls.METAINFO, **dataset.get('metainfo', {})}
-            return dict(classes=meta['classes'], palette=meta['palette'])
+            if 'classes' not in meta and 'head' in cfg.model:
+                meta['classes'] = [str(i) for i in range(cfg.model.head.num_classes)]
+            return meta
     raise KeyError('The config names no dataset, so the classes are not known.')
 
 
@@ -57,14 +69,16 @@ def test_pipeline(cfg: Config) -> Compose:
     """The config's test pipeline without annotations; it takes a path or an array."""
     steps = [step for step in cfg.test_dataloader.dataset.pipeline
              if 'Annotation' not in str(step['type'])]
-    return Compose([dict(type='mmwhitebox.LoadImage')] + copy.deepcopy(steps[1:]))
+    with DefaultScope.overwrite_default_scope(scope_of(cfg)):
+        return Compose([dict(type='mmwhitebox.LoadImage')] + copy.deepcopy(steps[1:]))
 
 
 def init_model(config: Union[str, Path, Config],
                checkpoint: Optional[str] = None,
                device: Optional[str] = None,
-               cfg_options: Optional[dict] = None) -> BaseModel:
-    """Build a segmentor in evaluation mode, with weights.
+               cfg_options: Optional[dict] = None,
+               trust_checkpoint: bool = False) -> BaseModel:
+    """Build a segmentor or a classifier in evaluation mode, with weights.
 
     Args:
         config (str | Path | Config): Config file or object.
@@ -72,22 +86,25 @@ def init_model(config: Union[str, Path, Config],
             the model as initialised.
         device (str, optional): 'cpu', 'cuda:0', ... Defaults to a GPU if there is one.
         cfg_options (dict, optional): Overrides of config keys, e.g. ``{'model.test_cfg.mode': 'whole'}``.
+        trust_checkpoint (bool): Unpickle whatever the file holds, which can run code. Defaults to False.
 
     Returns:
-        BaseModel: The model, with ``cfg`` and ``dataset_meta`` (class names, palette).
+        BaseModel: The model, with ``cfg`` and ``dataset_meta`` (class names and, of a segmentor, the
+        palette). mmpretrain's ``ImageClassificationInferencer`` takes the classifier as it is.
 
     Raises:
         CheckpointError: The checkpoint is missing, broken, or of another model.
     """
     cfg = copy.deepcopy(config) if isinstance(config, Config) else Config.fromfile(config)
     cfg.merge_from_dict(cfg_options or {})
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    init_default_scope(scope_of(cfg))
     cfg.model.train_cfg = None
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
-    meta = load_weights(model, checkpoint) if checkpoint else {}
-    names = meta.get('dataset_meta') or dataset_meta(cfg)
-    model.dataset_meta = dict(classes=names['classes'], palette=names['palette'])
+    meta = load_weights(model, checkpoint, trust_checkpoint) if checkpoint else {}
+    names = {**dataset_meta(cfg), **(meta.get('dataset_meta') or {})}
+    model.dataset_meta = {key: names[key] for key in ('classes', 'palette') if key in names}
     model.cfg = cfg
+    model._config, model._dataset_meta = cfg, model.dataset_meta  # mmpretrain's names for them
     device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
     return model.to(device).eval()
 
@@ -97,30 +114,32 @@ def iter_inference(
         images: Iterable[ImageType],
         batch_size: int = 1,
         on_error: Optional[Callable[[ImageType, Exception], None]] = None
-) -> Iterator[Tuple[ImageType, SegResult]]:
-    """Segment images one batch at a time; only one batch is in memory.
+) -> Iterator[Tuple[ImageType, Result]]:
+    """Segment or classify images one batch at a time; only one batch is in memory.
 
     Args:
         model (BaseModel): From :func:`init_model`.
         images (Iterable[str | Path | np.ndarray]): Paths or BGR uint8 arrays (H, W, 3).
-        batch_size (int): Consecutive images of one size share a forward pass. Defaults to 1.
+        batch_size (int): Consecutive images of one size (as the model gets them) share a forward pass.
+            Defaults to 1.
         on_error (Callable, optional): Called with an unreadable image and its error, which is then
             skipped. None raises the error.
 
     Yields:
-        tuple[image, SegResult]: In the order of the input.
+        tuple[image, SegResult | ClsResult]: In the order of the input.
     """
     pipeline = test_pipeline(model.cfg)
     waiting: List[Tuple[ImageType, dict]] = []
 
-    def flush() -> Iterator[Tuple[ImageType, SegResult]]:
+    def flush() -> Iterator[Tuple[ImageType, Result]]:
         if waiting:
             data = dict(inputs=[item['inputs'] for _, item in waiting],
                         data_samples=[item['data_samples'] for _, item in waiting])
             with torch.inference_mode():
                 samples = model.test_step(data)
             for (image, _), sample in zip(waiting, samples):
-                yield image, SegResult.from_sample(sample, image, model.dataset_meta)
+                cls = SegResult if isinstance(sample, SegDataSample) else ClsResult
+                yield image, cls.from_sample(sample, image, model.dataset_meta)
             waiting.clear()
 
     for image in images:
@@ -141,8 +160,8 @@ def iter_inference(
 
 def inference_model(model: BaseModel,
                     img: Union[ImageType, Sequence[ImageType]],
-                    batch_size: int = 1) -> Union[SegResult, List[SegResult]]:
-    """Segment an image, a list of images, or a folder.
+                    batch_size: int = 1) -> Union[Result, List[Result]]:
+    """Segment or classify an image, a list of images, or a folder.
 
     Args:
         model (BaseModel): From :func:`init_model`.
@@ -151,7 +170,7 @@ def inference_model(model: BaseModel,
         batch_size (int): Consecutive images of one size share a forward pass. Defaults to 1.
 
     Returns:
-        SegResult | list[SegResult]: One result for one image, else a list.
+        SegResult | ClsResult | list: One result for one image, else a list.
     """
     if isinstance(img, (str, Path)) and Path(img).is_dir():
         img = list_images(img)

@@ -5,10 +5,9 @@ from typing import List
 
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
+from mmengine.registry import MODELS, init_default_scope
 
-PARTS = ('backbone', 'decode_head')
+PARTS = ('backbone', 'decode_head', 'head')
 
 
 def config_folder() -> Path:
@@ -46,11 +45,12 @@ def build_model(name: str, pretrained: bool = False, **overrides) -> BaseModel:
     """Build a model by the name of its config.
 
     Args:
-        name (str): One of :func:`list_models`, e.g. 'cbt_decoder_ade20k'.
+        name (str): One of :func:`list_models`, e.g. 'cbt_decoder_ade20k' or
+            'finetune/cbt_small_pets'.
         pretrained (bool): Fetch and load the encoder's pretrained weights. Defaults to False.
         **overrides: Arguments of the backbone or the head that carry that name in the config, e.g.
-            ``num_classes=19``, ``img_size=640``, ``num_layers=6``; ``backbone__key`` and
-            ``decode_head__key`` set any other.
+            ``num_classes=19``, ``img_size=640``, ``num_layers=6``; ``backbone__key``,
+            ``decode_head__key`` and ``head__key`` set any other.
 
     Returns:
         BaseModel: The model, initialised, in training mode, with its config as ``cfg``.

@@ -1,8 +1,10 @@
 from .camvid import CamVidDataset
 from .image_io import read_image
-from .layout import check_seg_datasets
+from .layout import check_datasets
+from .small_images import CIFAR10, CIFAR100, SVHN
 from .transforms import LoadImage, LoadSegAnnotation
 
 __all__ = [
-    'CamVidDataset', 'LoadImage', 'LoadSegAnnotation', 'check_seg_datasets', 'read_image'
+    'CIFAR10', 'CIFAR100', 'CamVidDataset', 'LoadImage', 'LoadSegAnnotation', 'SVHN', 'check_datasets',
+    'read_image'
 ]

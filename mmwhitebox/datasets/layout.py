@@ -4,32 +4,41 @@ from typing import Iterator
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.registry import DATASETS
+from mmpretrain.datasets import BaseDataset as ClsDataset
+from mmpretrain.datasets import CustomDataset
 from mmseg.datasets import BaseSegDataset
-from mmseg.registry import DATASETS
 
 from mmwhitebox.errors import DatasetLayoutError
 
 MAX_NAMED = 5
+WHERE = '\nWhere the data lies is data_root in the config.'
 
 
-def check_seg_datasets(cfg: Config, splits: tuple = ('train', 'val', 'test')) -> None:
-    """Check that every segmentation dataset of a config has its folders, images and annotations.
+def check_datasets(cfg: Config, splits: tuple = ('train', 'val', 'test')) -> None:
+    """Check that every dataset of a config has its folders, images and annotations.
+
+    Segmentation datasets and mmpretrain's datasets of image files are checked; those that come as one
+    archive (CIFAR, SVHN) check themselves.
 
     Args:
         cfg (Config): Full config with ``{split}_dataloader``.
         splits (tuple[str]): Splits to check. Defaults to all three.
 
     Raises:
-        DatasetLayoutError: A folder is missing or empty, or images have no annotation.
+        DatasetLayoutError: A folder or file is missing or empty, images have no annotation, or the class
+            folders are not those of the classes.
     """
     checked = set()
-    for split in splits:
-        loader = cfg.get(f'{split}_dataloader')
-        for dataset in _leaf_datasets(loader.dataset) if loader else ():
-            key = (str(dataset.get('data_root')), str(dataset.get('data_prefix')))
-            if key not in checked:
-                checked.add(key)
-                _check_dataset(dataset)
+    with DATASETS.switch_scope_and_registry(cfg.get('default_scope', 'mmseg')) as registry:
+        for split in splits:
+            loader = cfg.get(f'{split}_dataloader')
+            for dataset in _leaf_datasets(loader.dataset) if loader else ():
+                key = str({k: v for k, v in dataset.items() if k != 'pipeline'})
+                if key not in checked:
+                    checked.add(key)
+                    cls = dataset['type']
+                    _check_dataset(registry.get(cls) if isinstance(cls, str) else cls, dataset)
 
 
 def _leaf_datasets(dataset: dict) -> Iterator[dict]:
@@ -43,17 +52,26 @@ def _leaf_datasets(dataset: dict) -> Iterator[dict]:
         yield dataset
 
 
-def _check_dataset(cfg: dict) -> None:
-    cls = DATASETS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
-    if not (isinstance(cls, type) and issubclass(cls, BaseSegDataset)) or cfg.get('backend_args'):
+def _check_dataset(cls: type, cfg: dict) -> None:
+    known = isinstance(cls, type) and issubclass(cls, (BaseSegDataset, ClsDataset))
+    if not known or cfg.get('backend_args'):
         return
     dataset = cls(**{k: v for k, v in cfg.items() if k not in ('type', 'pipeline')}, lazy_init=True)
-    if dataset.ann_file:
-        return
+    if isinstance(dataset, BaseSegDataset):
+        if not dataset.ann_file:
+            _check_segmentation(dataset)
+    elif dataset.ann_file:
+        _check_listed(dataset)
+    elif isinstance(dataset, CustomDataset) and dataset.with_label:
+        _check_class_folders(dataset)
+
+
+def _check_segmentation(dataset: BaseSegDataset) -> None:
     images = Path(dataset.data_prefix['img_path'])
     annotations = Path(dataset.data_prefix['seg_map_path'])
-    layout = (f'\nExpected layout of {cls.__name__}:\n  {images}/*{dataset.img_suffix}\n  {annotations}/*'
-              f'{dataset.seg_map_suffix}   (same names)\nWhere the data lies is data_root in the config.')
+    name = type(dataset).__name__
+    layout = (f'\nExpected layout of {name}:\n  {images}/*{dataset.img_suffix}\n  {annotations}/*'
+              f'{dataset.seg_map_suffix}   (same names){WHERE}')
     for folder in (images, annotations):
         if not folder.is_dir():
             raise DatasetLayoutError(f'The folder {folder} does not exist.{layout}')
@@ -65,8 +83,42 @@ def _check_dataset(cfg: dict) -> None:
               for p in annotations.rglob(f'*{dataset.seg_map_suffix}')}
     missing = sorted(names - labels)
     if missing:
-        some = ', '.join(f'{name}{dataset.img_suffix}' for name in missing[:MAX_NAMED])
-        more = ', ...' if len(missing) > MAX_NAMED else ''
         raise DatasetLayoutError(
-            f'{len(missing)} of {len(names)} images in {images} have no annotation: {some}{more}{layout}')
-    print_log(f'{cls.__name__}: {len(names)} images with annotations in {images}', logger='current')
+            f'{len(missing)} of {len(names)} images in {images} have no annotation: '
+            f'{_some([f"{name}{dataset.img_suffix}" for name in missing])}{layout}')
+    print_log(f'{name}: {len(names)} images with annotations in {images}', logger='current')
+
+
+def _check_listed(dataset: ClsDataset) -> None:
+    """Images of a folder, listed with their classes in a file."""
+    name = type(dataset).__name__
+    layout = (f'\nExpected layout of {name}:\n  {dataset.img_prefix}/...   (images)\n  {dataset.ann_file}'
+              f'   (their classes){WHERE}')
+    for path in (Path(dataset.img_prefix), Path(dataset.ann_file)):
+        if not path.exists():
+            raise DatasetLayoutError(f'{path} does not exist.{layout}')
+
+
+def _check_class_folders(dataset: CustomDataset) -> None:
+    """A folder for each class; the first image found is enough, a full listing is left to the dataset."""
+    root = Path(dataset.img_prefix)
+    name = type(dataset).__name__
+    layout = (f'\nExpected layout of {name}:\n  {root}/CLASS/*{{{",".join(sorted(dataset.extensions))}}}   '
+              f'(one folder for each class){WHERE}')
+    if not root.is_dir():
+        raise DatasetLayoutError(f'The folder {root} does not exist.{layout}')
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    if not folders:
+        raise DatasetLayoutError(f'The folder {root} holds no class folders.{layout}')
+    if dataset.CLASSES is not None and len(folders) != len(dataset.CLASSES):
+        raise DatasetLayoutError(
+            f'The folder {root} holds {len(folders)} class folders ({_some([p.name for p in folders])}), the '
+            f'dataset has {len(dataset.CLASSES)} classes.{layout}')
+    if not any(dataset.is_valid_file(path.name) for folder in folders for path in folder.rglob('*')):
+        raise DatasetLayoutError(f'The class folders in {root} hold no images.{layout}')
+    print_log(f'{name}: {len(folders)} class folders in {root}', logger='current')
+
+
+def _some(names: list) -> str:
+    """The first few names."""
+    return ', '.join(names[:MAX_NAMED]) + (', ...' if len(names) > MAX_NAMED else '')

@@ -5,8 +5,15 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from mmwhitebox.apis import (WhiteBoxSegInferencer, build_model, inference_model, init_model, iter_inference,
-                             list_images, list_models)
+from mmwhitebox.apis import (
+    WhiteBoxSegInferencer,
+    build_model,
+    inference_model,
+    init_model,
+    iter_inference,
+    list_images,
+    list_models,
+)
 from mmwhitebox.errors import CheckpointError, ImageReadError, UserError
 from tests.configs import CONFIGS, reduced
 

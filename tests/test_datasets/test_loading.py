@@ -1,10 +1,14 @@
 """Images of every mode load; broken files and wrong annotations are named."""
+import pickle
+
 import numpy as np
 import pytest
+import torchvision
 from mmengine.config import Config, ConfigDict
 from PIL import Image
+from scipy.io import savemat
 
-from mmwhitebox.datasets import LoadImage, LoadSegAnnotation, check_seg_datasets, read_image
+from mmwhitebox.datasets import CIFAR10, SVHN, LoadImage, LoadSegAnnotation, check_datasets, read_image
 from mmwhitebox.errors import AnnotationError, DatasetLayoutError, ImageReadError
 
 RGB = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
@@ -114,7 +118,7 @@ def ade_cfg(tmp_path):
 
 
 def test_complete_folders_pass(ade_cfg):
-    check_seg_datasets(ade_cfg)
+    check_datasets(ade_cfg)
 
 
 @pytest.mark.parametrize('damage, message', [
@@ -125,10 +129,69 @@ def test_complete_folders_pass(ade_cfg):
 def test_missing_files_show_the_expected_layout(tmp_path, ade_cfg, damage, message):
     damage(tmp_path)
     with pytest.raises(DatasetLayoutError, match=message) as caught:
-        check_seg_datasets(ade_cfg)
+        check_datasets(ade_cfg)
     assert 'Expected layout of ADE20KDataset' in str(caught.value)
     assert 'data_root' in str(caught.value)
 
 
 def test_other_datasets_are_left_to_themselves():
-    check_seg_datasets(Config(dict(train_dataloader=ConfigDict(dataset=dict(type='mmpretrain.CIFAR10')))))
+    dataset = dict(type='mmpretrain.CIFAR10', data_root='nowhere')
+    check_datasets(Config(dict(train_dataloader=ConfigDict(dataset=dataset))))
+
+
+@pytest.fixture
+def class_folders(tmp_path):
+    """Two class folders with an image each, and a config that names two classes."""
+    for name in 'ab':
+        folder = tmp_path / 'set' / 'train' / name
+        folder.mkdir(parents=True)
+        write(folder / 'photo.JPEG', Image.fromarray(RGB))
+    dataset = dict(type='CustomDataset', data_root=str(tmp_path / 'set'), data_prefix='train',
+                   metainfo=dict(classes=('a', 'b')))
+    return Config(dict(default_scope='mmpretrain', train_dataloader=dict(dataset=dataset)))
+
+
+def test_complete_class_folders_pass(class_folders):
+    check_datasets(class_folders)
+
+
+@pytest.mark.parametrize('damage, message', [
+    (lambda root: (root / 'set').rename(root / 'elsewhere'), 'set/train does not exist'),
+    (lambda root: [p.rename(root / p.name) for p in (root / 'set/train').iterdir()], 'holds no class folders'),
+    (lambda root: (root / 'set/train/c').mkdir(), r'holds 3 class folders \(a, b, c\), the dataset has 2'),
+    (lambda root: [p.unlink() for p in root.rglob('*.JPEG')], 'hold no images'),
+])
+def test_missing_classes_show_the_expected_layout(tmp_path, class_folders, damage, message):
+    damage(tmp_path)
+    with pytest.raises(DatasetLayoutError, match=message) as caught:
+        check_datasets(class_folders)
+    assert 'Expected layout of CustomDataset' in str(caught.value) and 'train/CLASS/*' in str(caught.value)
+
+
+def test_missing_list_of_classes_shows_the_expected_layout(tmp_path):
+    (tmp_path / 'images').mkdir()
+    dataset = dict(type='OxfordIIITPet', data_root=str(tmp_path))
+    with pytest.raises(DatasetLayoutError, match='annotations/trainval.txt does not exist.\nExpected layout'):
+        check_datasets(Config(dict(default_scope='mmpretrain', train_dataloader=dict(dataset=dataset))))
+
+
+def test_svhn_is_read_in_bgr_order(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 2), dtype=np.uint8)
+    savemat(tmp_path / 'train_32x32.mat', dict(X=pixels, y=np.array([[10], [3]])))
+    monkeypatch.setattr(torchvision.datasets.SVHN, '_check_integrity', lambda self: True)
+    dataset = SVHN(str(tmp_path), 'train', download=False, pipeline=[LoadImage()])
+    assert len(dataset) == 2 and [dataset[i]['gt_label'] for i in range(2)] == [0, 3]  # 10 stands for 0
+    assert np.array_equal(dataset[1]['img'], pixels[..., ::-1, 1])
+
+
+def test_cifar_is_read_in_bgr_order(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3072), dtype=np.uint8)
+    folder = tmp_path / CIFAR10.base_folder
+    folder.mkdir()
+    for name, _ in CIFAR10.train_list:
+        (folder / name).write_bytes(pickle.dumps(dict(data=pixels, labels=[4, 7])))
+    monkeypatch.setattr(CIFAR10, '_check_integrity', lambda self: True)
+    dataset = CIFAR10(str(tmp_path), 'train', pipeline=[LoadImage()])
+    assert len(dataset) == 10 and dataset[1]['gt_label'] == 7 and dataset.metainfo['classes'][4] == 'deer'
+    red = pixels[0, :1024].reshape(32, 32)
+    assert np.array_equal(dataset[0]['img'][..., 2], red)
