@@ -5,10 +5,9 @@ import pytest
 import timm
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
+from mmengine.registry import MODELS, init_default_scope
 
-from mmwhitebox.interpret import count_flops, count_parameters
+from mmwhitebox.interpret import count_flops, count_parameters, count_similarities
 from tests.configs import ROOT
 
 ROWS = [line.split('|')[1:-1] for line in (ROOT / 'configs' / 'README.md').read_text().splitlines()
@@ -39,3 +38,27 @@ def test_row(row):
     assert counted == pytest.approx(flops, abs=0.006)
     if name in PAPER_FLOPS:
         assert counted == pytest.approx(PAPER_FLOPS[name], rel=0.05)
+
+
+CLASSIFIERS = [line.split('|')[1:-1] for line in (ROOT / 'configs' / 'README.md').read_text().splitlines()
+               if re.match(r'\| \[\w+_imagenet\.py\]', line)]
+
+
+def test_every_imagenet_config_has_a_row():
+    names = {re.search(r'\[(\w+\.py)\]', row[0]).group(1) for row in CLASSIFIERS}
+    assert names == {p.name for p in (ROOT / 'configs').glob('*_imagenet.py')}
+
+
+@pytest.mark.parametrize('row', CLASSIFIERS, ids=lambda row: row[0].split(']')[0].strip(' ['))
+def test_classifier_row(row):
+    params, flops, similarities = (float(cell) for cell in row[1:4])
+    cfg = Config.fromfile(ROOT / 'configs' / re.search(r'\[(\w+\.py)\]', row[0]).group(1))
+    init_default_scope('mmpretrain')
+    with torch.device('meta'):
+        encoder = MODELS.build(cfg.model.backbone).eval()
+        head = torch.nn.Linear(cfg.model.head.in_channels, 1000)
+        image = torch.empty(1, 3, 224, 224)
+    assert (count_parameters(encoder) + count_parameters(head)) / 1e6 == pytest.approx(params, abs=0.006)
+    counted = count_flops(encoder, image) + 2 * cfg.model.head.in_channels * 1000
+    assert counted / 1e9 == pytest.approx(flops, abs=0.006)
+    assert count_similarities(encoder, image) / 1e6 == pytest.approx(similarities, abs=0.006)

@@ -59,13 +59,13 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
     prepare_work_dir(cfg.work_dir)
-    if not args.trust_checkpoint:
-        use_safe_loading()
-        safe_load(args.checkpoint)  # a broken file shows now, not after the data is set up
     if args.show_dir:
         show_pictures(cfg, args.show_dir)
     if args.out:
         write_predictions(cfg, args.out)
+    if not args.trust_checkpoint:
+        use_safe_loading()
+        safe_load(args.checkpoint)  # a broken file shows now, not after the data is set up
     check_datasets(cfg, splits=('test', ))
     model_cfg = cfg.model
     if args.tta:
