@@ -16,6 +16,7 @@ from prettytable import PrettyTable
 from torch import nn
 
 from mmwhitebox.apis import config_path
+from mmwhitebox.apis.export import default_size
 from mmwhitebox.engine.launch import load_config
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret import activation_memory, count_flops, count_parameters, count_similarities
@@ -56,12 +57,6 @@ COLUMNS = {
     'similarities': 'similarities (M)', 'decoder_params': 'decoder params (M)',
     'decoder_flops': 'decoder FLOPs (G)', 'memory': 'activations (MiB)'
 }
-
-
-def default_size(cfg: Config) -> tuple:
-    """Image size (H, W) a config is made for: its crop, its position table, or 224."""
-    size = cfg.model.get('data_preprocessor', {}).get('size') or cfg.model.backbone.get('img_size') or 224
-    return (size, size) if isinstance(size, int) else tuple(size)
 
 
 def measure(cfg: Config, size: Optional[tuple], memory: bool) -> dict:

@@ -1,0 +1,104 @@
+"""model-index.yml and the metafiles: they parse, name every published config, and say what is counted."""
+import functools
+import re
+
+import modelindex
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from mmwhitebox.apis.export import default_size
+from mmwhitebox.interpret import count_flops, count_parameters
+from tests.configs import CONFIGS, ROOT
+
+IMPORTS = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
+FILES = {path: yaml.safe_load((ROOT / path).read_text()) for path in IMPORTS}
+ENTRIES = [entry for file in FILES.values() for entry in file['Models']]
+
+
+def metrics(entry):
+    """Metrics of an entry by their source."""
+    sources = [dict(result['Metrics']) for result in entry['Results']]
+    return {values.pop('Source'): values for values in sources}
+
+
+def test_every_metafile_is_imported():
+    files = ROOT.glob('configs/metafiles/*')
+    assert sorted(IMPORTS) == sorted(path.relative_to(ROOT).as_posix() for path in files)
+
+
+def test_modelindex_reads_it():
+    index = modelindex.load(str(ROOT / 'model-index.yml'))
+    index.build_models_with_collections()
+    assert index.check(silent=True) == []
+    assert [model.name for model in index.models] == [entry['Name'] for entry in ENTRIES]
+    assert {model.in_collection for model in index.models} == {
+        collection['Name'] for file in FILES.values() for collection in file['Collections']}
+
+
+def test_published_configs_and_only_existing_ones_are_named():
+    named = [entry['Config'] for entry in ENTRIES]
+    published = {f'configs/{name}' for name in CONFIGS if re.search(r'_(imagenet|ade20k)(_\d+)?\.py$', name)}
+    assert len(named) == len(set(named)) and set(named) == published
+    assert all(entry['Config'] == f'configs/{entry["Name"]}.py' for entry in ENTRIES)
+
+
+def test_a_collection_is_that_of_its_file():
+    for file in FILES.values():
+        names = {collection['Name'] for collection in file['Collections']}
+        assert all(entry['In Collection'] in names for entry in file['Models'])
+
+
+def test_numbers_say_whether_they_are_reported_or_measured():
+    for entry in ENTRIES:
+        sources = [result['Metrics']['Source'] for result in entry['Results']]
+        assert sources in (['paper', 'measured'], ['measured'])
+        expected = {'ADE20K': {'mIoU', 'mIoU(ms+flip)'}, 'ImageNet-1k': {'Top 1 Accuracy', 'Top 5 Accuracy'}}
+        data = entry['Metadata']['Training Data']
+        assert data == ('ADE20K' if entry['Name'].endswith('_ade20k') else 'ImageNet-1k')
+        assert 'paper' not in sources or metrics(entry)['paper']
+        assert all(result['Dataset'] == data for result in entry['Results'])
+        assert all(set(values) <= expected[data] for values in metrics(entry).values())
+
+
+def test_reported_miou_is_that_of_the_table():
+    rows = [line.split('|')[1:-1] for line in (ROOT / 'configs' / 'README.md').read_text().splitlines()
+            if re.match(r'\| \[\w+_ade20k\.py\]', line)]
+    table = {re.search(r'\[(\w+)\.py\]', row[0]).group(1): row[7].strip() for row in rows}
+    entries = {entry['Name']: metrics(entry).get('paper', {}).get('mIoU', '-') for entry in ENTRIES}
+    assert table == {name: str(entries[name]) for name in table}
+
+
+@functools.cache
+def part(cfg_text):
+    """A module on the meta device, from its config."""
+    cfg = Config.fromstring(cfg_text, '.py').part
+    if cfg.type == 'SegmenterMaskTransformerHead':  # reads values while it is built
+        return MODELS.build(cfg).eval().to('meta')
+    with torch.device('meta'):
+        return MODELS.build(cfg).eval()
+
+
+@functools.cache
+def encoder_cost(cfg_text, size):
+    """Parameters, FLOPs and output of an encoder; many decoders share one."""
+    encoder, image = part(cfg_text), torch.empty(1, 3, *size, device='meta')
+    with torch.no_grad():
+        return count_parameters(encoder), count_flops(encoder, image), encoder(image)
+
+
+@pytest.mark.parametrize('entry', ENTRIES, ids=lambda entry: entry['Name'])
+def test_parameters_and_flops(entry):
+    cfg = Config.fromfile(ROOT / entry['Config'])
+    init_default_scope(cfg.default_scope)
+    cfg.model.backbone.drop_path_rate = 0.  # timm reads values of the rates
+    size = default_size(cfg)
+    backbone, head = (Config(dict(part=cfg)).pretty_text
+                      for cfg in (cfg.model.backbone, cfg.model.get('decode_head') or cfg.model.head))
+    parameters, flops, features = encoder_cost(backbone, size)
+    counted = dict(Parameters=parameters + count_parameters(part(head)),
+                   FLOPs=flops + count_flops(part(head), features))
+    counted['Image Size'] = f'{size[0]}x{size[1]}'
+    assert {key: entry['Metadata'][key] for key in counted} == counted
