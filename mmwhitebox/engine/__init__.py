@@ -1,5 +1,9 @@
+from .interpret_hooks import CodingRateHook, MembershipVisHook
 from .metrics import ModelForMetrics, ZeroShotSegmentation
 from .optimizers import Lion
 from .visualizer import SideBySideVisualizer
 
-__all__ = ['Lion', 'ModelForMetrics', 'SideBySideVisualizer', 'ZeroShotSegmentation']
+__all__ = [
+    'CodingRateHook', 'Lion', 'MembershipVisHook', 'ModelForMetrics', 'SideBySideVisualizer',
+    'ZeroShotSegmentation'
+]

@@ -1,0 +1,166 @@
+"""Looking inside a model while it trains: coding rates and membership pictures every n iterations."""
+from contextlib import ExitStack
+from typing import Dict, Optional, Sequence
+
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from mmwhitebox.errors import UserError
+from mmwhitebox.interpret.capture import Call, attention_layers, capture
+from mmwhitebox.interpret.coding_rate import compression_layers, layer_rates
+from mmwhitebox.interpret.drawing import MapRow, draw_map_grid, layer_label
+from mmwhitebox.interpret.figures import to_array
+from mmwhitebox.interpret.maps import Picture
+from mmwhitebox.interpret.membership import hard_assignment, has_membership, membership_maps
+from mmwhitebox.registry import HOOKS
+
+
+class CaptureHook(Hook):
+    """Base of the hooks that read a training iteration's own forward pass; there is no second one.
+
+    Forward hooks are attached for every ``interval``-th iteration alone, in the main process alone.
+
+    Args:
+        interval (int): Iterations between two looks. Defaults to 1000.
+        num_images (int): Images looked at, the first ones of the batch.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, interval: int = 1000, num_images: int = 4) -> None:
+        self.interval = interval
+        self.num_images = num_images
+        self._attached = ExitStack()
+        self._calls: Optional[Dict[str, Call]] = None
+
+    def modules(self, model: nn.Module) -> Dict[str, nn.Module]:
+        """Modules to record; empty if the model has nothing to look at."""
+        raise NotImplementedError
+
+    def look(self, runner: Runner, model: nn.Module, calls: Dict[str, Call]) -> None:
+        """Hand what the modules did to ``runner.visualizer``."""
+        raise NotImplementedError
+
+    def before_train(self, runner: Runner) -> None:
+        """Raise a UserError if the model has nothing to look at."""
+        if not self.modules(_unwrapped(runner.model)):
+            raise UserError(f'{type(self).__name__}: {self.needs} Take it out of custom_hooks.')
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None) -> None:
+        """Attach the forward hooks, if this iteration is one to look at."""
+        if self.every_n_train_iters(runner, self.interval) and is_main_process():
+            self._calls = self._attached.enter_context(
+                capture(self.modules(_unwrapped(runner.model)), self.num_images))
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None,
+                         outputs: Optional[dict] = None) -> None:
+        """Remove the forward hooks and show what they saw."""
+        self._attached.close()
+        if self._calls is not None:
+            calls, self._calls = self._calls, None
+            with torch.no_grad():
+                self.look(runner, _unwrapped(runner.model), calls)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model
+
+
+@HOOKS.register_module()
+class CodingRateHook(CaptureHook):
+    """Coding rates and sparsity of every layer during training, to all visualisation backends.
+
+    Scalars, means over the images: ``compression``, ``compression_normalized`` and ``expansion`` after the attention,
+    ``compression_ffn`` and ``sparsity`` after the feed-forward, each as ``NAME/LAYER``. Definitions:
+    :mod:`mmwhitebox.interpret.coding_rate`::
+
+        custom_hooks = [dict(type='mmwhitebox.CodingRateHook', interval=1000)]
+
+    Args:
+        interval (int): Iterations between two looks. Defaults to 1000.
+        num_images (int): Images looked at, the first ones of the batch. Defaults to 4.
+
+    Raises:
+        UserError: The model has no attention that compresses its tokens in learned subspaces.
+    """
+
+    needs = 'this model has no attention that compresses its tokens in learned subspaces.'
+    scalars = {
+        'compression': ('attention', 'compression'),
+        'compression_normalized': ('attention', 'compression_normalized'),
+        'expansion': ('attention', 'expansion'),
+        'compression_ffn': ('feedforward', 'compression'),
+        'sparsity': ('feedforward', 'sparsity'),
+    }
+
+    def modules(self, model: nn.Module) -> Dict[str, nn.Module]:
+        return {name: module for layer in compression_layers(model) for name, module in layer.modules.items()}
+
+    def look(self, runner: Runner, model: nn.Module, calls: Dict[str, Call]) -> None:
+        scalars = {}
+        for layer in compression_layers(model):
+            rates = layer_rates(layer, calls)
+            for name, (stage, quantity) in self.scalars.items():
+                if quantity in rates.get(stage, {}):
+                    scalars[f'{name}/{layer.name}'] = rates[stage][quantity].mean().item()
+        runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
+
+
+@HOOKS.register_module()
+class MembershipVisHook(CaptureHook):
+    """Pictures of the membership of the tokens in the heads (TSSA, DMSA) during training, to all backends.
+
+    One picture ``membership_I`` for image I: a row for each layer, Pi of each head and the strongest head, see
+    :mod:`mmwhitebox.interpret.membership`::
+
+        custom_hooks = [dict(type='mmwhitebox.MembershipVisHook', interval=1000)]
+
+    Args:
+        interval (int): Iterations between two looks. Defaults to 1000.
+        num_images (int): Images looked at, the first ones of the batch. Defaults to 1.
+        layers (Sequence[int], optional): Layers among those with a membership; negative numbers count from the
+            last. Defaults to None: four, evenly spaced, with the first and the last.
+
+    Raises:
+        UserError: The model has no such attention, or fewer layers.
+    """
+
+    needs = 'this model has no membership of tokens in subspaces (attention TSSA or DMSA).'
+
+    def __init__(self, interval: int = 1000, num_images: int = 1, layers: Optional[Sequence[int]] = None) -> None:
+        super().__init__(interval, num_images)
+        self.layers = layers
+
+    def attentions(self, model: nn.Module) -> Dict[str, nn.Module]:
+        """The layers to show, name -> module."""
+        found = {name: layer for name, layer in attention_layers(model).items() if has_membership(layer)}
+        names, count = list(found), len(found)
+        chosen = self.layers
+        if chosen is None:
+            chosen = sorted({round(i * (count - 1) / 3) for i in range(4)}) if found else ()
+        elif not all(-count <= i < count for i in chosen):
+            raise UserError(f'MembershipVisHook: layers={list(chosen)}, but the model has {count} such layers.')
+        return {names[i]: found[names[i]] for i in chosen}
+
+    def modules(self, model: nn.Module) -> Dict[str, nn.Module]:
+        attentions = self.attentions(model)
+        return {**attentions, 'backbone': model.backbone} if attentions else {}
+
+    def look(self, runner: Runner, model: nn.Module, calls: Dict[str, Call]) -> None:
+        attentions = self.attentions(model)
+        images = calls['backbone'].args[0]
+        maps = {name: membership_maps(attention, calls[name].args) for name, attention in attentions.items()}
+        heads = max(values.shape[1] for values in maps.values())
+        for i in range(len(images)):
+            picture = Picture(model, images[i:i + 1], images.shape[-2:])
+            rows = [MapRow(layer_label(name), picture.place(values[i]), picture.place(hard_assignment(values)[i]))
+                    for name, values in maps.items()]
+            figure = draw_map_grid(
+                picture.image, rows, [f'head {head}' for head in range(heads)],
+                f'Membership of the tokens, iteration {runner.iter + 1}', 'membership Π', shared_scale=True,
+                label_title='strongest head')
+            runner.visualizer.add_image(f'membership_{i}', to_array(figure), step=runner.iter + 1)

@@ -1,0 +1,106 @@
+"""Reading what the layers of a model compute, without changing it: which layers there are, what went in and out."""
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Dict, Iterable, Iterator, List, Optional
+
+import timm.layers
+import torch
+from timm.layers.attention import AttentionRope
+from timm.models.eva import EvaAttention
+from torch import Tensor, nn
+
+from mmwhitebox.models.attention import BaseAttention
+from mmwhitebox.models.feedforward import ISTA, MLP
+
+TIMM_ATTENTIONS = (timm.layers.Attention, AttentionRope, EvaAttention)
+TIMM_FEEDFORWARDS = (timm.layers.Mlp, timm.layers.GluMlp, timm.layers.SwiGLU)
+
+
+@dataclass
+class Call:
+    """One call of a module.
+
+    Attributes:
+        args (tuple): Its positional arguments; tensors are detached.
+        output (Any): What it returned; a tensor is detached.
+    """
+
+    args: tuple
+    output: Any
+
+
+def attention_layers(model: nn.Module) -> Dict[str, nn.Module]:
+    """Attention modules in the order in which they run: those of this package and those of timm's ViTs.
+
+    Args:
+        model (nn.Module): A segmentor, a classifier, a backbone or a head.
+
+    Returns:
+        dict[str, nn.Module]: Name within the model -> module; empty if there are none.
+    """
+    return _modules(model, (BaseAttention, *TIMM_ATTENTIONS))
+
+
+def feedforward_layers(model: nn.Module) -> Dict[str, nn.Module]:
+    """Feed-forward modules (ISTA, MLP, timm's MLPs) in the order in which they run, see :func:`attention_layers`."""
+    return _modules(model, (ISTA, MLP, *TIMM_FEEDFORWARDS))
+
+
+def layer_numbers(model: nn.Module, names: Iterable[str]) -> List[int]:
+    """Numbers of attention layers, given by name, among all of a model: what ``--layers`` takes and figures show."""
+    order = list(attention_layers(model))
+    return [order.index(name) for name in names]
+
+
+def _modules(model: nn.Module, types: tuple) -> Dict[str, nn.Module]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, types)}
+
+
+@contextmanager
+def capture(modules: Dict[str, nn.Module], max_images: Optional[int] = None) -> Iterator[Dict[str, Call]]:
+    """Record the latest call of each module while the context lasts.
+
+    The hooks are removed at its end, also after an error. Memory is that of the recorded tensors. What :func:`run`
+    records are inference tensors: compute with them under ``torch.no_grad()`` or ``torch.inference_mode()``.
+
+    Args:
+        modules (dict[str, nn.Module]): Name -> module, e.g. from :func:`attention_layers`.
+        max_images (int, optional): Keep copies of only that many images, the first ones of each tensor's batch
+            axis. Defaults to None, all of them.
+
+    Yields:
+        dict[str, Call]: Name -> its latest call. Modules that did not run are missing.
+    """
+    calls: Dict[str, Call] = {}
+
+    def keep(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return value.detach() if max_images is None else value.detach()[:max_images].clone()
+
+    def recorder(name: str):
+
+        def record(module: nn.Module, args: tuple, output: Any) -> None:
+            calls[name] = Call(tuple(map(keep, args)), keep(output))
+
+        return record
+
+    with ExitStack() as stack:
+        for name, module in modules.items():
+            stack.callback(module.register_forward_hook(recorder(name)).remove)
+        yield calls
+
+
+def run(model: nn.Module, images: Tensor) -> Any:
+    """Scores of whole images, through backbone, neck and head; no sliding window, no post-processing.
+
+    Args:
+        model (nn.Module): A segmentor (mmseg) or a classifier (mmpretrain), in evaluation mode.
+        images (Tensor): Preprocessed images, (B, 3, H, W).
+
+    Returns:
+        Tensor: Masks at the resolution of the head, (B, classes, h, w), or class scores, (B, classes).
+    """
+    with torch.inference_mode():
+        features = model.extract_feat(images)
+        return (model.decode_head if hasattr(model, 'decode_head') else model.head)(features)

@@ -1,0 +1,286 @@
+"""What the analysis commands share: arguments, the model, its input images, and what they write."""
+import argparse
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from mmengine.config import DictAction
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS
+from mmengine.structures import BaseDataElement
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+
+from mmwhitebox.apis import init_model, list_images
+from mmwhitebox.apis.inference import scope_of, test_pipeline
+from mmwhitebox.checkpoints import load_weights
+from mmwhitebox.datasets import check_datasets, read_image
+from mmwhitebox.engine.launch import load_config
+from mmwhitebox.errors import UserError
+
+from .capture import attention_layers
+from .coding_rate import compression_layers
+from .subspaces import subspace_layers
+
+DPI = 160
+
+
+class Input(NamedTuple):
+    """One image, as the model takes it and as a person sees it.
+
+    Attributes:
+        name (str): File name without suffix, unique within a run.
+        tensor (Tensor): Preprocessed image, (1, 3, H, W), on the model's device.
+        image (np.ndarray): The original, (h, w, 3) uint8 RGB.
+        sample (BaseDataElement): Its data sample. ``img_shape`` is the size (H', W') of the image within the
+            tensor, whose padding is at the right and the bottom. It has a ground truth (``gt_sem_seg``,
+            ``gt_label``) if the image comes from the dataset, and none if it was given as a file.
+    """
+
+    name: str
+    tensor: Tensor
+    image: np.ndarray
+    sample: BaseDataElement
+
+
+def build_parser(description: str, out: str, images: bool = True) -> argparse.ArgumentParser:
+    """Arguments that every analysis command of a trained model has.
+
+    Read them with ``parse_intermixed_args``: images may then follow options.
+
+    Args:
+        description (str): What the command does, one line.
+        out (str): Default output folder.
+        images (bool): Whether the command takes images. Defaults to True.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint of that config')
+    if images:
+        parser.add_argument('images', nargs='*',
+                            help='image files, folders, or quoted globs; none: the test dataset of the config')
+        parser.add_argument('--max-images', type=int, metavar='N',
+                            help='use N images, evenly spaced among those found (all)')
+    parser.add_argument('--layers', help='attention layers, e.g. 0-3,7 or -1 for the last (all)')
+    parser.add_argument('--heads', help='heads, e.g. 0,2 (all)')
+    parser.add_argument('--out', default=out, metavar='DIR', help='output folder (%(default)s)')
+    parser.add_argument('--device', help='cpu, cuda:0, ...; a GPU if there is one')
+    parser.add_argument('--trust-checkpoint', action='store_true',
+                        help='unpickle whatever the checkpoint holds, which can run code from it')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override config keys')
+    return parser
+
+
+def open_model(args: argparse.Namespace,
+               config: Optional[str] = None,
+               checkpoint: Optional[str] = None) -> BaseModel:
+    """The model that a command was asked for, in evaluation mode; creates the output folder.
+
+    Args:
+        args (argparse.Namespace): From :func:`build_parser`.
+        config (str, optional): Another config than ``args.config``.
+        checkpoint (str, optional): Another checkpoint than ``args.checkpoint``.
+
+    Raises:
+        UserError: No such config, a checkpoint that is missing, broken or of another model, a device that
+            is not there, an output folder that cannot be made.
+    """
+    make_folder(args.out)
+    cfg = load_config(config or args.config, args.cfg_options, None, 'none')
+    checkpoint = checkpoint or args.checkpoint
+    if not Path(checkpoint).is_file():
+        raise UserError(f'Checkpoint {checkpoint} does not exist.')
+    try:
+        model = init_model(cfg, None, args.device)
+    except (RuntimeError, AssertionError) as error:
+        if args.device is None:
+            raise
+        raise UserError(f'--device {args.device}: {str(error).splitlines()[0]}') from error
+    meta = load_weights(model, checkpoint, args.trust_checkpoint).get('dataset_meta') or {}
+    model.dataset_meta.update({key: meta[key] for key in ('classes', 'palette') if key in meta})
+    return model
+
+
+def make_folder(path: Union[str, Path]) -> Path:
+    """Create a folder, unless it is there.
+
+    Raises:
+        UserError: It cannot be created.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'--out {path}: the folder cannot be created ({error.strerror}).') from error
+    return Path(path)
+
+
+def iter_inputs(model: BaseModel, args: argparse.Namespace) -> Iterator[Input]:
+    """Images for the model one at a time, of any sizes, with a progress bar.
+
+    Those of ``args.images``; if there are none, the test dataset of the config.
+
+    Args:
+        model (BaseModel): From :func:`open_model`.
+        args (argparse.Namespace): From :func:`build_parser`: ``images`` and ``max_images`` are read.
+
+    Yields:
+        Input: Unpacks as (name, tensor, image, sample).
+
+    Raises:
+        UserError: Nothing is there, an image cannot be read, the dataset is not where the config says,
+            ``--max-images`` is no positive number.
+    """
+    if args.max_images is not None and args.max_images < 1:
+        raise UserError(f'--max-images {args.max_images}: give a positive number.')
+    items, load = _files(model, args.images) if args.images else _dataset(model)
+    if args.max_images is not None and args.max_images < len(items):
+        items = [items[i * len(items) // args.max_images] for i in range(args.max_images)]
+    taken = set()
+    for item in track(items, description='images', console=Console(stderr=True)):
+        packed, source = load(item)
+        stem = name = Path(source).stem if isinstance(source, (str, Path)) else f'{item:05d}'
+        number = 1
+        while name in taken:
+            number += 1
+            name = f'{stem}_{number}'
+        taken.add(name)
+        if isinstance(source, (str, Path)):
+            image = read_image(source)[..., ::-1]
+        else:
+            image = packed['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
+        batch = model.data_preprocessor(
+            dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False)
+        yield Input(name, batch['inputs'], np.ascontiguousarray(image), packed['data_samples'])
+
+
+def _files(model: BaseModel, images: Sequence[str]) -> tuple:
+    """Paths, and a function path -> (packed input, path)."""
+    pipeline = test_pipeline(model.cfg)
+    return [path for source in images for path in list_images(source)], lambda path: (pipeline(path), path)
+
+
+def _dataset(model: BaseModel) -> tuple:
+    """Indices of the test dataset, and a function index -> (packed input, path or None)."""
+    if model.cfg.get('test_dataloader') is None:
+        raise UserError('The config has no test dataset: give images.')
+    check_datasets(model.cfg, ('test', ))
+    with DATASETS.switch_scope_and_registry(scope_of(model.cfg)) as registry:
+        dataset = registry.build(model.cfg.test_dataloader.dataset)
+
+    def load(index: int) -> tuple:
+        packed = dataset[index]
+        return packed, packed['data_samples'].metainfo.get('img_path')
+
+    return list(range(len(dataset))), load
+
+
+def select(wanted: Optional[str], count: int, option: str, what: str) -> List[int]:
+    """Indices that ``--layers`` or ``--heads`` name.
+
+    Args:
+        wanted (str, optional): Indices and ranges, '0-3,7'; a negative index counts from the last.
+            None names all.
+        count (int): How many there are.
+        option (str): Name of the option, '--layers'.
+        what (str): What is counted, for the message: 'attention layers'.
+
+    Returns:
+        list[int]: In rising order, each once.
+
+    Raises:
+        UserError: Not of that form, or out of range.
+    """
+    if wanted is None:
+        return list(range(count))
+    chosen = set()
+    for part in wanted.split(','):
+        first, dash, last = part.strip().rpartition('-')
+        try:
+            # '3' and '-1' have nothing before the dash, '0-3' has.
+            start, stop = (int(first), int(last)) if first else (int(part), int(part))
+        except ValueError:
+            raise UserError(f'{option} {wanted}: give indices and ranges, e.g. 0-3,7 or -1.') from None
+        if not all(-count <= index < count for index in (start, stop)):
+            raise UserError(f'{option} {wanted}: there are {count} {what}, 0 to {count - 1}.')
+        if start % count > stop % count:
+            raise UserError(f'{option} {wanted}: the range {part.strip()} is empty.')
+        chosen.update(range(start % count, stop % count + 1))
+    return sorted(chosen)
+
+
+def commands_for(model: nn.Module) -> List[str]:
+    """Names of the analysis commands whose notion a model has."""
+    attentions = attention_layers(model).values()
+    notions = {
+        'coding_rate': bool(compression_layers(model)),
+        'rate_reduction': any(hasattr(a, 'tokens_and_representatives') for a in attentions),
+        'attention_map': any(not hasattr(a, 'membership') for a in attentions),
+        'membership': any(hasattr(a, 'membership') for a in attentions),
+        'subspaces': bool(subspace_layers(model)),
+        'perturbation': bool(attentions),
+    }
+    return ['complexity', *(name for name, there in notions.items() if there)]
+
+
+def require(found: Any, what: str, commands: Sequence[str]) -> None:
+    """Raise unless the model has what a command looks at.
+
+    Args:
+        found (Any): What was found; empty or False means nothing.
+        what (str): What the command needs, to complete 'This model has no ...'.
+        commands (Sequence[str]): Commands that do apply, from :func:`commands_for`.
+
+    Raises:
+        UserError: ``found`` is empty.
+    """
+    if not found:
+        raise UserError(f'This model has no {what}. Commands that apply to it: {", ".join(commands)}.')
+
+
+def save_numbers(rows: Iterable[dict], out: Union[str, Path], name: str) -> Tuple[Path, Path]:
+    """Write a table as ``out/name.json`` (a list of objects) and ``out/name.csv``.
+
+    Args:
+        rows (Iterable[dict]): One dict a row; NumPy numbers are fine, nan and inf become null in the JSON.
+        out (str | Path): Folder.
+        name (str): File name without suffix.
+
+    Returns:
+        tuple[Path, Path]: The JSON and the CSV file.
+    """
+    rows = [{key: _plain(value) for key, value in row.items()} for row in rows]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    json_file, csv_file = (make_folder(out) / f'{name}{suffix}' for suffix in ('.json', '.csv'))
+    json_file.write_text(json.dumps(rows, indent=1, allow_nan=False) + '\n')
+    with open(csv_file, 'w', newline='') as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    return json_file, csv_file
+
+
+def _plain(value: Any) -> Any:
+    """A JSON value of a number, an array or a tensor."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def save_figure(figure: Figure, out: Union[str, Path], name: str) -> Path:
+    """Write a figure as ``out/name.png`` and ``out/name.pdf``; returns the PNG file."""
+    FigureCanvasAgg(figure)
+    png = make_folder(out) / f'{name}.png'
+    figure.savefig(png, dpi=DPI, bbox_inches='tight')
+    figure.savefig(png.with_suffix('.pdf'), bbox_inches='tight')
+    return png

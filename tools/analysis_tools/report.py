@@ -1,0 +1,138 @@
+"""Everything the analysis commands show of a model, on one page: report.py CONFIG CHECKPOINT [IMAGES...] --out DIR
+
+Writes DIR/report.html, a single file that opens offline and on a phone, and the numbers and figures of each
+command under DIR. A command whose notion the model does not have is named with its reason.
+"""
+import argparse
+import base64
+import html
+import runpy
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import List, Sequence
+
+from mmwhitebox import __version__
+from mmwhitebox.engine.launch import exit_message, prepare_work_dir
+from mmwhitebox.errors import UserError
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass
+class Section:
+    """One command of the report: what it shows and how its picture is read."""
+
+    tool: str
+    title: str
+    text: str
+    options: Sequence[str] = field(default_factory=tuple)
+    takes_images: bool = True
+    max_images: int = 8
+
+
+SECTIONS = [
+    Section('coding_rate', 'Compression, layer by layer',
+            'The coding rate R_c of the tokens in the learned subspaces after every layer: how many bits they need. '
+            'A falling curve means that the layers do what their objective says, compress. The band is one standard '
+            'deviation over the images.'),
+    Section('rate_reduction', 'Do the representatives stand for the tokens?',
+            'Each dot is a head of a layer: how much one step reduces the coding rate of the few representatives '
+            '(horizontal) and of all tokens (vertical). Dots near a rising line say that contracting a few compresses '
+            'all.'),
+    Section('attention_map', 'Where attention looks',
+            'Maps over the image, one for each layer and head. Bright places are the tokens that the query attends '
+            'to; in CBSA, those that share its representatives.', max_images=2),
+    Section('membership', 'Which subspace a token belongs to',
+            'The membership of every token in each head, the head it belongs to most, and where DMSA opens its gate. '
+            'Regions of one colour are compressed along the same basis.', max_images=2),
+    Section('subspaces', 'The learned subspaces',
+            'How far each basis is from orthonormal, and the angles between the subspaces of different heads. Angles '
+            'near 90 degrees mean that heads describe different directions.', takes_images=False),
+    Section('synthetic', 'The principle, on points in space',
+            'Points of several classes, compressed step by step by the operators without any training: linear '
+            'attention ends on lines through the origin, one for each class.', takes_images=False),
+]
+PAGE = Template('''<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .3rem; }
+.facts, .absent { color: #555; font-size: .9rem; overflow-wrap: anywhere; }
+figure { margin: .8rem 0; overflow-x: auto; } img { max-width: 100%; height: auto; }
+figure.wide img { max-width: none; width: 100%; min-width: 40rem; }
+nav a { margin-right: 1rem; } footer { margin-top: 3rem; color: #777; font-size: .8rem; }
+</style></head><body>
+<h1>$title</h1>
+<p class="facts">$facts</p>
+<nav>$links</nav>
+$sections
+<footer>mmwhitebox $version</footer>
+</body></html>
+''')
+
+
+def picture(path: Path) -> str:
+    """An image file as a figure that holds its own data."""
+    data = base64.b64encode(path.read_bytes()).decode()
+    kind = 'gif' if path.suffix == '.gif' else 'png'
+    return f'<figure class="wide"><img alt="{html.escape(path.stem)}" src="data:image/{kind};base64,{data}"></figure>'
+
+
+def run_section(section: Section, args: argparse.Namespace) -> str:
+    """Run one command; its part of the page."""
+    out = Path(args.out) / section.tool
+    argv = ['--out', str(out), *section.options]
+    if section.tool != 'synthetic':
+        argv = [args.config, args.checkpoint, *(args.images if section.takes_images else []), *argv]
+        argv += ['--max-images', str(min(section.max_images, args.max_images))] if section.takes_images else []
+        argv += ['--device', args.device] if args.device else []
+        argv += ['--trust-checkpoint'] if args.trust_checkpoint else []
+    heading = f'<h2 id="{section.tool}">{html.escape(section.title)}</h2>'
+    try:
+        runpy.run_path(str(FOLDER / f'{section.tool}.py'), run_name=section.tool)['main'](argv)
+    except UserError as error:
+        return f'{heading}<p class="absent">Not for this model: {html.escape(str(error))}</p>'
+    pictures: List[Path] = sorted([*out.rglob('*.png'), *out.rglob('*.gif')])
+    return heading + f'<p>{html.escape(section.text)}</p>' + ''.join(map(picture, pictures))
+
+
+def parse_args(argv: Sequence[str] = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='All analyses of a model on one HTML page')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint of that config')
+    parser.add_argument('images', nargs='*', help='image files, folders or quoted globs; the test set if none is given')
+    parser.add_argument('--out', default='work_dirs/report', help='output folder (%(default)s)')
+    parser.add_argument('--max-images', type=int, default=8, help='images a command takes at the most (%(default)s)')
+    parser.add_argument('--device', help='cpu, cuda:0, ...; a GPU if there is one')
+    parser.add_argument('--trust-checkpoint', action='store_true', help='read a checkpoint that can run code')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] = None) -> int:
+    args = parse_args(argv)
+    prepare_work_dir(args.out)
+    parts = []
+    for number, section in enumerate(SECTIONS, 1):
+        print(f'[{number}/{len(SECTIONS)}] {section.title}')
+        parts.append(run_section(section, args))
+    title = f'Inside {Path(args.config).stem}'
+    images = ', '.join(args.images) or 'the test set of the config'
+    page = PAGE.substitute(
+        title=html.escape(title), sections='\n'.join(parts), version=__version__,
+        facts=html.escape(f'Config {args.config}, checkpoint {args.checkpoint}, images: {images} (at most '
+                          f'{args.max_images}).'),
+        links=''.join(f'<a href="#{s.tool}">{html.escape(s.title)}</a>' for s in SECTIONS))
+    target = Path(args.out) / 'report.html'
+    target.write_text(page)
+    print(f'report: {target}')
+    return 0
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(exit_message(error))
