@@ -5,7 +5,9 @@ command under DIR. A command whose notion the model does not have is named with 
 """
 import argparse
 import base64
+import contextlib
 import html
+import io
 import runpy
 import sys
 from dataclasses import dataclass, field
@@ -14,7 +16,8 @@ from string import Template
 from typing import List, Sequence
 
 from mmwhitebox import __version__
-from mmwhitebox.engine.launch import exit_message, prepare_work_dir
+from mmwhitebox.apis import init_model
+from mmwhitebox.engine.launch import exit_message, load_config, prepare_work_dir
 from mmwhitebox.errors import UserError
 
 FOLDER = Path(__file__).parent
@@ -28,13 +31,13 @@ class Section:
     title: str
     text: str
     options: Sequence[str] = field(default_factory=tuple)
-    takes_images: bool = True
+    needs: str = 'images'  # what it looks at: 'images', the test 'dataset', the 'weights' alone, or 'nothing'
     max_images: int = 8
 
 
 SECTIONS = [
     Section('coding_rate', 'Compression, layer by layer',
-            'The coding rate R_c of the tokens in the learned subspaces after every layer: how many bits they need. '
+            'The coding rate R_c of the tokens in the learned subspaces after every layer: how many nats they need. '
             'A falling curve means that the layers do what their objective says, compress. The band is one standard '
             'deviation over the images.'),
     Section('rate_reduction', 'Do the representatives stand for the tokens?',
@@ -47,12 +50,20 @@ SECTIONS = [
     Section('membership', 'Which subspace a token belongs to',
             'The membership of every token in each head, the head it belongs to most, and where DMSA opens its gate. '
             'Regions of one colour are compressed along the same basis.', max_images=2),
+    Section('zero_shot_segmentation', 'Objects found without labels',
+            'The part of the image that the class token attends to most, against the labels reduced to foreground, '
+            'background and boundary: Jaccard index, on images of the test set. High values mean that attention '
+            'separates objects although nothing asked it to.', needs='dataset', max_images=8),
+    Section('perturbation', 'How much noise the attention stands',
+            'The score on images of the test set when Gaussian noise is added to the attention projections, relative '
+            'to their size. A curve that stays up is robust; the bars are one standard deviation over the draws.',
+            options=['--scales', '0', '0.25', '0.5', '1', '--repeats', '2'], needs='dataset', max_images=8),
     Section('subspaces', 'The learned subspaces',
             'How far each basis is from orthonormal, and the angles between the subspaces of different heads. Angles '
-            'near 90 degrees mean that heads describe different directions.', takes_images=False),
+            'near 90 degrees mean that heads describe different directions.', needs='weights'),
     Section('synthetic', 'The principle, on points in space',
             'Points of several classes, compressed step by step by the operators without any training: linear '
-            'attention ends on lines through the origin, one for each class.', takes_images=False),
+            'attention ends on lines through the origin, one for each class.', needs='nothing'),
 ]
 PAGE = Template('''<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -60,6 +71,7 @@ PAGE = Template('''<!DOCTYPE html>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .3rem; }
+pre { overflow-x: auto; font-size: .75rem; } .findings p { margin: .2rem 0; font-size: .9rem; }
 .facts, .absent { color: #555; font-size: .9rem; overflow-wrap: anywhere; }
 figure { margin: .8rem 0; overflow-x: auto; } img { max-width: 100%; height: auto; }
 figure.wide img { max-width: none; width: 100%; min-width: 40rem; }
@@ -81,22 +93,39 @@ def picture(path: Path) -> str:
     return f'<figure class="wide"><img alt="{html.escape(path.stem)}" src="data:image/{kind};base64,{data}"></figure>'
 
 
+def findings(printed: str) -> str:
+    """What a command printed: its sentences, and its tables folded away."""
+    lines = [line for line in printed.splitlines()
+             if line.strip() and ' - INFO - ' not in line and not line.startswith('written:')]
+    tables = [line for line in lines if line[0] in '+|']
+    sentences = ''.join(f'<p>{html.escape(line)}</p>' for line in lines if line[0] not in '+|')
+    numbers = f'<details><summary>Numbers</summary><pre>{html.escape(chr(10).join(tables))}</pre></details>'
+    return f'<div class="findings">{sentences}{numbers if tables else ""}</div>'
+
+
 def run_section(section: Section, args: argparse.Namespace) -> str:
     """Run one command; its part of the page."""
     out = Path(args.out) / section.tool
     argv = ['--out', str(out), *section.options]
-    if section.tool != 'synthetic':
-        argv = [args.config, args.checkpoint, *(args.images if section.takes_images else []), *argv]
-        argv += ['--max-images', str(min(section.max_images, args.max_images))] if section.takes_images else []
+    if section.needs != 'nothing':
+        argv = [args.config, args.checkpoint, *(args.images if section.needs == 'images' else []), *argv]
         argv += ['--device', args.device] if args.device else []
         argv += ['--trust-checkpoint'] if args.trust_checkpoint else []
+    if section.tool == 'zero_shot_segmentation':
+        for name in ('foreground', 'background'):
+            argv += [f'--{name}', getattr(args, name)] if getattr(args, name) else []
+    if section.needs in ('images', 'dataset'):
+        argv += ['--max-images', str(min(section.max_images, args.max_images))]
     heading = f'<h2 id="{section.tool}">{html.escape(section.title)}</h2>'
+    printed = io.StringIO()
     try:
-        runpy.run_path(str(FOLDER / f'{section.tool}.py'), run_name=section.tool)['main'](argv)
+        with contextlib.redirect_stdout(printed):
+            runpy.run_path(str(FOLDER / f'{section.tool}.py'), run_name=section.tool)['main'](argv)
     except UserError as error:
         return f'{heading}<p class="absent">Not for this model: {html.escape(str(error))}</p>'
     pictures: List[Path] = sorted([*out.rglob('*.png'), *out.rglob('*.gif')])
-    return heading + f'<p>{html.escape(section.text)}</p>' + ''.join(map(picture, pictures))
+    return ''.join([heading, f'<p>{html.escape(section.text)}</p>', *map(picture, pictures),
+                    findings(printed.getvalue())])
 
 
 def parse_args(argv: Sequence[str] = None) -> argparse.Namespace:
@@ -106,6 +135,9 @@ def parse_args(argv: Sequence[str] = None) -> argparse.Namespace:
     parser.add_argument('images', nargs='*', help='image files, folders or quoted globs; the test set if none is given')
     parser.add_argument('--out', default='work_dirs/report', help='output folder (%(default)s)')
     parser.add_argument('--max-images', type=int, default=8, help='images a command takes at the most (%(default)s)')
+    parser.add_argument('--foreground', metavar='LABELS',
+                        help='class indices or names that count as objects, for zero-shot segmentation')
+    parser.add_argument('--background', metavar='LABELS', help='instead: those that do not')
     parser.add_argument('--device', help='cpu, cuda:0, ...; a GPU if there is one')
     parser.add_argument('--trust-checkpoint', action='store_true', help='read a checkpoint that can run code')
     return parser.parse_args(argv)
@@ -114,6 +146,8 @@ def parse_args(argv: Sequence[str] = None) -> argparse.Namespace:
 def main(argv: Sequence[str] = None) -> int:
     args = parse_args(argv)
     prepare_work_dir(args.out)
+    init_model(load_config(args.config, None, None, 'none'), args.checkpoint, 'cpu',
+               trust_checkpoint=args.trust_checkpoint)  # a wrong checkpoint ends here, not in every section
     parts = []
     for number, section in enumerate(SECTIONS, 1):
         print(f'[{number}/{len(SECTIONS)}] {section.title}')
