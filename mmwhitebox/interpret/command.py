@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from mmwhitebox.apis import init_model, list_images
 from mmwhitebox.apis.inference import scope_of, test_pipeline
-from mmwhitebox.checkpoints import load_weights
 from mmwhitebox.datasets import check_datasets, read_image
 from mmwhitebox.engine.launch import load_config
 from mmwhitebox.errors import UserError
@@ -98,14 +97,11 @@ def open_model(args: argparse.Namespace,
     if not Path(checkpoint).is_file():
         raise UserError(f'Checkpoint {checkpoint} does not exist.')
     try:
-        model = init_model(cfg, None, args.device)
+        return init_model(cfg, checkpoint, args.device, trust_checkpoint=args.trust_checkpoint)
     except (RuntimeError, AssertionError) as error:
-        if args.device is None:
+        if args.device is None or isinstance(error, UserError):
             raise
         raise UserError(f'--device {args.device}: {str(error).splitlines()[0]}') from error
-    meta = load_weights(model, checkpoint, args.trust_checkpoint).get('dataset_meta') or {}
-    model.dataset_meta.update({key: meta[key] for key in ('classes', 'palette') if key in meta})
-    return model
 
 
 def make_folder(path: Union[str, Path]) -> Path:

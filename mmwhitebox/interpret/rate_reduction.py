@@ -116,7 +116,7 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> float:
 def plot_reductions(rows: List[dict]) -> Figure:
     """Reduction of the tokens against that of the representatives: a dot a layer and head, error bars one std."""
     figure, axes = new_figure(2, width=4.0, height=3.5)
-    titles = dict(tokens='Within the subspace', tokens_after_layer='After the whole attention layer')
+    titles = dict(tokens='Within the subspace', tokens_after_layer='After the whole layer')
     numbers = np.array([row['layer'] for row in rows])
     x, x_std = (np.array([row[f'representatives{suffix}'] for row in rows]) for suffix in ('', '_std'))
     for panel, (name, title) in zip(axes, titles.items()):

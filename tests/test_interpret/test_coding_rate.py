@@ -161,6 +161,11 @@ def test_bad_input(tmp_path):
         tool([*cbt, images, *out, '--heads', '3'])
     with pytest.raises(UserError, match='x.pth does not exist'):
         tool([cbt[0], 'x.pth', images, *out])
+    with pytest.raises(UserError, match='is not of this model'):
+        decoder = save_model(tmp_path, 'cbt_decoder_ade20k_mini.py')
+        tool([cbt[0], decoder[1], images, *out, '--device', 'cpu'])
+    with pytest.raises(UserError, match='--device nowhere: '):
+        tool([*cbt, images, *out, '--device', 'nowhere'])
     with pytest.raises(UserError, match='cannot be created'):
         tool([*cbt, images, '--out', f'{images}/a.jpg/out'])
     vit = reduced('cbt_imagenet_mini.py')

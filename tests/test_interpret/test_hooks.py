@@ -47,12 +47,18 @@ def batches():
         key: [item[key] for item in items] for key in items[0]})
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """A Runner without its report on the machine, which takes seconds."""
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+
+
 def train(folder, name, *hooks, iterations=5):
     init_default_scope('mmpretrain')
     cfg = reduced(name)
     counter = CountForwardHooks()
     runner = Runner(
-        model=cfg.model, work_dir=str(folder), train_dataloader=batches(), experiment_name='test',
+        model=cfg.model, work_dir=str(folder), train_dataloader=batches(), experiment_name=f'{folder.name}_{name}',
         train_cfg=dict(by_epoch=False, max_iters=iterations), default_scope='mmpretrain',
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-3)),
         visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')], name=str(folder)),
