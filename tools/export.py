@@ -11,7 +11,7 @@ from mmengine.config import DictAction
 
 from mmwhitebox.apis import export_model
 from mmwhitebox.apis.export import SUFFIXES
-from mmwhitebox.engine.launch import load_config
+from mmwhitebox.engine.launch import exit_message, load_config
 from mmwhitebox.errors import UserError
 
 
@@ -26,12 +26,15 @@ def main() -> int:
     parser.add_argument('--dynamic', action='store_true',
                         help='any height and width that is a multiple of the patch, from two patches on')
     parser.add_argument('--batch', type=int, default=1, help='images in a batch of a graph (%(default)s)')
+    parser.add_argument('--trust-checkpoint', action='store_true',
+                        help='read a checkpoint that needs more than weights; such a file can run code')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override config keys')
     args = parser.parse_args()
     warnings.filterwarnings('ignore', module='torch|copyreg')
     cfg = load_config(args.config, args.cfg_options, None, 'none')
-    card = export_model(cfg, args.checkpoint, args.out, args.format, args.size, args.dynamic, args.batch)
+    card = export_model(cfg, args.checkpoint, args.out, args.format, args.size, args.dynamic, args.batch,
+                        args.trust_checkpoint)
     sizes = ', '.join('x'.join(map(str, size)) for size in card['agreement']['sizes'])
     print(f'{args.out}: {card["model"]}, {card["parameters"] / 1e6:.2f} M parameters, '
           f'{card["flops"] / 1e9:.2f} GFLOPs at {"x".join(map(str, card["input_size"]))}\n'
@@ -44,4 +47,4 @@ if __name__ == '__main__':
     try:
         sys.exit(main())
     except UserError as error:
-        sys.exit(f'error: {error}')
+        sys.exit(exit_message(error))

@@ -284,7 +284,8 @@ def export_model(config: Union[str, Path, Config],
                  file_format: str,
                  size: Optional[Tuple[int, int]] = None,
                  dynamic: bool = False,
-                 batch: int = 1) -> dict:
+                 batch: int = 1,
+                 trust_checkpoint: bool = False) -> dict:
     """Write a trained model as a file for deployment, with its card, after comparing it with the model.
 
     ======================  =========================================================================
@@ -303,6 +304,7 @@ def export_model(config: Union[str, Path, Config],
         dynamic (bool): Height and width of the graph's images are free: any multiple of the patch, from two
             patches on. Defaults to False.
         batch (int): Images in a batch, which is fixed in a graph. Defaults to 1.
+        trust_checkpoint (bool): Unpickle whatever the checkpoint holds, which can run code. Defaults to False.
 
     Returns:
         dict: The model card, also written to ``OUT.json``.
@@ -321,7 +323,7 @@ def export_model(config: Union[str, Path, Config],
         raise UserError(f'The batch size must be positive, got {batch}.')
     if file_format == 'onnx':
         need_onnx()
-    model = init_model(config, str(checkpoint), device='cpu')
+    model = init_model(config, str(checkpoint), device='cpu', trust_checkpoint=trust_checkpoint)
     size, patch = tuple(size or default_size(model.cfg)), patch_size(model.backbone)
     dynamic = dynamic or file_format == 'safetensors'
     sizes = check_sizes(size, patch, dynamic)

@@ -1,4 +1,5 @@
 """Looking inside a model while it trains: coding rates and membership pictures every n iterations."""
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from typing import Dict, Optional, Sequence
 
@@ -19,7 +20,7 @@ from mmwhitebox.interpret.membership import hard_assignment, has_membership, mem
 from mmwhitebox.registry import HOOKS
 
 
-class CaptureHook(Hook):
+class CaptureHook(Hook, ABC):
     """Base of the hooks that read a training iteration's own forward pass; there is no second one.
 
     Forward hooks are attached for every ``interval``-th iteration alone, in the main process alone.
@@ -37,13 +38,13 @@ class CaptureHook(Hook):
         self._attached = ExitStack()
         self._calls: Optional[Dict[str, Call]] = None
 
+    @abstractmethod
     def modules(self, model: nn.Module) -> Dict[str, nn.Module]:
         """Modules to record; empty if the model has nothing to look at."""
-        raise NotImplementedError
 
+    @abstractmethod
     def look(self, runner: Runner, model: nn.Module, calls: Dict[str, Call]) -> None:
         """Hand what the modules did to ``runner.visualizer``."""
-        raise NotImplementedError
 
     def before_train(self, runner: Runner) -> None:
         """Raise a UserError if the model has nothing to look at."""

@@ -1,4 +1,4 @@
-"""Coding rates: closed forms, the official helpers' numbers, the layers of a model, the command."""
+"""Coding rates: closed forms, the recorded official numbers, the layers of a model, the command."""
 import math
 
 import numpy as np

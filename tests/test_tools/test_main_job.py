@@ -132,3 +132,21 @@ def test_two_processes_hold_the_same_parameters(job, tmp_path):
                     PYTHON=sys.executable, PYTHONPATH=str(tmp_path), PORT='29614', **env)
     assert evaluated.returncode == 0, evaluated.stderr
     assert 'mIoU' in evaluated.stdout
+
+
+def test_infer_with_an_exported_model_equals_the_original(job, tmp_path):
+    root, env, _ = job
+    weights = tmp_path / 'model.safetensors'
+    exported = tool('export.py', root / 'child.py', root / 'work' / 'iter_4.pth', '--format', 'safetensors', '--out',
+                    weights, '--cfg-options', *OPTIONS, **env)
+    assert exported.returncode == 0, exported.stderr
+    images = root / 'data' / 'images' / 'validation'
+    for name, checkpoint in (('original', root / 'work' / 'iter_4.pth'), ('exported', weights)):
+        done = tool('infer.py', root / 'child.py', checkpoint, images, '--out', tmp_path / name, '--device', 'cpu',
+                    '--cfg-options', *OPTIONS, **env)
+        assert done.returncode == 0, done.stderr
+    originals = sorted((tmp_path / 'original' / 'labels').glob('*.png'))
+    assert len(originals) == 3
+    for path in originals:
+        assert np.array_equal(np.asarray(Image.open(path)),
+                              np.asarray(Image.open(tmp_path / 'exported' / 'labels' / path.name)))

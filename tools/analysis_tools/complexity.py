@@ -17,7 +17,7 @@ from torch import nn
 
 from mmwhitebox.apis import config_path
 from mmwhitebox.apis.export import default_size
-from mmwhitebox.engine.launch import load_config
+from mmwhitebox.engine.launch import exit_message, load_config
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret import activation_memory, count_flops, count_parameters, count_similarities
 
@@ -162,4 +162,4 @@ if __name__ == '__main__':
     try:
         sys.exit(main())
     except UserError as error:
-        sys.exit(f'error: {error}')
+        sys.exit(exit_message(error))

@@ -14,6 +14,7 @@ import torch
 from mmwhitebox.checkpoints import convert_checkpoint, safe_load, save_checkpoint, write_atomically
 from mmwhitebox.checkpoints.official_keys import FAMILIES
 from mmwhitebox.checkpoints.package import base_configs, config_text, official_checkpoint
+from mmwhitebox.engine.launch import exit_message
 from mmwhitebox.errors import UserError
 
 BASE_CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / '_base_'
@@ -80,4 +81,4 @@ if __name__ == '__main__':
     try:
         main()
     except UserError as error:
-        sys.exit(f'error: {error}')
+        sys.exit(exit_message(error))
