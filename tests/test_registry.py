@@ -1,4 +1,5 @@
 """Names resolve in a fresh process, from any folder, in both config dialects; errors show themselves."""
+import os
 import subprocess
 import sys
 import textwrap
@@ -13,7 +14,6 @@ HEAD = """dict(type={type}, in_channels=8, channels=8, num_classes=3, num_layers
 
 
 def run_python(code, cwd, **env):
-    import os
     return subprocess.run([sys.executable, '-W', 'ignore', '-c', textwrap.dedent(code)], cwd=cwd, text=True,
                           capture_output=True, env={**os.environ, **env}, timeout=120)
 
@@ -79,9 +79,18 @@ def test_doctor_reports_no_problem_here():
 
 def test_doctor_works_in_a_broken_environment_and_names_the_error(tmp_path):
     (tmp_path / 'timm.py').write_text("raise ImportError('this timm is broken')")
-    import os
     done = subprocess.run([sys.executable, '-W', 'ignore', '-m', 'mmwhitebox.doctor'], text=True,
                           capture_output=True, env={**os.environ, 'PYTHONPATH': str(tmp_path)})
     assert done.returncode == 1
     assert 'import timm fails: ImportError: this timm is broken' in done.stdout
     assert 'mend it: pip install' in done.stdout
+
+
+def test_doctor_names_an_upstream_package_beside_its_fork(tmp_path):
+    (tmp_path / 'mmcv-2.1.0.dist-info').mkdir()
+    (tmp_path / 'mmcv-2.1.0.dist-info' / 'METADATA').write_text('Metadata-Version: 2.1\nName: mmcv\nVersion: 2.1.0\n')
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-m', 'mmwhitebox.doctor'], text=True,
+                          capture_output=True, env={**os.environ, 'PYTHONPATH': str(tmp_path)})
+    assert done.returncode == 1
+    assert 'wrong: mmcv 2.1.0 overwrites the files of onedl-mmcv' in done.stdout
+    assert 'mend it: pip uninstall -y mmcv onedl-mmcv && pip install "onedl-mmcv>=' in done.stdout

@@ -3,6 +3,7 @@ import itertools
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmwhitebox.ops import (
     channel_attention,
@@ -105,3 +106,27 @@ def test_half_precision(s, logits, dtype):
     assert out.dtype == dtype and dmsa_gate(logits).dtype == dmsa_membership(logits).dtype == torch.float32
     expected = dmsa(s.double(), logits.double())
     torch.testing.assert_close(out.double(), expected, rtol=2 * torch.finfo(dtype).eps, atol=1e-4)
+
+
+class Work(TorchDispatchMode):
+    """Counts the numbers that all operations write: a measure of work that no clock disturbs."""
+
+    def __init__(self):
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.numbers += sum(t.numel() for t in (out if isinstance(out, (tuple, list)) else (out, ))
+                            if isinstance(t, torch.Tensor))
+        return out
+
+
+def test_work_grows_linearly_in_the_tokens():
+    def work(n):
+        s, logits = torch.randn(1, 3, n, 8, requires_grad=True), torch.randn(1, 3, n, requires_grad=True)
+        with Work() as counter:
+            dmsa(s, logits).sum().backward()
+        return counter.numbers
+
+    assert 1.9 < work(1024) / work(512) <= 2

@@ -1,38 +1,7 @@
-# CIFAR-100 enlarged to 224, fetched if it is not there. Batch 256 in all: 8 processes of 32.
+# CIFAR-100, as CIFAR-10.
+_base_ = './cifar10_224.py'
 dataset_type = 'mmwhitebox.CIFAR100'
 data_root = '{{$CIFAR100_ROOT:data/cifar100}}'
-train_pipeline = [
-    dict(type='mmwhitebox.LoadImage'),
-    dict(type='Resize', scale=(224, 224), backend='pillow', interpolation='bicubic'),
-    dict(type='RandomCrop', crop_size=224, padding=28),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='PackInputs')
-]
-test_pipeline = [
-    dict(type='mmwhitebox.LoadImage'),
-    dict(type='Resize', scale=(224, 224), backend='pillow', interpolation='bicubic'),
-    dict(type='PackInputs')
-]
-train_dataloader = dict(
-    batch_size=32,  # per process
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        split='train',
-        pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=64,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        split='test',
-        pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root))
+val_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='Accuracy', topk=(1, 5))
-test_evaluator = val_evaluator
