@@ -77,3 +77,15 @@ def test_command(tmp_path, capsys):
         command('rate_reduction')([*pair, images, '--out', out, '--layers', '0'])
     with pytest.raises(UserError, match='no attention through representatives.*coding_rate'):
         command('rate_reduction')([*save_model(tmp_path, 'tost_imagenet_mini.py'), images, '--out', out])
+
+
+def test_reduction_after_the_whole_layer_by_hand():
+    model = init_model(reduced('cbt_decoder_ade20k_mini.py'), device='cpu')
+    layer, = representative_layers(model)
+    head = model.decode_head.layers[0]
+    z = torch.randn(2, 150 + 12, 192)
+    with torch.no_grad(), capture(Reductions([layer], [0]).modules) as calls:
+        after = head(z, (3, 4))
+    found = layer_reduction(layer, calls)['tokens_after_layer']
+    rates = [coding_rate(head.attn.subspace_tokens(head.norm(x)), 0.01) for x in (z, after)]
+    torch.testing.assert_close(found, rates[0] - rates[1])
