@@ -11,6 +11,12 @@ EXPORT = [
     'onnxruntime>=1.20',  # saves trusting a graph unseen: runs it, to compare it with the model
 ]
 
+DEV = [
+    'pytest>=8',
+    'hypothesis>=6.150',  # saves inventing hostile input by hand: makes it, shrinks what fails, repeats it
+    'ruff>=0.9',
+]
+
 setup(
     name='mmwhitebox',
     version=VERSION,
@@ -36,5 +42,5 @@ setup(
         'pillow>=10.4',
         'scipy>=1.11',  # principal angles; torchvision's SVHN files
     ],
-    extras_require={'export': EXPORT, 'dev': ['pytest>=8', 'ruff>=0.9', *EXPORT]},
+    extras_require={'export': EXPORT, 'dev': [*DEV, *EXPORT]},
 )
