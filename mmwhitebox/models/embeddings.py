@@ -88,6 +88,7 @@ class ConvStem(BaseStem):
             self.stages = nn.SyncBatchNorm.convert_sync_batchnorm(self.stages)
 
     def embed(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)  # the tokens then lie as they are read, no copy
         return self.stages(x).flatten(2).transpose(1, 2)
 
 
