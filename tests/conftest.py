@@ -4,6 +4,10 @@ os.environ.setdefault('MPLBACKEND', 'Agg')
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+
+if not torch.cuda.is_available():  # without a GPU the fused kernels run in Triton's interpreter
+    os.environ.setdefault('TRITON_INTERPRET', '1')
+
 from mmengine.registry import init_default_scope  # noqa: E402
 
 import mmwhitebox  # noqa: E402, F401

@@ -1,0 +1,101 @@
+"""What all fused kernels share: what they run on, how exact their products are, how the work is split."""
+import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Optional, Tuple
+
+import torch
+from torch import Tensor
+
+INTERPRETED = os.environ.get('TRITON_INTERPRET', '').lower() in ('1', 'true', 'on', 'yes', 'y')
+"""Whether the kernels run in Triton's interpreter, on the CPU too. Read once, as the kernels are defined."""
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@torch.compiler.assume_constant_result
+def _capability(index: Optional[int]) -> Tuple[int, int]:
+    return torch.cuda.get_device_capability(index)
+
+
+def device_reason(*tensors: Tensor) -> Optional[str]:
+    """Why the kernels cannot run where these tensors are, or None."""
+    device = tensors[0].device
+    if any(t.device != device for t in tensors):
+        return 'the tensors are on several devices'
+    if device.type == 'cpu' and INTERPRETED:
+        return None
+    if device.type != 'cuda':
+        return f'the tensors are on the device {device.type!r}'
+    if torch.version.hip is None:
+        if _capability(device.index) < (7, 0):
+            return 'the GPU is older than compute capability 7.0'
+        if tensors[0].dtype == torch.bfloat16 and _capability(device.index) < (8, 0):
+            return 'bfloat16 needs a GPU of compute capability 8.0'
+    return None
+
+
+def dtype_reason(*tensors: Tensor) -> Optional[str]:
+    """Why the kernels do not take these tensors of tokens, or None. Under autocast they become one type."""
+    for t in tensors:
+        if t.dtype not in DTYPES:
+            return f'they take float32, bfloat16 and float16, not {str(t.dtype).removeprefix("torch.")}'
+    if any(t.dtype != tensors[0].dtype for t in tensors) and not torch.is_autocast_enabled(tensors[0].device.type):
+        return 'the tensors are of several types'
+    return None
+
+
+def cast_for_autocast(*tensors: Tensor) -> Tuple[Tensor, ...]:
+    """The operands of a matrix product as autocast would make them: in its type where it is on."""
+    device_type = tensors[0].device.type
+    if not torch.is_autocast_enabled(device_type):
+        return tensors
+    dtype = torch.get_autocast_dtype(device_type)
+    return tuple(t.to(dtype) for t in tensors)
+
+
+def unit_last_stride(x: Tensor) -> Tensor:
+    """The tensor itself, or a copy where its last dimension is strided: kernels read rows of consecutive values."""
+    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+
+
+def dot_precision(dtype: torch.dtype) -> str:
+    """``input_precision`` of tl.dot: float32 exactly, unless torch's own products are allowed TF32."""
+    if dtype != torch.float32:
+        return 'ieee'
+    matmul = torch.backends.cuda.matmul
+    allowed = matmul.fp32_precision == 'tf32' if hasattr(matmul, 'fp32_precision') else matmul.allow_tf32
+    return 'tf32' if allowed else 'ieee'
+
+
+def block_size(size: int, least: int = 16) -> int:
+    """The smallest power of two that holds ``size``; tl.dot takes no dimension below 16."""
+    return max(least, 1 << (size - 1).bit_length())
+
+
+def num_processors(device: torch.device) -> int:
+    """Streaming multiprocessors of the device; a few in the interpreter, so that small inputs are split too."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == 'cuda' else 4
+
+
+def split_tokens(num_tokens: int, block: int, programs: int, device: torch.device) -> Tuple[int, int]:
+    """Split the token axis so that a few long sequences fill the device, too.
+
+    Args:
+        num_tokens (int): N.
+        block (int): Tokens that one step of a kernel's loop takes.
+        programs (int): Programs that there are without a split, such as B*K.
+        device (torch.device): Where they run.
+
+    Returns:
+        tuple[int, int]: Number of splits, and tokens of one split, a multiple of ``block``; no split is empty. They
+        depend on shapes and the device alone: results are repeatable.
+    """
+    blocks = -(-num_tokens // block)
+    wanted = -(-4 * num_processors(device) // programs)  # four programs for each processor
+    per_split = -(-blocks // max(1, min(blocks, wanted)))  # blocks of one split
+    return -(-blocks // per_split), per_split * block
+
+
+def on_device(tensor: Tensor) -> AbstractContextManager:
+    """Triton launches on the current device: make the tensor's device the current one."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
