@@ -7,7 +7,14 @@ from mmengine.runner import Runner
 
 from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
 from mmwhitebox.datasets import check_datasets
-from mmwhitebox.engine.launch import exit_message, load_config, prepare_work_dir, setup_launcher
+from mmwhitebox.engine.launch import (
+    exit_message,
+    load_config,
+    pin_memory,
+    prepare_work_dir,
+    setup_launcher,
+    use_compile,
+)
 from mmwhitebox.errors import UserError
 
 
@@ -73,6 +80,8 @@ def main() -> None:
             raise UserError(f'{args.config} has no tta_model and tta_pipeline, so --tta is not possible.')
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
         cfg.model = dict(**cfg.tta_model, module=model_cfg)
+    use_compile(cfg)
+    pin_memory(cfg)
     setup_launcher(cfg)
     runner = Runner.from_cfg(cfg)
     model = runner.model.module if args.launcher != 'none' else runner.model

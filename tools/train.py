@@ -11,11 +11,13 @@ from mmwhitebox.datasets import check_datasets
 from mmwhitebox.engine.launch import (
     exit_message,
     load_config,
+    pin_memory,
     prepare_work_dir,
     report_batch_size,
     resolve_resume,
     setup_launcher,
     use_amp,
+    use_compile,
 )
 from mmwhitebox.errors import UserError
 
@@ -51,6 +53,8 @@ def main() -> None:
     if args.amp:
         use_amp(cfg)
     check_datasets(cfg, splits=('train', 'val'))
+    use_compile(cfg)
+    pin_memory(cfg)
     setup_launcher(cfg)
     report_batch_size(cfg, scale_lr=args.auto_scale_lr)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)

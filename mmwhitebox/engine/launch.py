@@ -3,15 +3,15 @@ import logging
 import os
 import tempfile
 from pathlib import Path
-from typing import Optional
+from typing import List, Optional
 
 import torch
 import torch.distributed
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.runner import find_latest_checkpoint
 
-from mmwhitebox.checkpoints import safe_load
+from mmwhitebox.checkpoints import newest_checkpoint, verify_checkpoint
+from mmwhitebox.checkpoints.verify import why_no_training_state
 from mmwhitebox.errors import UserError
 
 
@@ -53,28 +53,53 @@ def prepare_work_dir(work_dir: str) -> None:
                         'Choose another one with --work-dir.') from error
 
 
+def checkpoint_folders(cfg: Config) -> List[str]:
+    """Local folders with the checkpoints of a training: the work dir, and ``out_dir`` of the checkpoint hook."""
+    out_dir = cfg.get('default_hooks', {}).get('checkpoint', {}).get('out_dir')
+    if out_dir is None or '://' in str(out_dir):
+        return [cfg.work_dir]
+    return [cfg.work_dir, str(Path(out_dir) / Path(cfg.work_dir).resolve().name)]
+
+
 def resolve_resume(cfg: Config, resume: Optional[str], trust: bool = False) -> None:
     """Set ``resume`` and ``load_from`` of a config for ``--resume [CHECKPOINT]``.
 
+    ``auto`` takes the checkpoint of the highest iteration that verifies and logs a line for every one that it passed
+    over. Every process looks for itself, before any of them writes, by a rule that depends on the files alone;
+    :class:`AtomicCheckpointHook` compares the choices. Checkpoints that a hook keeps on remote storage are not
+    searched: name one.
+
     Raises:
         UserError: There is no checkpoint to resume from, or it cannot be read (with weights only, unless
-            it is trusted).
+            it is trusted), is damaged, or is no checkpoint of a training.
     """
     if resume is None:
         return
-    path = find_latest_checkpoint(cfg.work_dir) if resume == 'auto' else resume
-    if path is None:
-        raise UserError(f'--resume: there is no checkpoint in {cfg.work_dir}. Start without --resume, or '
-                        'name one: --resume PATH.')
-    if not Path(path).is_file():
-        raise UserError(f'--resume: the checkpoint {path} does not exist.')
-    if not trust:
-        safe_load(path)
-    cfg.resume, cfg.load_from = True, path
+    if resume == 'auto':
+        needs_optimizer = cfg.get('default_hooks', {}).get('checkpoint', {}).get('save_optimizer', True)
+        path, passed_over = newest_checkpoint(checkpoint_folders(cfg), needs_optimizer, trust)
+        if path is None:
+            raise UserError('\n  '.join([f'--resume: there is no checkpoint in {cfg.work_dir} to continue from. Start '
+                                         'without --resume, or name one: --resume PATH.', *passed_over]))
+        if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
+            for line in passed_over:
+                print_log(f'--resume: {line}', logger='current', level=logging.WARNING)
+            print_log(f'--resume: continuing from {path}', logger='current')
+    else:
+        path = Path(resume)
+        if not path.is_file():
+            raise UserError(f'--resume: the checkpoint {path} does not exist.')
+        problem = why_no_training_state(verify_checkpoint(path, trust), needs_optimizer=False)
+        if problem is not None:
+            raise UserError(f'--resume: nothing can be continued from {path}: {problem}. To start from its weights, '
+                            'use --cfg-options load_from=PATH.')
+    cfg.resume, cfg.load_from = True, str(path)
 
 
 def use_amp(cfg: Config) -> None:
     """Turn the optimizer wrapper into mmengine's mixed-precision one.
+
+    ``optim_wrapper.dtype`` says which: 'float16' (the default) or 'bfloat16', which needs no loss scaling.
 
     Raises:
         UserError: There is no GPU (mmengine's wrapper asks for one), or the config uses another wrapper.
@@ -84,7 +109,27 @@ def use_amp(cfg: Config) -> None:
     if cfg.optim_wrapper.type not in ('OptimWrapper', 'AmpOptimWrapper'):
         raise UserError(f'--amp works with OptimWrapper, the config has {cfg.optim_wrapper.type}.')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    half = cfg.optim_wrapper.get('dtype', 'float16') == 'float16'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic' if half else dict(enabled=False))
+
+
+def use_compile(cfg: Config) -> None:
+    """Compile the networks for ``compile=True`` or ``compile=dict(...)``, options of ``torch.compile``.
+
+    mmengine's own handling of the key compiles the whole training step: the loss breaks its graph, and the
+    optimizer's part would be compiled again at every new learning rate.
+    """
+    options = cfg.pop('compile', None)
+    if options:
+        hook = dict(type='mmwhitebox.CompileHook', **(options if isinstance(options, dict) else {}))
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+
+
+def pin_memory(cfg: Config) -> None:
+    """Let the data loaders fill pinned memory where there is a GPU to copy it to (torch warns elsewhere)."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(name):
+            cfg[name].setdefault('pin_memory', torch.cuda.is_available())
 
 
 def setup_launcher(cfg: Config) -> None:

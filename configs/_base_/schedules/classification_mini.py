@@ -1,7 +1,7 @@
 # A few CPU minutes, from scratch.
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
+    optimizer=dict(type='AdamW', fused=True, lr=2e-3, weight_decay=0.05),
     clip_grad=dict(max_norm=1.),
     paramwise_cfg=dict(
         norm_decay_mult=0.,

@@ -3,7 +3,7 @@
 # leaves them out. CBT fine-tunes at batch 512: --auto-scale-lr.
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=5e-5, weight_decay=0.01),
+    optimizer=dict(type='AdamW', fused=True, lr=5e-5, weight_decay=0.01),
     paramwise_cfg=dict(
         norm_decay_mult=0.,
         bias_decay_mult=0.,

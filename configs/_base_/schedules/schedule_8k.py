@@ -1,7 +1,7 @@
 # 8 k iterations, the ADE20K recipe shortened for data sets of a few hundred images.
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=1e-3, momentum=0.9, weight_decay=0.))
+    optimizer=dict(type='SGD', fused=True, lr=1e-3, momentum=0.9, weight_decay=0.))
 param_scheduler = [
     dict(type='PolyLR', eta_min=0., power=0.9, begin=0, end=8000, by_epoch=False)
 ]
