@@ -19,3 +19,15 @@ class AnnotationError(UserError, ValueError):
 
 class CheckpointError(UserError, RuntimeError):
     """A checkpoint that cannot be read or does not fit the model; the message says why."""
+
+
+class WriteError(UserError, OSError):
+    """A file that cannot be written: disk full, quota, permission, or it reads back differently."""
+
+
+class ConfigError(UserError, ValueError):
+    """A config with unknown keys, types or values; the message names their paths."""
+
+
+class WorkerDeathError(UserError, RuntimeError):
+    """A data-loader worker died; the message names the sample it was at."""

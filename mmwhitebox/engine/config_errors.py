@@ -1,0 +1,82 @@
+"""Errors of constructors, told in terms of the config: which part could not be built, and why."""
+import contextlib
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Iterator, List, Optional, Tuple
+
+from mmengine.config import Config
+from mmengine.registry import build_from_cfg, build_scheduler_from_cfg
+
+from mmwhitebox.errors import ConfigError, UserError
+from mmwhitebox.registry import build_component
+
+BUILDERS = {function.__code__ for function in (build_from_cfg, build_scheduler_from_cfg, build_component)}
+WRONG_VALUE = (TypeError, ValueError, KeyError, AttributeError, AssertionError, IndexError, ZeroDivisionError)
+
+
+@contextlib.contextmanager
+def named_build_errors(cfg: Config) -> Iterator[None]:
+    """Turn an error raised while a part of the config is built into one that names the part's path.
+
+    Errors raised after the parts are built, in training say, pass as they are.
+
+    Args:
+        cfg (Config): Full config, to find the part in.
+
+    Raises:
+        ConfigError: A constructor refused its arguments.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except WRONG_VALUE as error:
+        parts = parts_being_built(error.__traceback__)
+        if not parts:
+            raise
+        names = ' > '.join(type_name(part) for part in parts)
+        path = next((path for path in (find_path(cfg, part) for part in reversed(parts)) if path), None)
+        where = f'{path} ({names})' if path else names
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        raise ConfigError(f'{where} cannot be built with these values: {type(error).__name__}: {text.strip()} '
+                          f'[{Path(last.filename).name}:{last.lineno}]') from error
+
+
+def parts_being_built(trace: Optional[TracebackType]) -> List[dict]:
+    """Configs of the parts whose building a traceback passes through, the outermost first."""
+    parts = [frame.f_locals.get('cfg') for frame, _ in traceback.walk_tb(trace) if frame.f_code in BUILDERS]
+    return [part for i, part in enumerate(parts) if isinstance(part, dict) and (i == 0 or part is not parts[i - 1])]
+
+
+def type_name(part: dict) -> str:
+    """Name of what a part configures."""
+    name = part.get('type', '?')
+    return name if isinstance(name, str) else getattr(name, '__name__', str(name))
+
+
+def find_path(cfg: Config, part: dict) -> Optional[str]:
+    """Where a part stands in a config: the dict that equals it, or else the one of its type most like it."""
+    same_type = [(path, node) for path, node in walk(cfg) if node.get('type') == part.get('type')]
+    alike = [(sum(key in node and _equal(node[key], value) for key, value in part.items()), path)
+             for path, node in same_type]
+    return max(alike, key=lambda item: item[0])[1] if alike else None
+
+
+def walk(value: Any, path: Tuple[str, ...] = ()) -> Iterator[Tuple[str, dict]]:
+    """All dicts inside a config with their paths, ``model.decode_head``."""
+    items = value.items() if isinstance(value, (dict, Config)) else enumerate(value)
+    for key, inner in items:
+        here = (*path, str(key))
+        if isinstance(inner, dict):
+            yield '.'.join(here), inner
+        if isinstance(inner, (dict, list, tuple)):
+            yield from walk(inner, here)
+
+
+def _equal(first: Any, second: Any) -> bool:
+    try:
+        return bool(first == second)
+    except Exception:  # arrays and other values without one answer
+        return False
