@@ -1,3 +1,3 @@
-from . import attention, backbones, decode_heads, embeddings, feedforward
+from . import attention, backbones, decode_heads, embeddings, feedforward, segmentors
 
-__all__ = ['attention', 'backbones', 'decode_heads', 'embeddings', 'feedforward']
+__all__ = ['attention', 'backbones', 'decode_heads', 'embeddings', 'feedforward', 'segmentors']
