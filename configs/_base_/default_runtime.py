@@ -9,10 +9,11 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='CheckpointHook', by_epoch=False, interval=16000, max_keep_ckpts=2, save_best='mIoU'),
+        type='mmwhitebox.AtomicCheckpointHook', by_epoch=False, interval=16000, max_keep_ckpts=2,
+        save_best='mIoU', max_failures=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'))
-vis_backends = [dict(type='LocalVisBackend')]
+vis_backends = [dict(type='mmwhitebox.TolerantVisBackend')]
 visualizer = dict(
     type='mmwhitebox.SideBySideVisualizer', vis_backends=vis_backends, name='visualizer', alpha=0.7)
 log_processor = dict(by_epoch=False)

@@ -8,10 +8,12 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=100),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='accuracy/top1'),
+    checkpoint=dict(
+        type='mmwhitebox.AtomicCheckpointHook', interval=1, max_keep_ckpts=2, save_best='accuracy/top1',
+        max_failures=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook'))
-vis_backends = [dict(type='LocalVisBackend')]
+vis_backends = [dict(type='mmwhitebox.TolerantVisBackend')]
 visualizer = dict(type='UniversalVisualizer', vis_backends=vis_backends, name='visualizer')
 log_level = 'INFO'
 load_from = None

@@ -1,9 +1,12 @@
+from .atomic import save_checkpoint, write_atomically
 from .convert import convert_official, convert_to_official
 from .describe import describe_decoder, describe_official
 from .loading import load_weights, safe_load, use_safe_loading
-from .package import convert_checkpoint, save_checkpoint, write_atomically
+from .package import convert_checkpoint
+from .verify import newest_checkpoint, verify_checkpoint
 
 __all__ = [
     'convert_checkpoint', 'convert_official', 'convert_to_official', 'describe_decoder', 'describe_official',
-    'load_weights', 'safe_load', 'save_checkpoint', 'use_safe_loading', 'write_atomically'
+    'load_weights', 'newest_checkpoint', 'safe_load', 'save_checkpoint', 'use_safe_loading', 'verify_checkpoint',
+    'write_atomically'
 ]

@@ -38,12 +38,14 @@ def mmengine_types() -> list:
     ]
 
 
-def safe_load(path: Union[str, Path], map_location: str = 'cpu') -> dict:
+def safe_load(path: Union[str, Path], map_location: str = 'cpu', mmap: bool = False) -> dict:
     """Read a checkpoint without running any code from it.
 
     Args:
         path (str | Path): A ``.pth`` written by torch or mmengine, or a ``.safetensors`` file.
         map_location (str): Device of the tensors. Defaults to 'cpu'.
+        mmap (bool): Leave the tensors in the file until they are used. Only for files of torch >= 1.6.
+            Defaults to False.
 
     Returns:
         dict: The checkpoint; of a safetensors file, its tensors.
@@ -61,7 +63,7 @@ def safe_load(path: Union[str, Path], map_location: str = 'cpu') -> dict:
         if path.suffix == '.safetensors':
             return load_file(path, device=map_location)
         with torch.serialization.safe_globals(mmengine_types()):
-            return torch.load(path, map_location=map_location, weights_only=True)
+            return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         found = re.search(r'GLOBAL (\S+)|WeightsUnpickler error:\s*(.+)', str(error))
         reason = (found.group(1) or found.group(2)) if found else str(error).splitlines()[0]

@@ -1,14 +1,13 @@
 """Converted checkpoints as files: weights with their meta data, and the config that loads them."""
 import os
 from pathlib import Path
-from typing import Callable, List, Optional, Tuple, Union
+from typing import List, Optional, Tuple
 
-import torch
 from mmengine.config import Config, ConfigDict
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from mmseg.datasets import ADE20KDataset, CityscapesDataset
 
-from mmwhitebox.errors import CheckpointError, UserError
+from mmwhitebox.errors import CheckpointError
 
 from .convert import convert_official, convert_to_official, name_keys, unwrap
 from .describe import default_scope, describe_official, missing_or_reshaped
@@ -116,31 +115,3 @@ def config_text(model: ConfigDict, family: str, configs: Path, folder: Path) -> 
     content = dict(_base_=[Path(os.path.relpath(configs / name, folder)).as_posix() for name in bases]) \
         if bases else dict(default_scope=default_scope(family))
     return Config(dict(**content, model=model.to_dict())).pretty_text
-
-
-def write_atomically(path: Union[str, Path], write: Callable[[Path], object]) -> None:
-    """Write a file beside its place and move it there when it is whole.
-
-    Args:
-        path (str | Path): The file; its folder is created.
-        write (Callable): Takes the path to write to.
-
-    Raises:
-        UserError: The file cannot be written.
-    """
-    path = Path(path)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        raise UserError(f'{path} cannot be written ({error}).') from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
-
-
-def save_checkpoint(checkpoint: dict, path: Union[str, Path]) -> None:
-    """Write a checkpoint; a failure leaves no half of it. See :func:`write_atomically`."""
-    write_atomically(path, lambda temporary: torch.save(checkpoint, temporary))

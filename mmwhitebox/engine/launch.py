@@ -46,8 +46,8 @@ def prepare_work_dir(work_dir: str) -> None:
     """
     try:
         os.makedirs(work_dir, exist_ok=True)
-        with tempfile.TemporaryFile(dir=work_dir):
-            pass
+        with tempfile.TemporaryFile(dir=work_dir, buffering=0) as file:
+            file.write(bytes(1 << 16))  # a full disk may still take an empty file
     except OSError as error:
         raise UserError(f'The work dir {work_dir} is not writable ({error.strerror}). '
                         'Choose another one with --work-dir.') from error

@@ -1,0 +1,314 @@
+"""Checkpoints that survive a kill, a full disk and a bad sector."""
+import hashlib
+import logging
+import os
+import pickle
+import re
+from collections import deque
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Optional, Sequence
+
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process, master_only
+from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import MessageHub, print_log
+from mmengine.runner import Runner, save_checkpoint
+from mmengine.runner.checkpoint import _load_checkpoint
+
+from mmwhitebox.checkpoints.atomic import remove_stale, write_bytes
+from mmwhitebox.checkpoints.verify import POINTER, peek
+from mmwhitebox.errors import CheckpointError, UserError, WriteError
+from mmwhitebox.registry import HOOKS
+
+from .verified_backend import NAME
+
+SUPERSEDED = 'superseded_best_ckpts'
+
+
+@contextmanager
+def promised(hub: MessageHub, **info) -> Iterator[None]:
+    """Write to the message hub what will hold once a checkpoint is in place; take it back if the body raises.
+
+    The hub is part of the checkpoint, so a run that is killed right after continues with the truth.
+    """
+    before = {key: hub.runtime_info[key] for key in info if key in hub.runtime_info}
+    hub.update_info_dict(info)
+    try:
+        yield
+    except BaseException:
+        for key in info:
+            hub.runtime_info.pop(key)
+            hub._resumed_keys.pop(key, None)
+        hub.update_info_dict(before)
+        raise
+
+
+def on_all_ranks(work: Callable[[], object]) -> None:
+    """Run ``work`` on every rank; what rank 0 could not write is raised on all of them, so that none waits."""
+    reason: List[Optional[str]] = [None]
+    try:
+        work()
+    except WriteError as error:
+        reason[0] = str(error)
+    broadcast_object_list(reason)
+    if reason[0] is not None:
+        raise WriteError(reason[0])
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """mmengine's ``CheckpointHook``, with checkpoints that are whole or not there. A drop-in: same arguments.
+
+    The order of a save: (1) the checkpoint is written to a temporary file in its folder, synced, read back and
+    compared byte for byte, loaded with weights only, renamed, and the folder synced; (2) ``last_checkpoint`` is
+    replaced in the same way; (3) checkpoints beyond ``max_keep_ckpts`` and the former best one are deleted. Killed
+    between any two steps, a run resumes with everything it had: the hub in the checkpoint says what step 3 has yet to
+    delete, and a best checkpoint that the resumed one does not know of is found again by its file.
+
+    A write that fails (disk full, quota, permission, other bytes read than written) is logged as a warning, leaves
+    the checkpoints that were there, and training goes on. Only when more than ``max_failures`` in a row fail, or the
+    one at the very end does, the run ends with a UserError. A best checkpoint that cannot be written is not
+    counted: the next better one is. Temporary files of killed runs are removed when training starts in their folder.
+
+    Local disk, and what is mounted as one, has all of this. On other storage (``out_dir='s3://...'``,
+    ``backend_args``) an object is put, fetched and compared, see :class:`VerifiedBackend`; best checkpoints are not
+    searched there after a kill. ``FlexibleRunner``'s strategies that write by themselves (DeepSpeed, FSDP, ColossalAI)
+    have mmengine's guarantees only. One more checkpoint than ``max_keep_ckpts`` has to fit on the disk.
+
+    Args:
+        *args: As in ``CheckpointHook``.
+        max_failures (int): Number of checkpoints in a row that may fail. Defaults to 3.
+        **kwargs: As in ``CheckpointHook``.
+
+    Raises:
+        UserError: While training: too many failures, or ranks that would resume from different files.
+    """
+
+    def __init__(self, *args, max_failures: int = 3, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if max_failures < 0:
+            raise ValueError(f'max_failures is {max_failures}; 0 ends the run at the first failed checkpoint.')
+        self.max_failures = max_failures
+        self.num_failures = 0
+        self.failed_step: Optional[int] = None
+
+    # Start of a training
+
+    def before_run(self, runner: Runner) -> None:
+        """Make sure that all ranks continue from the same checkpoint.
+
+        Raises:
+            UserError: They see different files (a shared file system that lags, or work dirs that are not shared).
+        """
+        if not runner._resume:
+            return
+        chosen = sorted({str(path) for path in all_gather_object(runner._load_from)})
+        if len(chosen) > 1:
+            raise UserError(f'The ranks would resume from different checkpoints: {", ".join(chosen)}. Name one: '
+                            '--resume PATH.')
+
+    def before_train(self, runner: Runner) -> None:
+        inner = self.backend_args
+        if self.file_client_args is not None:
+            inner = {key: 'local' if value == 'disk' else value for key, value in self.file_client_args.items()}
+        self.storage = dict(backend=NAME, inner=inner)
+        super().before_train(runner)
+        self.file_backend = get_file_backend(self.out_dir, backend_args=inner)
+        self.is_local = isinstance(self.file_backend, LocalBackend)
+        hub = runner.message_hub
+        if self.last_ckpt is None and 'last_ckpt' in hub.runtime_info:
+            self.last_ckpt = hub.get_info('last_ckpt')
+        if is_main_process():
+            for folder in {runner.work_dir, self.out_dir} if self.is_local else {runner.work_dir}:
+                for path in remove_stale(folder):
+                    runner.logger.info(f'{path} was left by a killed run and is removed.')
+        if self.save_best:
+            self._remove(runner, hub.runtime_info.get(SUPERSEDED, []))
+            hub.update_info(SUPERSEDED, [])
+            found = [self._unknown_best(runner) if self.is_local and is_main_process() else []]
+            broadcast_object_list(found)
+            for key, score, path in found[0]:
+                runner.logger.info(f'{path}, with {score:0.4f} {key}, is the best checkpoint; the resumed one was '
+                                   'written before it.')
+                hub.update_info_dict(self._best_info(runner, key, score, path))
+                self._set_best_path(key, path)
+
+    # Regular checkpoints
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        """Write a checkpoint, point ``last_checkpoint`` to it, then delete what it replaces."""
+        name = self.filename_tmpl.format(step)
+        path = str(self.file_backend.join_path(self.out_dir, name))
+        info = dict(last_ckpt=path)
+        kept: List[int] = []
+        if self.max_keep_ckpts > 0:
+            kept = [*(old for old in self.keep_ckpt_ids if old != step), step]
+            info['keep_ckpt_ids'] = kept  # with the outdated one: a resumed run deletes it
+
+        try:
+            with promised(runner.message_hub, **info):
+                on_all_ranks(lambda: runner.save_checkpoint(
+                    self.out_dir, name, save_optimizer=self.save_optimizer,
+                    save_param_scheduler=self.save_param_scheduler, meta=dict(meta), by_epoch=self.by_epoch,
+                    backend_args=self.storage, **self.args))
+            self.last_ckpt, self.keep_ckpt_ids = path, deque(kept)
+            on_all_ranks(lambda: is_main_process() and write_bytes(Path(runner.work_dir) / POINTER, path.encode()))
+        except WriteError as error:
+            self._note_failure(runner, step, error)
+            return
+        self.num_failures, self.failed_step = 0, None
+        outdated = []
+        if self.max_keep_ckpts > 0:
+            outdated = [self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
+                        for old in kept[:-self.max_keep_ckpts]]
+            self.keep_ckpt_ids = deque(kept[-self.max_keep_ckpts:])
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        outdated += runner.message_hub.runtime_info.get(SUPERSEDED, [])
+        if self.save_best:
+            runner.message_hub.update_info(SUPERSEDED, [])
+        self._remove(runner, outdated)
+
+    def _note_failure(self, runner: Runner, step: int, error: WriteError) -> None:
+        """Count and log a failed checkpoint.
+
+        Raises:
+            UserError: It is one too many.
+        """
+        self.num_failures += step != self.failed_step
+        self.failed_step = step
+        unit = 'epoch' if self.by_epoch else 'iteration'
+        kept = 'There is no earlier one.' if self.last_ckpt is None else f'The last valid one is {self.last_ckpt}.'
+        if self.num_failures > self.max_failures:
+            raise UserError(
+                f'{self.num_failures} checkpoints in a row could not be written, at {unit} {step} because: {error} '
+                f'{kept} Make room for it (or set default_hooks.checkpoint.out_dir) and continue with --resume.')
+        runner.logger.warning(
+            f'The checkpoint of {unit} {step} is not there: {error} Failure {self.num_failures} in a row, '
+            f'{self.max_failures} may be. {kept} Training goes on.')
+
+    def _remove(self, runner: Runner, paths: Sequence[str]) -> None:
+        """Delete checkpoints (deepspeed's are folders) on rank 0; one that stays is no reason to stop."""
+        if not is_main_process():
+            return
+        for path in paths:
+            try:
+                if self.file_backend.isfile(path):
+                    self.file_backend.remove(path)
+                elif self.file_backend.isdir(path):
+                    self.file_backend.rmtree(path)
+            except OSError as error:
+                runner.logger.warning(f'The outdated checkpoint {path} cannot be deleted ({error}).')
+
+    # Best checkpoints
+
+    def _best_keys(self, metric: str) -> Dict[str, str]:
+        """Names of the score and of the path in the message hub, as mmengine has them."""
+        suffix = '' if len(self.key_indicators) == 1 else f'_{metric}'
+        return dict(score=f'best_score{suffix}', path=f'best_ckpt{suffix}')
+
+    def _best_name(self, metric: str, step: object) -> str:
+        return f'best_{metric}_{self.filename_tmpl.format(step)}'.replace('/', '_')
+
+    def _best_info(self, runner: Runner, metric: str, score: float, path: str) -> dict:
+        """What the message hub holds once ``path`` is the best checkpoint."""
+        keys, known = self._best_keys(metric), runner.message_hub.runtime_info
+        former = known.get(keys['path'])
+        superseded = [old for old in (*known.get(SUPERSEDED, []), former) if old not in (None, path)]
+        return {keys['score']: score, keys['path']: path, SUPERSEDED: superseded}
+
+    def _set_best_path(self, metric: str, path: str) -> None:
+        if len(self.key_indicators) == 1:
+            self.best_ckpt_path = path
+        else:
+            self.best_ckpt_path_dict[metric] = path
+
+    def _is_better(self, runner: Runner, metric: str, rule: str, score: Optional[float]) -> bool:
+        best = runner.message_hub.runtime_info.get(self._best_keys(metric)['score'], self.init_value_map[rule])
+        return score is not None and self.is_better_than[metric](score, best)
+
+    def _unknown_best(self, runner: Runner) -> List[tuple]:
+        """(metric, score, path) of best checkpoints up to this iteration that the resumed one does not know of.
+
+        With ``save_best='auto'`` the metric is not known before the first validation, and nothing is found.
+        """
+        found: Dict[str, tuple] = {}
+        for metric, rule in zip(self.key_indicators, self.rules):
+            pattern = re.compile(r'\d+'.join(map(re.escape, self._best_name(metric, '\0').split('\0'))))
+            paths = [path for path in sorted(Path(self.out_dir).glob('best_*')) if pattern.fullmatch(path.name)]
+            for path in paths if rule is not None else []:
+                try:
+                    checkpoint = peek(path)
+                    iteration = checkpoint['meta']['iter']
+                    score = checkpoint['message_hub']['runtime_info'][self._best_keys(metric)['score']]
+                except (CheckpointError, KeyError, TypeError):
+                    continue
+                known = found[metric][1] if metric in found else None
+                if iteration <= runner.iter and self._is_better(runner, metric, rule, score) and (
+                        known is None or self.is_better_than[metric](score, known)):
+                    found[metric] = (metric, score, str(path))
+        return list(found.values())
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        """Write the best checkpoint, then the regular one that knows of it, then delete the former best."""
+        if not self.save_best:
+            return
+        if 'auto' in self.key_indicators:
+            self._init_rule(self.rules, [next(iter(metrics))])
+        step = runner.epoch if self.by_epoch else runner.iter
+        meta = dict(epoch=runner.epoch, iter=runner.iter)
+        updated = False
+        for metric, rule in zip(self.key_indicators, self.rules):
+            score = metrics[metric]
+            if not self._is_better(runner, metric, rule, score):
+                continue
+            name = self._best_name(metric, step)
+            path = self.file_backend.join_path(self.out_dir, name)
+            try:
+                with promised(runner.message_hub, **self._best_info(runner, metric, score, path)):
+                    on_all_ranks(lambda name=name: runner.save_checkpoint(
+                        self.out_dir, name, save_optimizer=False, save_param_scheduler=False, meta=dict(meta),
+                        by_epoch=False, backend_args=self.storage))
+            except WriteError as error:
+                runner.logger.warning(f'The best checkpoint so far is not there: {error} The former one is kept.')
+                continue
+            self._set_best_path(metric, path)
+            updated = True
+            runner.logger.info(f'The best checkpoint with {score:0.4f} {metric} at '
+                               f'{step} {"epoch" if self.by_epoch else "iter"} is saved to {name}.')
+        if updated and self.last_ckpt is not None:
+            self._save_checkpoint_with_step(runner, step, meta)
+        elif updated:
+            self._remove(runner, runner.message_hub.runtime_info[SUPERSEDED])
+            runner.message_hub.update_info(SUPERSEDED, [])
+
+    # End of a training
+
+    def after_train(self, runner: Runner) -> None:
+        """Try a failed last checkpoint once more, then publish.
+
+        Raises:
+            UserError: It failed again.
+        """
+        step = runner.epoch if self.by_epoch else runner.iter
+        if self.failed_step == step:
+            self.max_failures = 0
+            self._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=runner.iter))
+        super().after_train(runner)
+
+    @master_only
+    def _publish_model(self, runner: Runner, ckpt_path: Optional[str]) -> None:
+        """Write the ``published_keys`` of a checkpoint to a file with its hash in the name."""
+        if ckpt_path is None:
+            return
+        checkpoint = _load_checkpoint(ckpt_path)
+        published = {key: value for key, value in checkpoint.items() if key in self.published_keys}
+        digest = hashlib.sha256(pickle.dumps(published)).hexdigest()
+        path = f'{os.path.splitext(ckpt_path)[0]}-{digest[:8]}.pth'
+        try:
+            save_checkpoint(published, path, backend_args=self.storage)
+        except WriteError as error:
+            print_log(f'The checkpoint is not published: {error}', logger='current', level=logging.WARNING)
+        else:
+            print_log(f'{ckpt_path} is published as {path}, without {sorted(set(checkpoint) - set(published))}.',
+                      logger='current')
