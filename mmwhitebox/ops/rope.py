@@ -2,27 +2,16 @@ r"""2-D axial rotary position embedding (RoFormer, applied to each axis of the p
 
     (x_2i, x_2i+1) -> rotation by (position * theta^{-i / (D/4)}) (x_2i, x_2i+1)
 
-The first half of the D features turns with the row of the token, the second half with its column.
+The first half of the D features turns with the row of the token, the second half with its column. With the
+quarter turn J(x)_2i = -x_2i+1, J(x)_2i+1 = x_2i, all pairs turn at once:
+
+    rope(x) = cos * x + sin * J(x)
 """
 from typing import Tuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-
-
-def rotate_pairs(x: Tensor, angles: Tensor) -> Tensor:
-    """Rotate consecutive pairs of features.
-
-    Args:
-        x (Tensor): Features, (..., 2*F).
-        angles (Tensor): Angles, broadcastable to (..., F).
-
-    Returns:
-        Tensor: Rotated features, (..., 2*F).
-    """
-    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = angles.cos(), angles.sin()
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
 
 
 def rope_2d(x: Tensor, hw_shape: Tuple[int, int], theta: float = 10000.) -> Tensor:
@@ -37,12 +26,14 @@ def rope_2d(x: Tensor, hw_shape: Tuple[int, int], theta: float = 10000.) -> Tens
         Tensor: Tokens of the same shape and dtype.
     """
     h, w = hw_shape
-    num_extra, features = x.shape[1] - h * w, x.shape[2] // 4
     wide = torch.promote_types(x.dtype, torch.float32)
-    exponents = torch.arange(features, dtype=wide, device=x.device) / features
+    exponents = torch.arange(x.shape[2] // 4, dtype=wide, device=x.device) / (x.shape[2] // 4)
     frequencies = theta**-exponents  # (D/4,)
-    rows = torch.arange(h, dtype=wide, device=x.device)[:, None, None] * frequencies  # (H, 1, D/4)
+    rows = torch.arange(h, dtype=wide, device=x.device)[:, None] * frequencies  # (H, D/4)
     columns = torch.arange(w, dtype=wide, device=x.device)[:, None] * frequencies  # (W, D/4)
-    by_row, by_column = x[:, num_extra:].unflatten(1, hw_shape).chunk(2, dim=-1)  # (B, H, W, D/2) each
-    patches = torch.cat([rotate_pairs(by_row, rows), rotate_pairs(by_column, columns)], dim=-1)
-    return torch.cat([x[:, :num_extra], patches.flatten(1, 2).to(x.dtype)], dim=1)
+    angles = torch.cat([rows[:, None].expand(-1, w, -1), columns.expand(h, -1, -1)], dim=-1)  # (H, W, D/2)
+    angles = F.pad(angles.flatten(0, 1), (0, 0, x.shape[1] - h * w, 0))  # (N, D/2): no turn of extra tokens
+    angles = angles.repeat_interleave(2, dim=-1)  # (N, D)
+    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
+    quarter_turn = torch.stack([-odd, even], dim=-1).flatten(-2)
+    return torch.addcmul(x * angles.cos(), quarter_turn, angles.sin()).to(x.dtype)
