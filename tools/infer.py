@@ -12,12 +12,15 @@ from typing import Iterable
 
 import numpy as np
 from mmengine.config import DictAction
+from mmengine.model import BaseModel
 from PIL import Image
-from rich.progress import track
+from rich.progress import Progress
 
-from mmwhitebox.apis import init_model, iter_inference, list_images
+from mmwhitebox.apis import PRECISIONS, init_model, iter_inference, list_images
 from mmwhitebox.engine.launch import exit_message, load_config, prepare_work_dir
 from mmwhitebox.errors import UserError
+
+MANY_WINDOWS = 16
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,6 +32,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=1,
                         help='images of one size that share a forward pass (%(default)s)')
     parser.add_argument('--device', help='cpu, cuda:0, ...; a GPU if there is one')
+    parser.add_argument('--precision', choices=PRECISIONS, default='fp32',
+                        help='of the network: bf16 and fp16 (GPU only) use autocast (%(default)s)')
     parser.add_argument('--trust-checkpoint', action='store_true',
                         help='read checkpoints that need more than weights; such a file can run code')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
@@ -78,18 +83,30 @@ def write_classifications(results: Iterable, names: dict, out: Path) -> str:
     return f'classified: {out}/predictions.csv'
 
 
+def show_windows(progress: Progress, model: BaseModel) -> None:
+    """Count the windows of an image, if they are many."""
+    task = progress.add_task('windows', visible=False)
+    model.on_windows = lambda done, total: progress.update(
+        task, completed=done, total=total, visible=total >= MANY_WINDOWS)
+
+
 def main() -> int:
     args = parse_args()
     names = output_names(args.images)
     cfg = load_config(args.config, args.cfg_options, None, 'none')
     prepare_work_dir(args.out)
-    model = init_model(cfg, args.checkpoint, args.device, trust_checkpoint=args.trust_checkpoint)
+    segments = 'decode_head' in cfg.model
+    if segments:
+        cfg.merge_from_dict({'model.test_cfg.keep_logits': False})
+    model = init_model(cfg, args.checkpoint, args.device, trust_checkpoint=args.trust_checkpoint,
+                       precision=args.precision)
     failed = []
-    results = iter_inference(
-        model, track(list(names), description='images'), args.batch_size,
-        on_error=lambda path, error: failed.append(str(error)))
-    write = write_segmentations if 'decode_head' in cfg.model else write_classifications
-    done = write(results, names, Path(args.out))
+    write = write_segmentations if segments else write_classifications
+    with Progress() as progress:
+        images = progress.track(list(names), description='images')
+        show_windows(progress, model)
+        results = iter_inference(model, images, args.batch_size, lambda path, error: failed.append(str(error)))
+        done = write(results, names, Path(args.out))
     print(f'{len(names) - len(failed)} of {len(names)} images {done}')
     if failed:
         print('skipped:\n  ' + '\n  '.join(failed), file=sys.stderr)

@@ -2,9 +2,12 @@
 import argparse
 import sys
 
+import torch
 from mmengine.config import Config, DictAction
+from mmengine.device import get_device
 from mmengine.runner import Runner
 
+from mmwhitebox.apis import PRECISIONS, autocast_dtype
 from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
 from mmwhitebox.datasets import check_datasets
 from mmwhitebox.engine.launch import (
@@ -30,6 +33,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--show-dir', metavar='DIR',
         help='write pictures (image, ground truth, prediction) to DIR')
+    parser.add_argument('--precision', choices=PRECISIONS, default='fp32',
+                        help='of the network: bf16 and fp16 (GPU only) use autocast (%(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override config keys')
     parser.add_argument('--trust-checkpoint', action='store_true',
@@ -62,6 +67,29 @@ def write_predictions(cfg: Config, out: str) -> None:
     cfg.test_evaluator = [cfg.test_evaluator, dict(type='DumpResults', out_file_path=out)]
 
 
+def use_precision(cfg: Config, precision: str) -> None:
+    """Run the network under mmengine's autocast, in the dtype of a precision."""
+    dtype = autocast_dtype(precision, get_device())
+    if dtype != torch.float32:
+        cfg.test_cfg.fp16 = True  # mmengine's name for autocast; its dtype is torch's setting
+        torch.set_autocast_dtype(get_device(), dtype)
+
+
+def use_augmentation(cfg: Config) -> None:
+    """Put the model and the pipeline of test-time augmentation in the place of the plain ones.
+
+    Raises:
+        UserError: The config has none.
+    """
+    if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
+        raise UserError(f'{cfg.filename} has no tta_model and tta_pipeline, so --tta is not possible.')
+    module = cfg.model
+    if cfg.tta_model.type == 'SegTTAModel':  # mmseg's merges complete logits
+        module.setdefault('test_cfg', {})['keep_logits'] = True
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = dict(**cfg.tta_model, module=module)
+
+
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
@@ -74,19 +102,17 @@ def main() -> None:
         use_safe_loading()
         safe_load(args.checkpoint)  # a broken file shows now, not after the data is set up
     check_datasets(cfg, splits=('test', ))
-    model_cfg = cfg.model
     if args.tta:
-        if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
-            raise UserError(f'{args.config} has no tta_model and tta_pipeline, so --tta is not possible.')
-        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-        cfg.model = dict(**cfg.tta_model, module=model_cfg)
+        use_augmentation(cfg)
+    use_precision(cfg, args.precision)
     use_compile(cfg)
     pin_memory(cfg)
     setup_launcher(cfg)
     runner = Runner.from_cfg(cfg)
     model = runner.model.module if args.launcher != 'none' else runner.model
     load_weights(model.module if args.tta else model, args.checkpoint, args.trust_checkpoint)
-    runner.test()
+    with torch.inference_mode():
+        runner.test()
 
 
 if __name__ == '__main__':

@@ -1,11 +1,19 @@
 """Inference, export, and models by name."""
 from .export import ExportedModel, export_model, load_exported
-from .inference import WhiteBoxSegInferencer, inference_model, init_model, iter_inference, list_images
+from .inference import (
+    PRECISIONS,
+    WhiteBoxSegInferencer,
+    autocast_dtype,
+    inference_model,
+    init_model,
+    iter_inference,
+    list_images,
+)
 from .result import ClsResult, SegResult
 from .zoo import build_model, config_path, list_models
 
 __all__ = [
-    'ClsResult', 'ExportedModel', 'SegResult', 'WhiteBoxSegInferencer', 'build_model', 'config_path',
-    'export_model', 'inference_model', 'init_model', 'iter_inference', 'list_images', 'list_models',
-    'load_exported'
+    'PRECISIONS', 'ClsResult', 'ExportedModel', 'SegResult', 'WhiteBoxSegInferencer', 'autocast_dtype',
+    'build_model', 'config_path', 'export_model', 'inference_model', 'init_model', 'iter_inference',
+    'list_images', 'list_models', 'load_exported'
 ]

@@ -1,12 +1,13 @@
 """Inference on images: segmentation and classification, with checked weights and ready results."""
 import copy
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Callable, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
 from mmcv.transforms import Compose
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import DATASETS, MODELS, DefaultScope, init_default_scope
 from mmseg.apis import MMSegInferencer
@@ -21,6 +22,7 @@ from .result import ClsResult, SegResult
 
 ImageType = Union[str, Path, np.ndarray]
 Result = Union[SegResult, ClsResult]
+PRECISIONS = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
 
 def list_images(source: Union[str, Path]) -> List[Path]:
@@ -73,11 +75,25 @@ def test_pipeline(cfg: Config) -> Compose:
         return Compose([dict(type='mmwhitebox.LoadImage')] + copy.deepcopy(steps[1:]))
 
 
+def autocast_dtype(precision: str, device_type: str) -> torch.dtype:
+    """The dtype of products and convolutions under a precision of :data:`PRECISIONS`.
+
+    Raises:
+        UserError: The precision is unknown, or fp16 is asked for on a CPU.
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f'There is no precision {precision!r}; it is one of {", ".join(PRECISIONS)}.')
+    if precision == 'fp16' and device_type == 'cpu':
+        raise UserError('fp16 needs a GPU. On a CPU use bf16.')
+    return PRECISIONS[precision]
+
+
 def init_model(config: Union[str, Path, Config],
                checkpoint: Optional[str] = None,
                device: Optional[str] = None,
                cfg_options: Optional[dict] = None,
-               trust_checkpoint: bool = False) -> BaseModel:
+               trust_checkpoint: bool = False,
+               precision: str = 'fp32') -> BaseModel:
     """Build a segmentor or a classifier in evaluation mode, with weights.
 
     Args:
@@ -87,26 +103,42 @@ def init_model(config: Union[str, Path, Config],
         device (str, optional): 'cpu', 'cuda:0', ... Defaults to a GPU if there is one.
         cfg_options (dict, optional): Overrides of config keys, e.g. ``{'model.test_cfg.mode': 'whole'}``.
         trust_checkpoint (bool): Unpickle whatever the file holds, which can run code. Defaults to False.
+        precision (str): 'bf16' and 'fp16' (GPU only) run the network under autocast when this module's
+            functions use the model; weights and results stay float32. Defaults to 'fp32'.
 
     Returns:
         BaseModel: The model, with ``cfg`` and ``dataset_meta`` (class names and, of a segmentor, the
-        palette). mmpretrain's ``ImageClassificationInferencer`` takes the classifier as it is.
+        palette). mmpretrain's ``ImageClassificationInferencer`` takes the classifier as it is. A segmentor
+        keeps what :attr:`SegResult.probabilities` needs, unless ``test_cfg.keep_logits`` says otherwise.
 
     Raises:
         CheckpointError: The checkpoint is missing, broken, or of another model.
+        UserError: There is no such precision on that device.
     """
+    device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
+    dtype = autocast_dtype(precision, torch.device(device).type)
     cfg = copy.deepcopy(config) if isinstance(config, Config) else Config.fromfile(config)
     cfg.merge_from_dict(cfg_options or {})
     init_default_scope(scope_of(cfg))
     cfg.model.train_cfg = None
+    if 'decode_head' in cfg.model:
+        cfg.model.setdefault('test_cfg', ConfigDict(mode='whole')).setdefault('keep_logits', 'factors')
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     meta = load_weights(model, checkpoint, trust_checkpoint) if checkpoint else {}
     names = {**dataset_meta(cfg), **(meta.get('dataset_meta') or {})}
     model.dataset_meta = {key: names[key] for key in ('classes', 'palette') if key in names}
     model.cfg = cfg
     model._config, model._dataset_meta = cfg, model.dataset_meta  # mmpretrain's names for them
-    device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
+    model.inference_dtype = dtype
     return model.to(device).eval()
+
+
+def network_precision(model: BaseModel) -> AbstractContextManager:
+    """The context in which a model of :func:`init_model` runs: autocast, if its precision is not fp32."""
+    dtype = getattr(model, 'inference_dtype', torch.float32)
+    if dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(next(model.parameters()).device.type, dtype)
 
 
 def iter_inference(
@@ -135,7 +167,7 @@ def iter_inference(
         if waiting:
             data = dict(inputs=[item['inputs'] for _, item in waiting],
                         data_samples=[item['data_samples'] for _, item in waiting])
-            with torch.inference_mode():
+            with torch.inference_mode(), network_precision(model):
                 samples = model.test_step(data)
             for (image, _), sample in zip(waiting, samples):
                 cls = SegResult if isinstance(sample, SegDataSample) else ClsResult

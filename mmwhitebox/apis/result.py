@@ -8,6 +8,9 @@ from mmseg.structures import SegDataSample
 
 from mmwhitebox.datasets import read_image
 from mmwhitebox.engine.visualizer import blend
+from mmwhitebox.errors import UserError
+
+BAND_ROWS = 256
 
 
 class Result(BaseDataElement):
@@ -36,7 +39,8 @@ class Result(BaseDataElement):
 class SegResult(Result, SegDataSample):
     """mmseg's data sample of one image, with its parts as arrays.
 
-    All that mmseg's ``SegDataSample`` has (``pred_sem_seg``, ``seg_logits``, metainfo) is there too.
+    All that mmseg's ``SegDataSample`` has (``pred_sem_seg``, metainfo) is there too, ``seg_logits`` if the model
+    keeps them: ``init_model(..., cfg_options={'model.test_cfg.keep_logits': True})``.
     """
 
     @property
@@ -46,13 +50,30 @@ class SegResult(Result, SegDataSample):
 
     @property
     def probabilities(self) -> np.ndarray:
-        """Class probabilities, softmax of the logits, (C, H, W) float32."""
-        return self.seg_logits.data.float().softmax(0).cpu().numpy()
+        """Class probabilities, (C, H, W) float32, computed at every access: keep the array.
+
+        Softmax of the logits, of a one-channel head its sigmoid (1, H, W).
+
+        Raises:
+            UserError: The model did not keep what they are computed from.
+        """
+        if 'logit_map' in self:
+            return self.logit_map.probabilities().numpy()
+        if 'seg_logits' not in self:
+            raise UserError('This result has no probabilities, since test_cfg.keep_logits is False. Build the model '
+                            "with init_model(..., cfg_options={'model.test_cfg.keep_logits': 'factors'}).")
+        logits = self.seg_logits.data.float()
+        return (logits.softmax(0) if len(logits) > 1 else logits).cpu().numpy()  # one channel: mmseg's is a sigmoid
 
     @property
     def overlay(self) -> np.ndarray:
         """The image with the predicted classes in colour over it, (H, W, 3) uint8 RGB."""
-        return blend(self.image, self.mask, self.palette, opacity=0.6)
+        image, mask = self.image, self.mask
+        mixed = np.empty_like(image)
+        for top in range(0, len(mask), BAND_ROWS):  # blending takes 50 bytes a pixel
+            rows = slice(top, top + BAND_ROWS)
+            mixed[rows] = blend(image[rows], mask[rows], self.palette, opacity=0.6)
+        return mixed
 
 
 class ClsResult(Result, DataSample):

@@ -307,7 +307,7 @@ def describe_segmentor(state: StateDict, family: str, num_heads: Optional[int]) 
     patch_size = state.shape('encoder.patch_embed.proj.weight')[2]
     statistics = IMAGENET_STATISTICS if 'encoder.dist_token' in state else VIT_STATISTICS
     return dict(
-        type='EncoderDecoder',
+        type='mmwhitebox.EncoderDecoder',
         data_preprocessor=dict(
             type='SegDataPreProcessor', **statistics, bgr_to_rgb=True, pad_val=0, seg_pad_val=255, size=crop,
             test_cfg=dict(size_divisor=patch_size)),

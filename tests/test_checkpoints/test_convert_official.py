@@ -64,7 +64,7 @@ def test_segmentor_from_the_description_alone(case):
     golden = Golden(case)
     config = describe_official(golden.params, 'segmenter', 3)
     config.data_preprocessor.update(mean=[0.] * 3, std=[1.] * 3, bgr_to_rgb=False)  # they are normalised
-    config.test_cfg = dict(mode='whole')
+    config.test_cfg = dict(mode='whole', keep_logits=True)
     model = build(config, 'segmenter')
     model.load_state_dict(convert_official(golden.params, 'segmenter'))
     shape = tuple(golden.inputs['im'].shape[2:])

@@ -41,7 +41,7 @@ val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 
 # Multi-scale + flip at test time: tools/test.py CONFIG CHECKPOINT --tta
-tta_model = dict(type='SegTTAModel')
+tta_model = dict(type='mmwhitebox.SegTTAModel')
 tta_pipeline = [
     dict(type='mmwhitebox.LoadImage'),
     dict(
