@@ -4,8 +4,9 @@ from typing import Optional, Tuple
 import torch
 from torch import Tensor, nn
 
-from mmwhitebox.ops import cbsa, extract, pool_representatives
+from mmwhitebox.ops import extract, pool_representatives
 from mmwhitebox.ops.cbsa import CONTRACTIONS
+from mmwhitebox.ops.implementation import choose
 from mmwhitebox.registry import ATTENTIONS
 
 from .base import SubspaceAttention
@@ -29,6 +30,8 @@ class CBSA(SubspaceAttention):
             classification code, whose pool takes the class token in and leaves the last patch out: for
             its checkpoints. Defaults to 'patch'.
         eps_squared (float): eps^2 of eq. 7. Defaults to 0.01.
+        impl (str): 'auto' takes the fused kernels on a GPU, 'torch' the plain form, 'triton' asks for the
+            kernels, see :mod:`mmwhitebox.ops.implementation`. Defaults to 'auto'.
     """
 
     def __init__(self,
@@ -38,7 +41,8 @@ class CBSA(SubspaceAttention):
                  pool_size: int = 8,
                  contraction: Optional[str] = 'softmax',
                  pool_tokens: str = 'patch',
-                 eps_squared: float = 0.01) -> None:
+                 eps_squared: float = 0.01,
+                 impl: str = 'auto') -> None:
         super().__init__(embed_dims, num_heads, head_dims)
         if contraction not in CONTRACTIONS:
             raise ValueError(f'CBSA: contraction must be one of {CONTRACTIONS}, got {contraction!r}.')
@@ -48,6 +52,7 @@ class CBSA(SubspaceAttention):
         self.contraction = contraction
         self.pool_tokens = pool_tokens
         self.eps_squared = eps_squared
+        self.operator = choose('cbsa', impl)
         self.step_rep = nn.Parameter(torch.randn(num_heads, 1, 1))
         self.step_x = nn.Parameter(torch.randn(num_heads, 1, 1))
 
@@ -60,7 +65,7 @@ class CBSA(SubspaceAttention):
 
     def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         w, r0 = self.tokens_and_representatives(x, hw_shape)
-        heads = cbsa(w, r0, self.step_rep, self.step_x, self.contraction, self.eps_squared)
+        heads = self.operator(w, r0, self.step_rep, self.step_x, self.contraction, self.eps_squared)
         return self.project_out(heads)
 
     def attention_map(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:

@@ -3,8 +3,9 @@ from typing import Optional, Tuple
 
 from torch import Tensor, nn
 
-from mmwhitebox.ops import dmsa, dmsa_gate, dmsa_membership, rope_2d
+from mmwhitebox.ops import dmsa_gate, dmsa_membership, rope_2d
 from mmwhitebox.ops.dmsa import GATES, MEMBERSHIPS
+from mmwhitebox.ops.implementation import choose
 from mmwhitebox.registry import ATTENTIONS
 
 from .base import SubspaceAttention
@@ -39,6 +40,8 @@ class DMSA(SubspaceAttention):
         gate_act (str, optional): Selection gate G from the logits: 'st', soft thresholding over the
             heads, 'sigmoid', 'relu', 'gelu', or None for G = 1. Defaults to 'st'.
         rope (bool): Rotate X by the position in the grid before W_P. Defaults to True.
+        impl (str): 'auto' takes the fused kernels on a GPU, 'torch' the plain form, 'triton' asks for the
+            kernels, see :mod:`mmwhitebox.ops.implementation`. Defaults to 'auto'.
 
     **reading**: W_P is one D -> K map without bias, the same logits give Pi and G, and the rotation is
     a 2-D axial one over all D features; the paper states none of them.
@@ -51,7 +54,8 @@ class DMSA(SubspaceAttention):
                  qkv_bias: bool = False,
                  membership_act: Optional[str] = 'softmax',
                  gate_act: Optional[str] = 'st',
-                 rope: bool = True) -> None:
+                 rope: bool = True,
+                 impl: str = 'auto') -> None:
         super().__init__(embed_dims, num_heads, head_dims, qkv_bias)
         if membership_act not in MEMBERSHIPS:
             raise ValueError(f'DMSA: membership_act must be one of {tuple(MEMBERSHIPS)}, '
@@ -67,6 +71,7 @@ class DMSA(SubspaceAttention):
         self.membership_act = membership_act
         self.gate_act = gate_act
         self.rope = rope
+        self.operator = choose('dmsa', impl)
         self.to_logits = nn.Linear(embed_dims, num_heads, bias=False)  # W_P
 
     def logits(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
@@ -77,7 +82,7 @@ class DMSA(SubspaceAttention):
     def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         logits = self.logits(x, hw_shape)
         return self.project_out(
-            dmsa(self.subspace_tokens(x), logits, self.membership_act, self.gate_act))
+            self.operator(self.subspace_tokens(x), logits, self.membership_act, self.gate_act))
 
     def membership(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         """Pi, (B, K, N): the share of every token in every subspace."""
