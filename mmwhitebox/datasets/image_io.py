@@ -1,4 +1,6 @@
 """Reading images of any common mode, with errors that name the file."""
+import struct
+import zlib
 from pathlib import Path
 from typing import Union
 
@@ -8,6 +10,10 @@ from PIL import Image, ImageOps
 from mmwhitebox.errors import ImageReadError
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.gif')
+
+# What Pillow raises for files that are broken, hostile or no images: its plug-ins parse bytes with struct and zlib.
+BROKEN_IMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error,
+                OverflowError, ZeroDivisionError, MemoryError, Image.DecompressionBombError)
 
 
 def read_image(path: Union[str, Path]) -> np.ndarray:
@@ -32,7 +38,7 @@ def read_image(path: Union[str, Path]) -> np.ndarray:
             return to_bgr(image)
     except FileNotFoundError as error:
         raise ImageReadError(f'{path}: no such image file.') from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except BROKEN_IMAGE as error:
         raise ImageReadError(f'{path}: cannot read this image ({error}).') from error
 
 

@@ -11,6 +11,8 @@ from mmseg.datasets import BaseSegDataset
 
 from mmwhitebox.errors import DatasetLayoutError
 
+from .skipping import refuse_skipping
+
 MAX_NAMED = 5
 WHERE = '\nWhere the data lies is data_root in the config.'
 
@@ -28,12 +30,14 @@ def check_datasets(cfg: Config, splits: tuple = ('train', 'val', 'test')) -> Non
     Raises:
         DatasetLayoutError: A folder or file is missing or empty, images have no annotation, or the class
             folders are not those of the classes.
+        ConfigError: A pipeline of validation or test would skip broken samples.
     """
+    refuse_skipping(cfg, splits)
     checked = set()
     with DATASETS.switch_scope_and_registry(cfg.get('default_scope', 'mmseg')) as registry:
         for split in splits:
             loader = cfg.get(f'{split}_dataloader')
-            for dataset in _leaf_datasets(loader.dataset) if loader else ():
+            for dataset in leaf_datasets(loader.dataset) if loader else ():
                 key = str({k: v for k, v in dataset.items() if k != 'pipeline'})
                 if key not in checked:
                     checked.add(key)
@@ -41,13 +45,13 @@ def check_datasets(cfg: Config, splits: tuple = ('train', 'val', 'test')) -> Non
                     _check_dataset(registry.get(cls) if isinstance(cls, str) else cls, dataset)
 
 
-def _leaf_datasets(dataset: dict) -> Iterator[dict]:
+def leaf_datasets(dataset: dict) -> Iterator[dict]:
     """The datasets inside wrappers (RepeatDataset, ConcatDataset, ...)."""
     if 'dataset' in dataset:
-        yield from _leaf_datasets(dataset['dataset'])
+        yield from leaf_datasets(dataset['dataset'])
     elif 'datasets' in dataset:
         for item in dataset['datasets']:
-            yield from _leaf_datasets(item)
+            yield from leaf_datasets(item)
     else:
         yield dataset
 

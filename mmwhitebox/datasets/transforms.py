@@ -4,48 +4,62 @@ from typing import Optional, Union
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.datasets.transforms import LoadAnnotations
+from PIL import Image
 
 from mmwhitebox.errors import AnnotationError, ImageReadError
 from mmwhitebox.registry import TRANSFORMS
 
-from .image_io import read_image
+from .image_io import BROKEN_IMAGE, read_image
+from .skipping import OnError
 
 
 @TRANSFORMS.register_module()
-class LoadImage(BaseTransform):
+class LoadImage(OnError, BaseTransform):
     """Load an image of any mode as 8-bit BGR; a truncated file is an error, not a half-grey picture.
 
     Takes ``img_path`` from the results, or an array already there under ``img``; in inference also a
     bare path or array. Adds ``img``, ``img_shape``, ``ori_shape`` (both (H, W)).
 
+    Args:
+        on_error (str): 'raise' or, in training, 'skip', see :class:`OnError`. Defaults to 'raise'.
+        max_broken (int): Most samples to skip. Defaults to 100.
+
     Raises:
-        ImageReadError: The file cannot be read; the message names it.
+        ImageReadError: The file cannot be read, or the image has no pixels; the message names it.
+        ValueError: An array that is not (H, W, 3) uint8.
     """
 
-    def transform(self, results: Union[dict, str, np.ndarray]) -> dict:
+    def transform(self, results: Union[dict, str, np.ndarray]) -> Optional[dict]:
         if isinstance(results, np.ndarray):
             results = dict(img=results)
         elif not isinstance(results, dict):
             results = dict(img_path=str(results))
+        return self.load_or_skip(results, str(results.get('img_path') or f'sample {results.get("sample_idx")}'))
+
+    def load(self, results: dict) -> dict:
         if 'img' not in results:
             results['img'] = read_image(results['img_path'])
         img = results['img']
         if img.ndim != 3 or img.shape[2] != 3 or img.dtype != np.uint8:
             raise ValueError('An image array must be (H, W, 3) uint8 in BGR order, got '
                              f'{img.shape} {img.dtype}.')
+        if img.size == 0:
+            raise ImageReadError(f'An image without pixels: {img.shape[1]} x {img.shape[0]}.')
         results.setdefault('img_path', None)
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results
 
 
 @TRANSFORMS.register_module()
-class LoadSegAnnotation(LoadAnnotations):
+class LoadSegAnnotation(OnError, LoadAnnotations):
     """mmseg's ``LoadAnnotations`` plus the checks that otherwise end as NaN or a CUDA assertion.
 
     Args:
         num_classes (int): Labels in [0, num_classes) and ``ignore_index`` are accepted, after
             ``reduce_zero_label`` and the label map.
         ignore_index (int): Label of ignored pixels. Defaults to 255.
+        on_error (str): 'raise' or, in training, 'skip', see :class:`OnError`. Defaults to 'raise'.
+        max_broken (int): Most samples to skip. Defaults to 100.
         **kwargs: Arguments of mmseg's ``LoadAnnotations``.
 
     Raises:
@@ -59,23 +73,57 @@ class LoadSegAnnotation(LoadAnnotations):
         self.ignore_index = ignore_index
 
     def transform(self, results: dict) -> Optional[dict]:
-        path = results['seg_map_path']
-        try:
-            results = super().transform(results)
-        except (OSError, ValueError, SyntaxError, AttributeError) as error:
-            raise ImageReadError(f'{path}: cannot read this annotation ({error}).') from error
-        labels = results['gt_seg_map']
+        return self.load_or_skip(results, str(results['seg_map_path']))
+
+    def load(self, results: dict) -> dict:
+        results = self.read(results)
+        path, labels = results['seg_map_path'], results['gt_seg_map']
         if labels.ndim != 2:
             raise AnnotationError(f'{path}: an annotation is a single-channel image of class indices, this one '
-                             f'has shape {labels.shape}.')
+                                  f'has shape {labels.shape}.')
         if labels.shape != tuple(results['ori_shape']):
             raise AnnotationError(f'{path}: the annotation is {labels.shape[1]} x {labels.shape[0]} pixels, its '
-                             f'image {results["img_path"]} is {results["ori_shape"][1]} x '
-                             f'{results["ori_shape"][0]}.')
+                                  f'image {results["img_path"]} is {results["ori_shape"][1]} x '
+                                  f'{results["ori_shape"][0]}.')
         present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
         wrong = [int(i) for i in present if i >= self.num_classes and i != self.ignore_index]
         if wrong:
             raise AnnotationError(f'{path}: labels {wrong} are outside the {self.num_classes} classes (after '
-                             f'reduce_zero_label={results["reduce_zero_label"]}; {self.ignore_index} is '
-                             'ignored). Check num_classes and reduce_zero_label of the dataset.')
+                                  f'reduce_zero_label={results["reduce_zero_label"]}; {self.ignore_index} is '
+                                  'ignored). Check num_classes and reduce_zero_label of the dataset.')
         return results
+
+    def read(self, results: dict) -> dict:
+        """Read the label map as training sees it, after ``reduce_zero_label`` and the label map, unchecked.
+
+        Raises:
+            ImageReadError: It cannot be read.
+            AnnotationError: A 16-bit map with labels above 255, which mmseg would wrap around silently.
+        """
+        path = results['seg_map_path']
+        try:
+            largest = largest_wide_label(path) if self.backend_args is None else 0
+            results = super().transform(results)
+        except (*BROKEN_IMAGE, AttributeError) as error:
+            raise ImageReadError(f'{path}: cannot read this annotation ({error}).') from error
+        if largest > 255:
+            raise AnnotationError(f'{path}: labels up to {largest}; label maps are read as 8 bit, 0 to 255.')
+        labels = results['gt_seg_map']
+        if labels.ndim < 2:  # mmseg squeezes away a side of one pixel
+            results['gt_seg_map'] = labels.reshape(one_pixel_shape(path, labels.size))
+        return results
+
+
+def largest_wide_label(path: str) -> int:
+    """Largest label of a map of more than 8 bits; 0 of one of 8, from its header alone."""
+    with Image.open(path) as image:
+        return int(np.asarray(image).max(initial=0)) if image.mode[0] in 'IF' else 0
+
+
+def one_pixel_shape(path: str, size: int) -> tuple:
+    """(H, W) of a label map with a side of one pixel; (1, size) if the file cannot be asked."""
+    try:
+        with Image.open(path) as image:
+            return image.size[::-1]
+    except OSError:
+        return 1, size

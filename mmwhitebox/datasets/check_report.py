@@ -1,0 +1,292 @@
+"""Checking all samples of all sets of a config: reading in parallel, pictures that occur twice, classes."""
+import collections
+import multiprocessing
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import DATASETS, TRANSFORMS
+from mmseg.datasets import BaseSegDataset
+from mmseg.datasets.transforms import LoadAnnotations
+
+from mmwhitebox.errors import UserError
+
+from .checking import NOTES, Finding, Sample, SampleChecker
+from .layout import check_datasets, leaf_datasets
+
+CHUNK = 8  # samples that a worker takes at once
+CRASH = 'the process that read it died (out of memory, or a decoder that it crashes): take it out.'
+
+
+class CheckedSet(NamedTuple):
+    """One dataset of a config, the splits that use it, and what is found in it.
+
+    ``digests`` (S, 2) uint64 and ``first_labels`` (S, ) have an entry for each sample, ``pixels`` and ``images``
+    (256, ) for each label; only these grow with the dataset, by 20 bytes a sample.
+    """
+    splits: Tuple[str, ...]
+    checker: SampleChecker
+    findings: List[Finding]
+    digests: np.ndarray
+    first_labels: np.ndarray
+    pixels: np.ndarray
+    images: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """The splits, as they are shown: 'val, test'."""
+        return ', '.join(self.splits)
+
+    @property
+    def is_segmentation(self) -> bool:
+        """Whether the set has masks."""
+        return self.checker.load_mask is not None
+
+    def faults(self) -> List[Finding]:
+        """Findings that are no mere notes."""
+        return [finding for finding in self.findings if finding.kind not in NOTES]
+
+
+def make_sets(cfg: Config, splits: Sequence[str]) -> List[CheckedSet]:
+    """The datasets of a config, each once, whatever splits and wrappers use it.
+
+    Args:
+        cfg (Config): Full config.
+        splits (Sequence[str]): Of 'train', 'val', 'test'.
+
+    Raises:
+        UserError: A dataset cannot be built: a folder is missing, say.
+    """
+    cfgs: Dict[str, Tuple[List[str], dict]] = {}
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader')
+        for dataset in leaf_datasets(loader.dataset) if loader else ():
+            key = str({k: v for k, v in dataset.items() if k != 'pipeline'})
+            cfgs.setdefault(key, ([], dataset))[0].append(split)
+    if not cfgs:
+        raise UserError(f'The config has no dataset for {", ".join(splits)}.')
+    scope = cfg.get('default_scope', 'mmseg')
+    return [_make_set(tuple(dict.fromkeys(names)), dataset, cfg, scope) for names, dataset in cfgs.values()]
+
+
+def _make_set(splits: Tuple[str, ...], dataset_cfg: dict, cfg: Config, scope: str) -> CheckedSet:
+    try:
+        with DATASETS.switch_scope_and_registry(scope) as registry:
+            dataset = registry.build({**dataset_cfg, 'pipeline': []})
+            dataset.full_init()
+        size = len(dataset)
+    except Exception as error:  # whatever a dataset raises without its files
+        check_datasets(cfg, splits)
+        raise UserError(f'The dataset of {", ".join(splits)} cannot be built: {error}') from error
+    if size == 0:
+        check_datasets(cfg, splits)
+        raise UserError(f'The dataset of {", ".join(splits)} has no samples.')
+    load_image, load_mask = _loading_steps(dataset_cfg.get('pipeline', ()), dataset, scope)
+    classes = dataset.metainfo.get('classes') or ()
+    model_classes = _model_classes(cfg)
+    num_classes = getattr(load_mask, 'num_classes', None) or len(classes) or model_classes
+    if not num_classes:
+        raise UserError(f'The number of classes of {", ".join(splits)} is not known: name metainfo.classes.')
+    findings = list(_unpaired_masks(dataset)) if load_mask is not None else []
+    if model_classes and model_classes != num_classes:
+        findings.append(Finding('classes differ', type(dataset).__name__,
+                                f'the model has {model_classes} classes, the dataset {num_classes}.'))
+    checker = SampleChecker(dataset, load_image, load_mask, num_classes)
+    return CheckedSet(splits, checker, findings, np.zeros((size, 2), np.uint64), np.full(size, -1, np.int32),
+                      np.zeros(256, np.int64), np.zeros(max(256, num_classes), np.int64))
+
+
+def _model_classes(cfg: Config) -> Optional[int]:
+    model = cfg.get('model') or {}
+    heads = model.get('decode_head') or model.get('head') or {}
+    return heads.get('num_classes') if isinstance(heads, dict) else None
+
+
+def _loading_steps(pipeline: Sequence[dict], dataset, scope: str) -> tuple:
+    """The steps of a pipeline that read the image and the mask."""
+    load_image = load_mask = None
+    with TRANSFORMS.switch_scope_and_registry(scope) as registry:
+        for step in pipeline:
+            cls = registry.get(step['type']) if isinstance(step['type'], str) else step['type']
+            if isinstance(cls, type) and issubclass(cls, LoadAnnotations):
+                load_mask = registry.build(step)
+            elif load_image is None:
+                load_image = registry.build(step)
+    if load_mask is None and isinstance(dataset, BaseSegDataset):
+        load_mask = LoadAnnotations()
+    return load_image, load_mask
+
+
+def _unpaired_masks(dataset) -> Iterator[Finding]:
+    """Masks in the folder of a set that no image has."""
+    folder = Path(dataset.data_prefix.get('seg_map_path') or '')
+    if dataset.ann_file or dataset.backend_args or not folder.is_dir():
+        return
+    images = Path(dataset.data_prefix['img_path'])
+    for mask in sorted(folder.rglob(f'*{dataset.seg_map_suffix}')):
+        stem = mask.relative_to(folder).as_posix().removesuffix(dataset.seg_map_suffix)
+        if not (images / f'{stem}{dataset.img_suffix}').exists():
+            yield Finding('unpaired mask', str(mask), f'no image {stem}{dataset.img_suffix} in {images}.')
+
+
+_checker: Optional[SampleChecker] = None  # of a worker process
+
+
+def _start_worker(checker: SampleChecker) -> None:
+    global _checker
+    _checker = checker
+
+
+def _check_chunk(indices: Sequence[int]) -> List[Sample]:
+    return [_checker.check(index) for index in indices]
+
+
+def read_samples(checker: SampleChecker, workers: int) -> Iterator[Tuple[int, Sample]]:
+    """Check all samples, in order. A sample whose reader dies becomes a finding, and the others go on.
+
+    Args:
+        checker (SampleChecker): The set.
+        workers (int): Processes; 0 reads in this one.
+
+    Yields:
+        tuple[int, Sample]: Index and result; results wait for no more than a few chunks a worker.
+    """
+    if not workers:
+        yield from ((index, checker.check(index)) for index in range(len(checker)))
+        return
+    chunks = (range(i, min(i + CHUNK, len(checker))) for i in range(0, len(checker), CHUNK))
+    waiting: Deque[Tuple[range, Optional[Future]]] = collections.deque()
+    pool = _pool(checker, workers)
+    try:
+        while True:
+            while len(waiting) < 3 * workers and (chunk := next(chunks, None)) is not None:
+                waiting.append((chunk, _submit(pool, chunk)))
+            if not waiting:
+                return
+            chunk, future = waiting.popleft()
+            try:
+                if future is None:
+                    raise BrokenProcessPool
+                samples = future.result()
+            except BrokenProcessPool:
+                samples = [_check_alone(checker, index) for index in chunk]
+                pool.shutdown()
+                pool = _pool(checker, workers)
+                waiting = collections.deque((rest, _submit(pool, rest)) for rest, _ in waiting)
+            yield from zip(chunk, samples)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _pool(checker: SampleChecker, workers: int) -> ProcessPoolExecutor:
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context('fork' if 'fork' in methods else None)
+    return ProcessPoolExecutor(workers, context, _start_worker, (checker, ))
+
+
+def _submit(pool: ProcessPoolExecutor, chunk: range) -> Optional[Future]:
+    """None when the pool is broken already."""
+    try:
+        return pool.submit(_check_chunk, chunk)
+    except BrokenProcessPool:
+        return None
+
+
+def _check_alone(checker: SampleChecker, index: int) -> Sample:
+    """Check one sample in a process of its own."""
+    with _pool(checker, 1) as pool:
+        try:
+            return pool.submit(_check_chunk, [index]).result()[0]
+        except BrokenProcessPool:
+            return Sample([Finding('crash', checker.name(index), CRASH)])
+
+
+def check_set(checked: CheckedSet, workers: int, progress: Callable[[int], None] = lambda count: None) -> None:
+    """Read every sample of a set and note what is found.
+
+    Args:
+        checked (CheckedSet): From :func:`make_sets`; its arrays and findings are filled.
+        workers (int): Processes; 0 reads in this one.
+        progress (Callable): Called with the number of samples done since the last call.
+    """
+    for index, sample in read_samples(checked.checker, workers):
+        checked.findings.extend(sample.findings)
+        if sample.digest:
+            checked.digests[index] = np.frombuffer(sample.digest, np.uint64)
+        if sample.labels:
+            checked.first_labels[index] = sample.labels[0]
+            valid = [label for label in sample.labels if 0 <= label < len(checked.images)]
+            np.add.at(checked.images, valid, 1)
+        if sample.pixels is not None:
+            checked.pixels[:] += sample.pixels
+            checked.images[:256] += sample.pixels > 0
+        progress(1)
+    checked.findings.extend(class_findings(checked))
+
+
+def class_findings(checked: CheckedSet) -> Iterator[Finding]:
+    """Classes without a sample, and masks of 0 and 255."""
+    num_classes, ignored = checked.checker.num_classes, checked.checker.ignore_index
+    names = class_names(checked)
+    name = type(checked.checker.dataset).__name__
+    counts = checked.images[:num_classes]
+    if checked.is_segmentation:
+        seen = set(np.flatnonzero(checked.images).tolist())
+        if seen == {0, ignored} and num_classes > 1:
+            yield Finding('0/255 mask', name, f'all masks together hold 0 and {ignored} only, and {ignored} is '
+                          f'ignored. If {ignored} means a class, save that class as 1.')
+    absent = [f'{names[index]} ({index})' for index in np.flatnonzero(counts == 0)]
+    if absent and 'train' in checked.splits and not checked.is_segmentation:
+        yield from (Finding('empty class', name, f'{each}: add pictures, or take the class out.') for each in absent)
+    elif absent:
+        yield Finding('class never occurs', name, f'{len(absent)} of {num_classes} classes: {", ".join(absent)}.')
+
+
+def class_names(checked: CheckedSet) -> List[str]:
+    """Names of the classes; numbers where the dataset names none."""
+    names = list(checked.checker.dataset.metainfo.get('classes') or ())
+    return [str(names[i]) if i < len(names) else str(i) for i in range(checked.checker.num_classes)]
+
+
+def find_copies(sets: Sequence[CheckedSet]) -> None:
+    """Note pictures that occur twice: in one set a duplicate, in two splits a leak, with two labels a conflict.
+
+    The pixels are compared, not the files: another name, suffix or lossless format makes no difference.
+    """
+    digests = np.concatenate([checked.digests for checked in sets])
+    labels = np.concatenate([checked.first_labels for checked in sets])
+    owners = np.repeat(np.arange(len(sets)), [len(checked.digests) for checked in sets])
+    places = np.concatenate([np.arange(len(checked.digests)) for checked in sets])
+    order = np.lexsort((np.arange(len(digests)), digests[:, 1], digests[:, 0]))
+    first = -1  # the earliest sample with this picture
+    for position, current in enumerate(order):
+        if not digests[current].any():
+            continue
+        before = order[position - 1] if position else current
+        if before == current or (digests[before] != digests[current]).any():
+            first = current
+            continue
+        original, copy = sets[owners[first]], sets[owners[current]]
+        file, other = copy.checker.name(places[current]), original.checker.name(places[first])
+        kind = 'duplicate' if original is copy else 'leak'
+        copy.findings.append(Finding(kind, file, f'the same picture as {other} of {original.name}: keep one.'))
+        if labels[first] != labels[current]:
+            copy.findings.append(Finding('label conflict', file, f'class {labels[current]} here, {labels[first]} of '
+                                         f'{other}: correct one.'))
+
+
+def class_table(checked: CheckedSet) -> List[dict]:
+    """Name, number of images and, of masks, pixels and their share among those that count, for each class."""
+    names = class_names(checked)
+    pixels = checked.pixels[:len(names)]
+    total = max(1, int(pixels.sum() if checked.is_segmentation else checked.images[:len(names)].sum()))
+    rows = []
+    for index, name in enumerate(names):
+        row = dict(index=index, name=name, images=int(checked.images[index]))
+        if checked.is_segmentation:
+            row['pixels'] = int(pixels[index]) if index < len(pixels) else 0
+        rows.append({**row, 'share': row.get('pixels', row['images']) / total})
+    return rows

@@ -1,0 +1,219 @@
+"""Checking one sample of a dataset: what training would see of it, and what is wrong with it."""
+import hashlib
+from pathlib import Path
+from typing import Any, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmseg.datasets.transforms import LoadAnnotations
+
+from mmwhitebox.errors import AnnotationError, ImageReadError
+
+from .image_io import BROKEN_IMAGE, read_image
+from .transforms import LoadSegAnnotation
+
+KINDS = {  # in the order of a report
+    'missing image': 'listed, but not there',
+    'missing mask': 'an image without its mask',
+    'unpaired mask': 'a mask without its image',
+    'empty file': 'no bytes, or no pixels',
+    'unreadable image': 'cannot be decoded',
+    'unreadable mask': 'cannot be decoded',
+    'crash': 'the process that read it died',
+    'size mismatch': 'image and mask differ in size',
+    'coloured mask': 'several channels where one of class indices is needed',
+    'label out of range': 'a label that is no class and not ignored',
+    '0/255 mask': 'the labels are 0 and 255, and 255 is ignored',
+    'all ignored': 'no pixel counts',
+    'duplicate': 'the same picture twice in a set',
+    'leak': 'the same picture in two splits',
+    'label conflict': 'the same picture with different labels',
+    'empty class': 'a class without a training sample',
+    'classes differ': 'the model has another number of classes than the dataset',
+    'class never occurs': 'no sample has this class (a note, not a fault)',
+}
+NOTES = {'class never occurs'}
+
+
+class Finding(NamedTuple):
+    """Something wrong: its kind (of :data:`KINDS`), the file, and what to do."""
+    kind: str
+    file: str
+    message: str
+
+
+class Sample(NamedTuple):
+    """What is kept of a checked sample.
+
+    ``digest`` (16 bytes) is that of its decoded pixels, empty if there are none. ``labels`` are the classes of a
+    picture, ``pixels`` (256, ) the number of pixels with each label of a mask.
+    """
+    findings: List[Finding]
+    digest: bytes = b''
+    labels: Tuple[int, ...] = ()
+    pixels: Optional[np.ndarray] = None
+
+
+class SampleChecker:
+    """Reads and judges the samples of one dataset.
+
+    Args:
+        dataset (BaseDataset): mmseg's or mmpretrain's, fully initialised; its pipeline is not used.
+        load_image: The pipeline's loading step, used for files that are not on a local disk.
+        load_mask (LoadAnnotations, optional): The pipeline's step that reads masks, None for classification.
+        num_classes (int): Number of classes.
+    """
+
+    def __init__(self, dataset: BaseDataset, load_image: Any, load_mask: Optional[LoadAnnotations],
+                 num_classes: int) -> None:
+        self.dataset = dataset
+        self.load_image = load_image
+        self.load_mask = load_mask
+        self.num_classes = num_classes
+        self.ignore_index = getattr(dataset, 'ignore_index', 255)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def name(self, index: int) -> str:
+        """File of a sample; its place in the dataset if it is no file."""
+        info = self.dataset.get_data_info(index)
+        return str(info.get('img_path') or f'{type(self.dataset).__name__}[{index}]')
+
+    def check(self, index: int) -> Sample:
+        """Read a sample and judge it."""
+        info = self.dataset.get_data_info(index)
+        name = str(info.get('img_path') or f'{type(self.dataset).__name__}[{index}]')
+        findings: List[Finding] = []
+        image = self._read_image(info, name, findings)
+        digest = b''
+        if image is not None:
+            digest = hashlib.blake2b(f'{image.shape}'.encode(), digest_size=16)
+            digest.update(np.ascontiguousarray(image))
+            digest = digest.digest()
+        labels, pixels = (), None
+        if 'gt_label' in info:
+            labels = tuple(int(label) for label in np.atleast_1d(info['gt_label']))
+            wrong = [label for label in labels if not 0 <= label < self.num_classes]
+            if wrong:
+                findings.append(Finding('label out of range', name, f'labels {wrong} of {self.num_classes} classes: '
+                                        f'set num_classes to {max(wrong) + 1} or more, or correct the labels.'))
+        if self.load_mask is not None and info.get('seg_map_path'):
+            pixels = self._check_mask(info, None if image is None else image.shape[:2], findings)
+        return Sample(findings, digest, labels, pixels)
+
+    def _read_image(self, info: dict, name: str, findings: List[Finding]) -> Optional[np.ndarray]:
+        if 'img' in info:
+            image = np.asarray(info['img'])
+        elif '://' not in name:
+            trouble = _file_trouble(name, 'image')
+            if trouble:
+                findings.append(trouble)
+                return None
+            try:
+                return read_image(name)
+            except ImageReadError as error:
+                findings.append(Finding('unreadable image', name, _without(name, error)))
+                return None
+        else:
+            try:
+                image = self.load_image(dict(info))['img']
+            except (*BROKEN_IMAGE, AttributeError) as error:
+                findings.append(Finding('unreadable image', name, f'cannot read this image ({error}).'))
+                return None
+        if image.size == 0:
+            findings.append(Finding('empty file', name, f'an image of shape {image.shape}: take it out.'))
+            return None
+        return image
+
+    def _check_mask(self, info: dict, size: Optional[Tuple[int, int]],
+                    findings: List[Finding]) -> Optional[np.ndarray]:
+        path = str(info['seg_map_path'])
+        trouble = _file_trouble(path, 'mask') if '://' not in path else None
+        if trouble:
+            findings.append(trouble)
+            return None
+        results = {**info, 'seg_fields': []}
+        try:
+            read = self.load_mask.read if isinstance(self.load_mask, LoadSegAnnotation) else self.load_mask.transform
+            labels = np.asarray(read(results)['gt_seg_map'])
+        except AnnotationError as error:
+            findings.append(Finding('label out of range', path, _without(path, error)))
+            return None
+        except (*BROKEN_IMAGE, AttributeError) as error:
+            findings.append(Finding('unreadable mask', path, _without(path, error)))
+            return None
+        if labels.size == 0:
+            findings.append(Finding('empty file', path, f'a mask of shape {labels.shape}: take it out.'))
+            return None
+        if labels.ndim < 2:  # mmseg squeezes away a side of one pixel
+            labels = labels.reshape(size) if size and labels.size == size[0] * size[1] else np.atleast_2d(labels)
+        if size is not None and labels.shape[:2] != size:
+            findings.append(Finding('size mismatch', path, f'{labels.shape[1]} x {labels.shape[0]} pixels, its image '
+                                    f'{size[1]} x {size[0]}: save both in one size (masks with nearest neighbour).'))
+        if labels.ndim != 2:
+            findings.append(Finding('coloured mask', path, self._advise_coloured(labels)))
+            return None
+        pixels = np.bincount(labels.ravel().astype(np.uint8), minlength=256)
+        present = [int(label) for label in np.flatnonzero(pixels)]
+        wrong = [label for label in present if label >= self.num_classes and label != self.ignore_index]
+        if wrong:
+            findings.append(Finding('label out of range', path,
+                                    f'labels {_some(wrong)} of {self.num_classes} classes: '
+                                    f'{advise_labels(present, wrong, self.num_classes, info)}'))
+        elif present == [self.ignore_index]:
+            findings.append(Finding('all ignored', path, f'every pixel is {self.ignore_index}: take it out'
+                                    + (', or reduce_zero_label is wrong for it (0 becomes ignored).'
+                                       if info.get('reduce_zero_label') else '.')))
+        return pixels
+
+    def _advise_coloured(self, labels: np.ndarray) -> str:
+        colours = labels[..., :3]
+        if labels.shape[2] < 3 or (colours == colours[..., :1]).all():
+            return f'{labels.shape[2]} channels that repeat one: save the first channel alone (mode L).'
+        palette = {tuple(colour) for colour in self.dataset.metainfo.get('palette', ())}
+        seen = {tuple(int(v) for v in colour[::-1]) for colour in np.unique(colours.reshape(-1, 3), axis=0)}
+        known = seen & palette
+        return (f'{labels.shape[2]} channels, {len(seen)} colours, {len(known)} of them in the palette of the dataset: '
+                'save the index of the class of each colour (mode L or P).')
+
+
+def advise_labels(present: List[int], wrong: List[int], num_classes: int, info: dict) -> str:
+    """What may be done about labels out of range.
+
+    Args:
+        present (list[int]): All labels of the mask, after ``reduce_zero_label`` and the label map.
+        wrong (list[int]): Those that are no class.
+        num_classes (int): Number of classes.
+        info (dict): The sample's ``reduce_zero_label`` says whether labels were reduced.
+    """
+    classes = [label for label in present if label != 255]
+    spread = np.diff(classes).min(initial=255) > 1 and len(classes) <= num_classes
+    if info.get('reduce_zero_label'):
+        return (f'the file has them one higher (reduce_zero_label=True). Set it to False if 0 is a class, or '
+                f'num_classes to {max(wrong) + 1}.')
+    if spread and len(classes) > 1:
+        return (f'the {len(classes)} grey levels {_some(classes)} look like a picture of the classes: save their '
+                f'indices, 0 to {len(classes) - 1}.')
+    if wrong == [num_classes]:
+        return f'if they are 1 to {num_classes} with 0 for no class, set reduce_zero_label=True of the dataset.'
+    return f'set num_classes to {max(wrong) + 1} (model and pipeline), or correct the mask.'
+
+
+def _file_trouble(path: str, what: str) -> Optional[Finding]:
+    """A file that is not there or has no bytes."""
+    try:
+        if Path(path).stat().st_size:
+            return None
+    except OSError as error:
+        return Finding(f'missing {what}', path, f'{error.strerror}: add it, or take its sample out.')
+    return Finding('empty file', path, '0 bytes: copy it again, or take its sample out.')
+
+
+def _without(path: str, error: Exception) -> str:
+    """The message of an error that starts with the path of its file, without it."""
+    return str(error).removeprefix(f'{path}: ')
+
+
+def _some(values: List[int], most: int = 8) -> str:
+    return str(values if len(values) <= most else [*values[:most], '...']).replace("'", '')
