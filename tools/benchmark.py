@@ -1,0 +1,190 @@
+"""How fast, and in how much memory: python tools/benchmark.py [classification] [decoder] [operators] [options]
+
+Everything that is compared runs in one process, interleaved round by round, after it was shown to compute the
+same. Ratios are the result: how many times as fast as timm's ViT, as FlashAttention, as a plain transcription of
+the papers' formulas. Writes a table, JSON with every round, Markdown and a plot into --out.
+
+    python tools/benchmark.py --quick                               # everything in miniature, to see that it runs
+    python tools/benchmark.py classification --sizes 224 --models cbt-tiny cbt-small --threads 2
+    python tools/benchmark.py operators --device cuda --dtype bfloat16
+    python tools/benchmark.py --markdown docs/performance.md        # write its tables anew from its JSON files
+"""
+import argparse
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Callable, List, NamedTuple, Sequence
+
+import torch
+from benchmarks import models, operators, plots, report
+from benchmarks.contest import Case, Settings
+from benchmarks.memory import device_peaks
+from benchmarks.roofline import Shape
+from benchmarks.rounds import run_case
+from mmengine.logging import MMLogger
+
+import mmwhitebox
+from mmwhitebox.engine.launch import exit_message, prepare_work_dir
+from mmwhitebox.errors import UserError
+from mmwhitebox.models.backbones import WhiteBoxTransformer
+
+SUITES = ('classification', 'decoder', 'operators')
+MODES = ('inference', 'training')
+DTYPES = ('float32', 'bfloat16', 'float16')
+FIRST_TOKENS = 256
+BATCH = {('classification', 'cpu'): 4, ('classification', 'cuda'): 64, ('decoder', 'cpu'): 2,
+         ('decoder', 'cuda'): 16, ('operators', 'cpu'): 1, ('operators', 'cuda'): 8}
+
+
+class Planned(NamedTuple):
+    """A case to come: its rough cost in any unit, and a function that builds it from the cases done."""
+
+    cost: float
+    make: Callable[[Sequence[dict]], Case]
+
+
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('suites', nargs='*', metavar='SUITE', help=f'{", ".join(SUITES)} (all)')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu, cuda, cuda:1')
+    parser.add_argument('--dtype', choices=DTYPES, default='float32',
+                        help='type of inference; training keeps float32 weights and runs under autocast')
+    parser.add_argument('--batch-size', type=int, help='images, or sequences of tokens (depends on the suite)')
+    parser.add_argument('--rounds', type=int, default=15, help='timed rounds; every contestant runs in each')
+    parser.add_argument('--warmup', type=int, default=3, help='steps before them')
+    parser.add_argument('--threads', type=int, help="CPU threads (torch's choice)")
+    parser.add_argument('--models', nargs='+', metavar='NAME',
+                        help=f'encoders (archs of WhiteBoxTransformer), decoders ({", ".join(models.DECODERS)}), '
+                        f'operators ({", ".join(operators.OPERATORS)})')
+    parser.add_argument('--forms', nargs='+', metavar='FORM',
+                        choices=(*models.FORMS, *models.PEERS, 'segmenter'),
+                        help=f'contestants: {", ".join((*models.FORMS, *models.PEERS, "segmenter"))}; '
+                        'ours is always one (all but plain-compiled; operators: none compiled)')
+    parser.add_argument('--modes', nargs='+', choices=MODES, default=MODES)
+    parser.add_argument('--sizes', type=int, nargs='+', metavar='PIXELS', help='image sides (224 512; decoders 512)')
+    parser.add_argument('--max-tokens', type=int, help='operators: largest N (65,536; on a GPU 262,144)')
+    parser.add_argument('--heads', type=int, default=6, help='operators: K')
+    parser.add_argument('--head-dims', type=int, default=64, help='operators: p')
+    parser.add_argument('--representatives', type=int, default=64, help='operators: m of CBSA, a square')
+    parser.add_argument('--call-budget', type=float, default=20., metavar='SECONDS',
+                        help='leave a contestant out whose step takes longer')
+    parser.add_argument('--compile-mode', default='default', help='mode of torch.compile')
+    parser.add_argument('--quick', action='store_true', help='tiny models, few rounds: to see that it runs')
+    parser.add_argument('--out', default='work_dirs/benchmark', metavar='DIR', help='output folder')
+    parser.add_argument('--name', help='stem of the output files, for one suite (name of the suite)')
+    parser.add_argument('--markdown', type=Path, metavar='PAGE',
+                        help='only write the tables of PAGE anew, from the JSON files in the folder named like it')
+    args = parser.parse_args(argv)
+    check_args(args)
+    return args
+
+
+def check_args(args: argparse.Namespace) -> None:
+    """Fill in what depends on the suite or --quick.
+
+    Raises:
+        UserError: A name or number that makes no sense, a device that is not there.
+    """
+    unknown = [suite for suite in args.suites if suite not in SUITES]
+    if unknown:
+        raise UserError(f'There is no suite {unknown[0]!r}. Suites: {", ".join(SUITES)}.')
+    args.suites = list(dict.fromkeys(args.suites)) or list(SUITES)
+    if args.name and len(args.suites) > 1:
+        raise UserError('--name is for one suite; name the suite.')
+    known = dict(classification=WhiteBoxTransformer.arch_zoo, decoder=models.DECODERS, operators=operators.OPERATORS)
+    for name in args.models or ():
+        if not any(name in known[suite] for suite in args.suites):
+            names = '; '.join(f'{suite}: {", ".join(known[suite])}' for suite in args.suites)
+            raise UserError(f'--models {name}: there is none of that name in {names}.')
+    for name in ('batch_size', 'rounds', 'warmup', 'threads', 'max_tokens', 'heads', 'head_dims', 'representatives'):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise UserError(f'--{name.replace("_", "-")} {getattr(args, name)}: give a positive number.')
+    if round(args.representatives**0.5)**2 != args.representatives:
+        raise UserError(f'--representatives {args.representatives}: CBSA pools to a square, give 16, 49, 64, 100, ...')
+    try:
+        args.device = torch.device(args.device)
+        torch.empty(1, device=args.device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f'--device {args.device}: {str(error).splitlines()[0]}') from error
+
+
+def choose(default: Sequence[str], wanted: Sequence[str], known: Sequence[str]) -> List[str]:
+    """The wanted names that are known; the default if nothing is wanted, nothing if none is known."""
+    return [name for name in wanted if name in known] if wanted else list(default)
+
+
+def plan(suite: str, args: argparse.Namespace, settings: Settings) -> List[Planned]:
+    """The cases of a suite, the cheaper first."""
+    batch = args.batch_size or (2 if args.quick else BATCH[suite, settings.device.type])
+    weight = dict(inference=1., training=3.)
+    if suite == 'operators':
+        forms = args.forms or operators.DEFAULT_FORMS
+        ops = choose(operators.OPERATORS, args.models, operators.OPERATORS)
+        last = args.max_tokens or (512 if args.quick else 2**18 if settings.device.type == 'cuda' else 2**16)
+        tokens = [FIRST_TOKENS * 2**i for i in range(32) if FIRST_TOKENS * 2**i <= last] or [last]
+        return [Planned(n * weight[mode], partial(
+            operators.operator_case, ops, Shape(batch, n, args.heads, args.head_dims, args.representatives), mode,
+            forms, settings)) for n in tokens for mode in args.modes]
+    every = (*models.FORMS[:-1], *models.PEERS, 'segmenter')
+    forms = args.forms or [form for form in every if not (args.quick and form.endswith('compiled'))]
+    if suite == 'classification':
+        make, sizes = models.classification_case, (64, ) if args.quick else (224, 512)
+        names = choose(('cbt-tiny', 'dmst-tiny') if args.quick else models.ENCODERS, args.models,
+                       WhiteBoxTransformer.arch_zoo)
+    else:
+        make, sizes = models.decoder_case, (128, ) if args.quick else (512, )
+        names = choose(models.DECODERS, args.models, models.DECODERS)
+
+    def without_history(*case) -> Callable[[Sequence[dict]], Case]:
+        return lambda done: make(*case, batch, forms, settings)
+
+    return [Planned(size**2 * weight[mode], without_history(name, size, mode))
+            for size in args.sizes or sizes for name in names for mode in args.modes]
+
+
+def run_suite(suite: str, args: argparse.Namespace, settings: Settings, argv: Sequence[str]) -> None:
+    """Measure a suite; its JSON file is complete after every case."""
+    stem = Path(args.out) / (args.name or suite)
+    result = dict(suite=suite, environment=report.environment(settings, argv),
+                  peaks=device_peaks(settings.device, settings.dtype, 0.1 if args.quick else 1.), cases=[])
+    cases = plan(suite, args, settings)
+    start, total = time.time(), sum(case.cost for case in cases)
+    for i, planned in enumerate(cases):
+        case = planned.make(result['cases'])
+        done = sum(before.cost for before in cases[:i])
+        left = f', about {(time.time() - start) * (total / done - 1) / 60:.1f} min left' if i else ''
+        report.say(f'[{i + 1}/{len(cases)}] {suite}: {case.title}{left}')
+        result['cases'].append(report.summarise(run_case(case, settings)))
+        report.save(result, stem.with_suffix('.json'))
+    stem.with_suffix('.md').write_text(report.as_text(result, markdown=True))
+    plots.save_plot(result, stem.with_suffix('.png'))
+    print(report.as_text(result))
+    print(f'{stem}.json, {stem}.md, {stem}.png')
+
+
+def main(argv: Sequence[str]) -> int:
+    args = parse_args(argv)
+    if args.markdown:
+        print(f'{args.markdown}: {", ".join(report.refresh(args.markdown))}')
+        return 0
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    MMLogger.get_instance('benchmark', log_level='WARNING')  # mmengine lists every initialised parameter
+    prepare_work_dir(args.out)
+    settings = Settings(
+        args.device, getattr(torch, args.dtype), rounds=3 if args.quick else args.rounds,
+        warmup=1 if args.quick else args.warmup, min_seconds=0. if args.quick else 0.01,
+        call_budget=args.call_budget, compile_mode=args.compile_mode)
+    report.say(f'mmwhitebox {mmwhitebox.__version__} on {args.device}, {torch.get_num_threads()} CPU threads')
+    for suite in args.suites:
+        run_suite(suite, args, settings, argv)
+    return 0
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        sys.exit(exit_message(error))
