@@ -9,7 +9,9 @@ from mmengine.runner import Runner
 
 from mmwhitebox.apis import PRECISIONS, autocast_dtype
 from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
-from mmwhitebox.datasets import check_datasets
+from mmwhitebox.datasets import check_datasets, watch_workers
+from mmwhitebox.engine.config_check import check_config
+from mmwhitebox.engine.config_errors import named_build_errors
 from mmwhitebox.engine.launch import (
     exit_message,
     load_config,
@@ -93,6 +95,7 @@ def use_augmentation(cfg: Config) -> None:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
+    check_config(cfg)
     prepare_work_dir(cfg.work_dir)
     if args.show_dir:
         show_pictures(cfg, args.show_dir)
@@ -108,11 +111,12 @@ def main() -> None:
     use_compile(cfg)
     pin_memory(cfg)
     setup_launcher(cfg)
-    runner = Runner.from_cfg(cfg)
-    model = runner.model.module if args.launcher != 'none' else runner.model
-    load_weights(model.module if args.tta else model, args.checkpoint, args.trust_checkpoint)
-    with torch.inference_mode():
-        runner.test()
+    with named_build_errors(cfg), watch_workers():
+        runner = Runner.from_cfg(cfg)
+        model = runner.model.module if args.launcher != 'none' else runner.model
+        load_weights(model.module if args.tta else model, args.checkpoint, args.trust_checkpoint)
+        with torch.inference_mode():
+            runner.test()
 
 
 if __name__ == '__main__':

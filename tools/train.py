@@ -7,7 +7,9 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmwhitebox.checkpoints import use_safe_loading
-from mmwhitebox.datasets import check_datasets
+from mmwhitebox.datasets import check_datasets, watch_workers
+from mmwhitebox.engine.config_check import check_config
+from mmwhitebox.engine.config_errors import named_build_errors
 from mmwhitebox.engine.launch import (
     exit_message,
     load_config,
@@ -46,6 +48,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
+    check_config(cfg)
     prepare_work_dir(cfg.work_dir)
     if not args.trust_checkpoint:
         use_safe_loading()
@@ -57,8 +60,9 @@ def main() -> None:
     pin_memory(cfg)
     setup_launcher(cfg)
     report_batch_size(cfg, scale_lr=args.auto_scale_lr)
-    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
-    runner.train()
+    with named_build_errors(cfg), watch_workers():
+        runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+        runner.train()
 
 
 if __name__ == '__main__':

@@ -1,10 +1,11 @@
 from .camvid import CamVidDataset
 from .image_io import read_image
 from .layout import check_datasets
+from .skipping import watch_workers
 from .small_images import CIFAR10, CIFAR100, SVHN
 from .transforms import LoadImage, LoadSegAnnotation
 
 __all__ = [
     'CIFAR10', 'CIFAR100', 'CamVidDataset', 'LoadImage', 'LoadSegAnnotation', 'SVHN', 'check_datasets',
-    'read_image'
+    'read_image', 'watch_workers'
 ]
