@@ -1,0 +1,119 @@
+r"""CBSA in fused kernels; see :mod:`mmwhitebox.ops.cbsa` for the operator.
+
+The equations are in :mod:`.cbsa_forward` and :mod:`.cbsa_backward`. Forward and backward are two custom operators, so
+that torch.compile keeps them whole. Kept for backward: the inputs, AW (B, K, m, p) and lse (B, K, m); nothing of size
+m x N is ever in memory.
+"""
+from typing import Optional, Tuple
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from . import launch
+from .cbsa_backward import backward
+from .cbsa_forward import forward
+
+MAX_SIZE = 128
+"""Largest m and p: one program holds all representatives of a head."""
+
+
+@torch.library.custom_op('mmwhitebox::cbsa_forward', mutates_args=())
+def _forward(w: Tensor, r0: Tensor, step_rep: Tensor, step_x: Tensor, contract: bool) -> Tuple[Tensor, Tensor, Tensor]:
+    return forward(w, r0, step_rep, step_x, contract)
+
+
+@_forward.register_fake
+def _(w, r0, step_rep, step_x, contract):
+    statistics = torch.float32
+    return (torch.empty_like(launch.unit_last_stride(w)), r0.new_empty(r0.shape, dtype=statistics),
+            r0.new_empty(r0.shape[:-1], dtype=statistics))
+
+
+@torch.library.custom_op('mmwhitebox::cbsa_backward', mutates_args=())
+def _backward(dout: Tensor, w: Tensor, r0: Tensor, step_rep: Tensor, step_x: Tensor, aw: Tensor, lse: Tensor,
+              contract: bool) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+    return backward(dout, w, r0, step_rep, step_x, aw, lse, contract)
+
+
+@_backward.register_fake
+def _(dout, w, r0, step_rep, step_x, aw, lse, contract):
+    return (torch.empty_like(launch.unit_last_stride(w)), r0.new_empty(r0.shape), step_rep.new_empty(step_rep.shape),
+            step_x.new_empty(step_x.shape))
+
+
+def _save(ctx, inputs: tuple, output: Tuple[Tensor, Tensor, Tensor]) -> None:
+    *tensors, ctx.contract = inputs
+    _, aw, lse = output
+    ctx.save_for_backward(*tensors, aw, lse)
+    ctx.mark_non_differentiable(aw, lse)
+    ctx.set_materialize_grads(False)
+
+
+def _differentiate(ctx, dout: Tensor, *_) -> tuple:
+    return *_backward(dout, *ctx.saved_tensors, ctx.contract), None
+
+
+_forward.register_autograd(_differentiate, setup_context=_save)
+
+
+@register_flop_formula(torch.ops.mmwhitebox.cbsa_forward)
+def _forward_flops(w_shape, r0_shape, step_rep_shape, step_x_shape, contract, *args, **kwargs) -> int:
+    """Two per multiply-add, of the products of the plain form: what is recomputed is not work of the operator."""
+    (batch, heads, n, p), m = w_shape, r0_shape[2]
+    return 2 * batch * heads * m * p * (3 * n + (2 * m if contract else 0))
+
+
+@register_flop_formula(torch.ops.mmwhitebox.cbsa_backward)
+def _backward_flops(dout_shape, w_shape, r0_shape, step_rep_shape, step_x_shape, aw_shape, lse_shape, contract, *args,
+                    **kwargs) -> int:
+    """A matrix product has two in its backward pass."""
+    return 2 * _forward_flops(w_shape, r0_shape, step_rep_shape, step_x_shape, contract)
+
+
+def unsupported(w: Tensor,
+                r0: Tensor,
+                step_rep: Tensor,
+                step_x: Tensor,
+                contraction: Optional[str] = 'softmax',
+                eps_squared: float = 0.01) -> Optional[str]:
+    """Why the kernels cannot take this call, in a few words, or None; arguments as of :func:`cbsa`."""
+    if w.dim() != 4 or r0.dim() != 4 or w.shape[:2] != r0.shape[:2] or w.shape[-1] != r0.shape[-1]:
+        return 'W and R0 are not (B, K, N, p) and (B, K, m, p)'
+    if w.numel() == 0 or r0.numel() == 0:
+        return 'there is nothing to compute'
+    heads, p, m = w.shape[1], w.shape[3], r0.shape[2]
+    if any(tuple(step.shape) != (heads, 1, 1) for step in (step_rep, step_x)):
+        return 'the step sizes are not (K, 1, 1)'
+    if contraction not in ('softmax', None):
+        return f'the kernels have no contraction {contraction!r}'
+    if p > MAX_SIZE:
+        return f'a head has {p} dimensions, more than {MAX_SIZE}'
+    if m > MAX_SIZE:
+        return f'a head has {m} representatives, more than {MAX_SIZE}'
+    return launch.dtype_reason(w, r0) or launch.device_reason(w, r0, step_rep, step_x)
+
+
+def cbsa(w: Tensor,
+         r0: Tensor,
+         step_rep: Tensor,
+         step_x: Tensor,
+         contraction: Optional[str] = 'softmax',
+         eps_squared: float = 0.01) -> Tensor:
+    """Contract-and-Broadcast Self-Attention of projected tokens, fused.
+
+    Args:
+        w (Tensor): Projected tokens W, (B, K, N, p), p up to 128, any strides (copied where the last is not 1). Under
+            autocast W and R0 are cast to its type, as for a matrix product.
+        r0 (Tensor): Initial representatives R0, (B, K, m, p), m up to 128.
+        step_rep (Tensor): Extraction step, one per head, (K, 1, 1).
+        step_x (Tensor): Broadcast step, one per head, (K, 1, 1).
+        contraction (str, optional): 'softmax' or None. Defaults to 'softmax'.
+        eps_squared (float): Of the contraction that the kernels do not have; not used.
+
+    Returns:
+        Tensor: step_x (A^T C), (B, K, N, p), of the type of W, laid out as W.
+    """
+    operands = launch.cast_for_autocast(w, r0)
+    out, _, _ = _forward(*operands, step_rep, step_x, contraction == 'softmax')
+    return out.to(w.dtype)
