@@ -7,15 +7,25 @@ r"""Contract-and-Broadcast Self-Attention (CBSA, NeurIPS 2025, eq. 5-8).
     broadcast    CBSA(W) = step_x (A^T C)                                                 (eq. 6)
 
 with s = p^{-1/2}. Contracting the m representatives compresses all N tokens: the cost is linear in N.
+
+Backward, for the gradient Y of the output. A is computed again, so that no (B, K, m, N) array is kept:
+
+    dC' = A Y                                 C' = step_x C;  dstep_x = sum C * dC'
+    dR  = (dC/dR)^T (step_x dC')              dstep_rep = sum (A W) * dR,  G = step_rep dR
+    dA  = C' Y^T + G W^T
+    dS  = A * (dA - delta)                    delta_m = sum_n A_mn dA_mn = C'_m . dC'_m + G_m . (A W)_m
+    dW  = A^T G + s dS^T R0                   dR0 = dR + s dS W
 """
 from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from .precision import no_autocast, widen
-from .resampling import adaptive_avg_pool
+from .function import call
+from .precision import no_autocast, wide_dtype, widen
+from .resampling import pool_grid
 
 CONTRACTIONS = ('softmax', 'inverse', None)
 
@@ -41,11 +51,9 @@ def pool_representatives(w: Tensor,
     Returns:
         Tensor: R0, (B, K, m, p).
     """
-    num_patches = hw_shape[0] * hw_shape[1]
-    patches = w[:, :num_patches] if pool_tokens == 'official' else w[:, w.shape[1] - num_patches:]
-    grid = patches.unflatten(1, hw_shape).permute(0, 3, 1, 2)  # (B, K*p, H, W)
-    pooled = adaptive_avg_pool(grid, pool_size)  # (B, K*p, g, g)
-    return pooled.flatten(2).unflatten(1, (num_heads, -1)).transpose(-1, -2)
+    start = 0 if pool_tokens == 'official' else w.shape[1] - hw_shape[0] * hw_shape[1]
+    pooled = pool_grid(w, start, hw_shape, pool_size)  # (B, m, K*p)
+    return pooled.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
 
 def extract(w: Tensor, r0: Tensor, step_rep: Tensor) -> Tuple[Tensor, Tensor]:
@@ -62,7 +70,7 @@ def extract(w: Tensor, r0: Tensor, step_rep: Tensor) -> Tuple[Tensor, Tensor]:
     """
     s = w.shape[-1]**-0.5
     scores = s * r0 @ w.transpose(-1, -2)  # (B, K, m, N)
-    a = scores.softmax(-1, dtype=torch.promote_types(w.dtype, torch.float32)).to(w.dtype)
+    a = scores.softmax(-1, dtype=wide_dtype(w)).to(w.dtype)
     return a, r0 + step_rep * (a @ w)
 
 
@@ -83,15 +91,40 @@ def contract(r: Tensor, contraction: Optional[str] = 'softmax', eps_squared: flo
         return r
     if contraction == 'softmax':
         return F.scaled_dot_product_attention(r, r, r)
-    m, p = r.shape[-2:]
-    scaled = widen(r) * (p / (m * eps_squared))**0.5
-    eye = torch.eye(min(m, p), dtype=scaled.dtype, device=r.device)
     with no_autocast(r):
-        if m <= p:
-            c = torch.linalg.solve(eye + scaled @ scaled.mT, r.to(scaled.dtype))
-        else:  # (I + R R^T)^{-1} R = R (I + R^T R)^{-1}
-            c = torch.linalg.solve(eye + scaled.mT @ scaled, r.to(scaled.dtype), left=False)
-    return c.to(r.dtype)
+        return solve_gram(widen(r), widen(r), eps_squared).to(r.dtype)
+
+
+def solve_gram(r: Tensor, x: Tensor, eps_squared: float) -> Tensor:
+    """(I + c R R^T)^{-1} X if m <= p, else X (I + c R^T R)^{-1}, c = p/(m eps^2); the same thing for X = R."""
+    m, p = r.shape[-2:]
+    scaled = r * (p / (m * eps_squared))**0.5
+    eye = torch.eye(min(m, p), dtype=r.dtype, device=r.device)
+    if m <= p:
+        return torch.linalg.solve_ex(eye + scaled @ scaled.mT, x).result
+    return torch.linalg.solve_ex(eye + scaled.mT @ scaled, x, left=False).result
+
+
+def contract_backward(r: Tensor, c: Tensor, grad: Tensor, contraction: Optional[str],
+                      eps_squared: float) -> Tensor:
+    """(dC/dR)^T applied to the gradient of C, all (B, K, m, p).
+
+    softmax:  P = softmax(s R R^T), T = P * (dC R^T - sum_j P dC R^T):   dR = P^T dC + s (T + T^T) R
+    inverse:  Y = dC solved as C was from R, Q = Y C^T if m <= p:        dR = Y - p/(m eps^2) (Q + Q^T) R
+              else Q = C^T Y:                                            dR = Y - p/(m eps^2) R (Q + Q^T)
+    """
+    if contraction is None:
+        return grad
+    m, p = r.shape[-2:]
+    if contraction == 'softmax':
+        s = p**-0.5
+        attention = (s * r @ r.mT).softmax(-1)  # (B, K, m, m)
+        t = attention * (grad @ r.mT - (grad * c).sum(-1, keepdim=True))
+        return attention.mT @ grad + s * (t + t.mT) @ r
+    y = solve_gram(r, grad, eps_squared)
+    q = y @ c.mT if m <= p else c.mT @ y
+    q = p / (m * eps_squared) * (q + q.mT)
+    return y - (q @ r if m <= p else r @ q)
 
 
 def broadcast(a: Tensor, c: Tensor) -> Tensor:
@@ -105,6 +138,63 @@ def broadcast(a: Tensor, c: Tensor) -> Tensor:
         Tensor: A^T C, (B, K, N, p).
     """
     return a.transpose(-1, -2) @ c
+
+
+def coefficients(tokens: Tensor, r0: Tensor) -> Tensor:
+    """A = softmax_tokens(R0 W^T) in the memory of the scores; (B*K, N, p), (B*K, m, p) -> (B*K, m, N).
+
+    The kernel reads and writes one row after the other, in float32 inside for half precision.
+    """
+    scores = r0 @ tokens.mT
+    return torch.softmax(scores, -1, out=scores)
+
+
+class _CBSA(torch.autograd.Function):
+    """The equations on top of this file; keeps W, R0, the steps and (B, K, m, p) statistics."""
+
+    @staticmethod
+    def forward(w: Tensor, r0: Tensor, step_rep: Tensor, step_x: Tensor, contraction: Optional[str],
+                eps_squared: float):
+        tokens, scaled_r0 = w.flatten(0, 1), (w.shape[-1]**-0.5 * r0).to(w.dtype).flatten(0, 1)
+        a = coefficients(tokens, scaled_r0)
+        gathered = widen(a @ tokens).view(r0.shape)  # A W
+        c = contract(r0 + step_rep * gathered, contraction, eps_squared)
+        out = a.mT @ (step_x * c).to(w.dtype).flatten(0, 1)
+        return out.view(w.shape), gathered, c
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        *tensors, ctx.contraction, ctx.eps_squared = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*tensors, *output[1:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, y: Tensor, *_):
+        w, r0, step_rep, step_x, gathered, c = ctx.saved_tensors
+        s = w.shape[-1]**-0.5
+        with no_autocast(w):
+            tokens, y = w.flatten(0, 1), y.flatten(0, 1)
+            scaled_r0 = (s * r0).to(w.dtype).flatten(0, 1)
+            a = coefficients(tokens, scaled_r0)
+            scaled_c = step_x * c  # C'
+            grad_scaled_c = widen(a @ y).view(r0.shape)
+            grad_step_x = (c * grad_scaled_c).sum((0, 2, 3))
+            r = r0 + step_rep * gathered
+            grad_r = contract_backward(r, c, step_x * grad_scaled_c, ctx.contraction, ctx.eps_squared)
+            grad_step_rep = (gathered * grad_r).sum((0, 2, 3))
+            grad_gathered = step_rep * grad_r  # G
+            delta = (scaled_c * grad_scaled_c + grad_gathered * gathered).sum(-1, keepdim=True)
+            scaled_c, grad_gathered, delta = (
+                t.to(w.dtype).flatten(0, 1) for t in (scaled_c, grad_gathered, delta))
+            grad_scores = torch.baddbmm(-delta, scaled_c, y.mT)
+            grad_scores = grad_scores.baddbmm_(grad_gathered, tokens.mT).mul_(a)
+            grad_w = torch.bmm(a.mT, grad_gathered)
+            del a
+            grad_w.baddbmm_(grad_scores.mT, scaled_r0)
+            grad_r0 = grad_r + s * (grad_scores @ tokens).view(r0.shape)
+        return (grad_w.view(w.shape), grad_r0.to(r0.dtype), grad_step_rep.view(step_rep.shape).to(step_rep.dtype),
+                grad_step_x.view(step_x.shape).to(step_x.dtype), None, None)
 
 
 def cbsa(w: Tensor,
@@ -126,5 +216,4 @@ def cbsa(w: Tensor,
     Returns:
         Tensor: step_x (A^T C), (B, K, N, p), before the output map.
     """
-    a, r = extract(w, r0, step_rep)
-    return broadcast(a, step_x * contract(r, contraction, eps_squared)).to(w.dtype)
+    return call(_CBSA, w, r0, step_rep, step_x, contraction, eps_squared)[0]

@@ -77,5 +77,5 @@ def dmsa(s: Tensor,
     Returns:
         Tensor: -(Pi * W) / (1 + M), (B, K, N, p), before the output map.
     """
-    w = s if gate_act is None else dmsa_gate(logits, gate_act).unsqueeze(-1) * s
-    return scale_by_second_moment(w, dmsa_membership(logits, membership_act)).to(s.dtype)
+    gate = None if gate_act is None else dmsa_gate(logits, gate_act)
+    return scale_by_second_moment(s, dmsa_membership(logits, membership_act), gate)

@@ -4,11 +4,15 @@
 sizes, and a rule such as "leave the table alone if the size fits" has no branch. With symbolic sizes both
 are written as arithmetic of the sizes; with integers, the eager case, torch's own functions run.
 """
-from typing import Tuple
+import math
+from typing import List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .function import call
 
 
 def is_symbolic(*sizes: int) -> bool:
@@ -32,6 +36,86 @@ def averaging_matrix(size: int, bins: int, like: Tensor) -> Tensor:
     j = torch.arange(size, device=like.device)
     inside = ((start <= j) & (j < stop)).to(like.dtype)
     return inside / (stop - start).to(like.dtype)
+
+
+def periodic_windows(size: int, bins: int) -> Tuple[int, List[Tuple[int, int]]]:
+    """Windows of an axis in the adaptive average pool: d periods, and (start, length) in each of them.
+
+    Window i is [floor(i S/g), ceil((i+1) S/g)). With d = gcd(S, g) the pattern repeats d times, every S/d
+    places and g/d bins: one window if g divides S, four for 14 places and 8 bins.
+    """
+    periods = math.gcd(size, bins)
+    starts = [i * size // bins for i in range(bins // periods)]
+    stops = [-(-(i + 1) * size // bins) for i in range(bins // periods)]
+    return periods, [(start, stop - start) for start, stop in zip(starts, stops)]
+
+
+def average_windows(x: Tensor, dim: int, bins: int) -> Tensor:
+    """Average the windows of a dimension of S places: (..., S, ...) -> (..., g, ...)."""
+    periods, windows = periodic_windows(x.shape[dim], bins)
+    blocks = x.unflatten(dim, (periods, -1))
+    return torch.stack([blocks.narrow(dim + 1, *window).mean(dim + 1) for window in windows],
+                       dim + 1).flatten(dim, dim + 1)
+
+
+def spread_over_windows(grad: Tensor, out: Tensor, dim: int) -> Tensor:
+    """The adjoint of :func:`average_windows`, added to ``out``: (..., g, ...) -> (..., S, ...)."""
+    periods, windows = periodic_windows(out.shape[dim], grad.shape[dim])
+    blocks, bins = out.unflatten(dim, (periods, -1)), grad.unflatten(dim, (periods, -1))
+    for i, (start, length) in enumerate(windows):
+        blocks.narrow(dim + 1, start, length).add_(bins.narrow(dim + 1, i, 1), alpha=1 / length)
+    return out
+
+
+class _PoolTokens(torch.autograd.Function):
+    """The pool of a token sequence. The gradient is written once, into one tensor for all tokens."""
+
+    @staticmethod
+    def forward(tokens: Tensor, start: int, hw_shape: Tuple[int, int], bins: int) -> Tensor:
+        patches = tokens.narrow(1, start, math.prod(hw_shape)).unflatten(1, hw_shape)  # (B, H, W, C)
+        grid = patches.permute(0, 3, 1, 2)
+        if grid.is_contiguous(memory_format=torch.channels_last):
+            pooled = F.adaptive_avg_pool2d(grid, bins).permute(0, 2, 3, 1)
+        else:  # torch's pool would copy the grid first
+            pooled = average_windows(average_windows(patches, 1, bins), 2, bins)
+        return pooled.flatten(1, 2)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        tokens, ctx.start, ctx.hw_shape, ctx.bins = inputs
+        ctx.shape = tokens.shape
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+        batch, n, c = ctx.shape
+        h, w = ctx.hw_shape
+        columns = spread_over_windows(grad.unflatten(1, (ctx.bins, ctx.bins)),
+                                      grad.new_zeros(batch, ctx.bins, w, c), 2)
+        out = grad.new_zeros(batch, n, c)
+        spread_over_windows(columns, out.narrow(1, ctx.start, h * w).unflatten(1, (h, w)), 1)
+        return out, None, None, None
+
+
+def pool_grid(tokens: Tensor, start: int, hw_shape: Tuple[int, int], bins: int) -> Tensor:
+    """Adaptive average pool of a grid that lies in a sequence of tokens, without a copy of the grid.
+
+    Equal to ``F.adaptive_avg_pool2d`` of the grid, also for one smaller than the pool, whose windows then
+    repeat tokens.
+
+    Args:
+        tokens (Tensor): (B, N, C).
+        start (int): Index of the first token of the grid; the others follow, row major.
+        hw_shape (tuple[int, int]): Grid (H, W), symbolic or not.
+        bins (int): g.
+
+    Returns:
+        Tensor: (B, g*g, C).
+    """
+    if not is_symbolic(*tokens.shape, *hw_shape):
+        return call(_PoolTokens, tokens, start, tuple(hw_shape), bins)
+    grid = tokens[:, start:start + hw_shape[0] * hw_shape[1]].unflatten(1, hw_shape).permute(0, 3, 1, 2)
+    return adaptive_avg_pool(grid, bins).flatten(2).transpose(1, 2)
 
 
 def adaptive_avg_pool(grid: Tensor, bins: int) -> Tensor:

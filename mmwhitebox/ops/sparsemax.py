@@ -2,15 +2,18 @@ r"""Soft thresholding ST onto the simplex (DMSA, eq. 13-14), known as sparsemax 
 
     ST(z)_i = max(z_i - tau(z), 0),     tau such that sum_i ST(z)_i = 1
 
-This is the Euclidean projection of z onto the probability simplex. Sorted, z_(1) >= z_(2) >= ..., with
+This is the Euclidean projection of z onto the probability simplex. Sorted, z_(1) >= z_(2) >= ...,
 
-    r = max{j : 1 + j z_(j) > sum_{i<=j} z_(i)},      tau = (sum_{i<=r} z_(i) - 1) / r
+    tau = max_j tau_j,      tau_j = (sum_{i<=j} z_(i) - 1) / j
 
+because tau_{j+1} is the mean of j times tau_j and of z_(j+1): it grows as long as z_(j+1) > tau_j, that is as
+long as the support takes z_(j+1) in, and falls from there on.
 On the support S = {i : ST(z)_i > 0} the Jacobian is I - 1 1^T / |S|, elsewhere zero.
 """
 import torch
 from torch import Tensor
 
+from .function import call
 from .precision import widen
 
 
@@ -20,13 +23,11 @@ class _Sparsemax(torch.autograd.Function):
     @staticmethod
     def forward(z: Tensor, dim: int) -> Tensor:
         x = widen(z).movedim(dim, -1)
-        x = x - x.amax(-1, keepdim=True)  # the projection ignores a shift; sums of small numbers are exact
         ordered = x.sort(-1, descending=True).values
-        sums = ordered.cumsum(-1)
+        top = ordered[..., :1]  # the projection ignores a shift; sums of small numbers are exact
         ranks = torch.arange(1, x.shape[-1] + 1, dtype=x.dtype, device=x.device)
-        r = (1 + ranks * ordered > sums).sum(-1, keepdim=True)
-        tau = (sums.gather(-1, r - 1) - 1) / r
-        return (x - tau).clamp_min(0).movedim(-1, dim).to(z.dtype)
+        tau = (ordered - top).cumsum(-1).sub_(1).div_(ranks).amax(-1, keepdim=True)
+        return (x - top).sub_(tau).clamp_min_(0).movedim(-1, dim).to(z.dtype)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -51,4 +52,4 @@ def sparsemax(z: Tensor, dim: int = -1) -> Tensor:
     Returns:
         Tensor: ST(z), of the same shape and dtype.
     """
-    return _Sparsemax.apply(z, dim)
+    return call(_Sparsemax, z, dim)

@@ -1,32 +1,166 @@
 r"""Token Statistics Self-Attention (ToST, ICLR 2025).
 
-    Wn   = W / ||W||_2 over the tokens
-    Pi   = softmax_heads(temp_k sum_i Wn_i^2)                   membership of a token in the K subspaces
+    E_n  = sum_c W_nc^2 / q_c,      q_c = sum_n W_nc^2          energy of the normalised tokens
+    Pi   = softmax_heads(temp_k E)                              membership of a token in the K subspaces
     M_k  = (Pi_k / sum_n Pi_kn) W_k^2                           second moment of each channel of a head
     TSSA(W) = -(Pi * W) / (1 + M)
 
 No token is compared with another: each channel is scaled by a statistic of all tokens, linear in N.
+
+Backward, for the gradient Y of the output, with a = 1 / (1 + M) and S = sum_n Pi_kn. The squares W^2 and
+Y * W are computed when they are needed and not kept: beyond W, the graph holds (B, K, N) and (B, K, 1, p).
+
+    mu  = a^2 * (Pi^T (Y * W)) / S                              -dM, already weighted by 1 / S
+    dPi = W^2 mu - (Y * W) a - sum_c mu_c M_c
+    dL  = Pi * (dPi - sum_k Pi_k dPi_k),     dE = temp dL,      L = temp E; dtemp_k = sum_n dL_n E_n
+    dW  = Pi * (2 mu W - a Y) + 2 W * (dE / q - rho),           rho = (dE^T W^2) / q^2
 """
+from typing import Optional
+
+import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from .precision import widen
+from .function import call
+from .precision import no_autocast, wide_copy, wide_dtype
+
+EPS = 1e-8
+"""Added to sum_n Pi_kn, so that a subspace without members has no second moment."""
+MIN_NORM = 1e-24
+"""Least squared norm of a channel: one without energy stays zero."""
 
 
-def scale_by_second_moment(w: Tensor, pi: Tensor) -> Tensor:
+def column(x: Tensor) -> Tensor:
+    """(B, K, N) -> (B, K, N, 1), stored token by token as the projected tokens are."""
+    return x.transpose(1, 2).contiguous().transpose(1, 2).unsqueeze(-1)
+
+
+def weighted_sum(weights: Tensor, x: Tensor) -> Tensor:
+    """Sum over the tokens, weights (B, K, N), x (B, K, N, p) -> (B, K, 1, p)."""
+    return weights.unsqueeze(-2) @ x
+
+
+def channel_sum(x: Tensor, weights: Tensor) -> Tensor:
+    """Sum over the channels, x (B, K, N, p), weights (B, K, 1, p) -> (B, K, N)."""
+    return (x @ weights.mT).squeeze(-1)
+
+
+def total(pi: Tensor) -> Tensor:
+    """sum_n Pi_kn, (B, K, 1, 1)."""
+    return pi.sum(-1)[..., None, None] + EPS
+
+
+def scaled(w: Tensor, weights: Tensor, channels: Tensor) -> Tensor:
+    """-(weights x channels) * W for weights (B, K, N) and channels (B, K, 1, p), in the dtype of W."""
+    return (w * -channels).mul_(column(weights)).to(w.dtype)
+
+
+class _ScaleBySecondMoment(torch.autograd.Function):
+    """-(Pi G * W) / (1 + M), see :func:`scale_by_second_moment`, keeping W, Pi, G and a = 1 / (1 + M).
+
+    mu  = a^2 * ((Pi G)^T (Y * W)) / S
+    dPi = G * (G * W^2 mu - (Y * W) a) - sum_c mu_c M_c
+    dG  = Pi * (2 G * W^2 mu - (Y * W) a)
+    dW  = Pi G * (2 G mu W - a Y)
+    """
+
+    @staticmethod
+    def forward(w: Tensor, pi: Tensor, gate: Optional[Tensor]):
+        weights = pi if gate is None else pi * gate
+        moment_weights = weights if gate is None else weights * gate
+        second_moment = weighted_sum(moment_weights, wide_copy(w).square_()) / total(pi)
+        a = (1 + second_moment).reciprocal_()
+        return scaled(w, weights, a), a
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(*inputs, output[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, y: Tensor, _):
+        w, pi, gate, a = ctx.saved_tensors
+        with no_autocast(w):
+            weights = pi if gate is None else pi * gate
+            product = wide_copy(y).mul_(w)
+            direct = channel_sum(product, a)  # (B, K, N)
+            mu = a.square() * weighted_sum(weights, product) / total(pi)  # (B, K, 1, p)
+            del product
+            through_moment = channel_sum(wide_copy(w).square_(), mu)  # (B, K, N)
+            mean = (mu * (1 / a - 1)).sum(-1)  # (B, K, 1): sum_c mu_c M_c
+            if gate is None:
+                grad_pi, grad_gate = through_moment - direct - mean, None
+            else:
+                through_moment *= gate
+                grad_pi = (through_moment - direct).mul_(gate).sub_(mean)
+                grad_gate = through_moment.mul_(2).sub_(direct).mul_(pi)
+            grad_w = w * (2 * mu)
+            if gate is not None:
+                grad_w *= column(gate)
+            grad_w = grad_w.addcmul_(y.to(a.dtype), a, value=-1).mul_(column(weights))
+            return grad_w.to(w.dtype), grad_pi, grad_gate
+
+
+def scale_by_second_moment(w: Tensor, pi: Tensor, gate: Optional[Tensor] = None) -> Tensor:
     """-(Pi * W) / (1 + M): what TSSA and DMSA share once the membership is known.
 
     Args:
         w (Tensor): Projected tokens W, (B, K, N, p).
         pi (Tensor): Membership Pi, (B, K, N), not negative.
+        gate (Tensor, optional): G, (B, K, N): takes G * W for W, which is then never stored.
 
     Returns:
         Tensor: The compression step, (B, K, N, p).
     """
-    x = widen(w)
-    pi = pi.to(x.dtype).unsqueeze(-1)  # (B, K, N, 1)
-    weighted = pi * x
-    second_moment = (weighted * x).sum(-2, keepdim=True) / (pi.sum(-2, keepdim=True) + 1e-8)  # (B, K, 1, p)
-    return (weighted / (-1 - second_moment)).to(w.dtype)
+    wide = wide_dtype(w)
+    return call(_ScaleBySecondMoment, w, pi.to(wide), None if gate is None else gate.to(wide))[0]
+
+
+def membership_statistics(squares: Tensor, temp: Tensor):
+    """q, (B, K, 1, p), E, (B, K, N), and Pi, (B, K, N), from the squares W^2, (B, K, N, p)."""
+    norms = squares.sum(-2, keepdim=True).clamp_min_(MIN_NORM)
+    energy = channel_sum(squares, norms.reciprocal())
+    return norms, energy, (temp * energy).softmax(1)
+
+
+class _TSSA(torch.autograd.Function):
+    """The equations on top of this file; keeps W, temp, q, E, Pi and a = 1 / (1 + M)."""
+
+    @staticmethod
+    def forward(w: Tensor, temp: Tensor):
+        squares = wide_copy(w).square_()
+        norms, energy, pi = membership_statistics(squares, temp)
+        a = (1 + weighted_sum(pi, squares) / total(pi)).reciprocal_()
+        del squares
+        return scaled(w, pi, a), norms, energy, pi, a
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        statistics = output[1:]
+        ctx.mark_non_differentiable(*statistics)
+        ctx.save_for_backward(*inputs, *statistics)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, y: Tensor, *_):
+        w, temp, norms, energy, pi, a = ctx.saved_tensors
+        with no_autocast(w):
+            product = wide_copy(y).mul_(w)
+            direct = channel_sum(product, a)
+            mu = a.square() * weighted_sum(pi, product) / total(pi)
+            del product
+            squares = wide_copy(w).square_()
+            grad_pi = channel_sum(squares, mu) - direct - (mu * (1 / a - 1)).sum(-1)
+            grad_logits = pi * (grad_pi - (pi * grad_pi).sum(1, keepdim=True))
+            grad_temp = (grad_logits * energy).sum((0, 2)).unsqueeze(-1)
+            grad_energy = temp * grad_logits
+            rho = weighted_sum(grad_energy, squares) / norms / norms
+            rho = torch.where(norms > MIN_NORM, rho, 0)  # the floor of the norm is a constant
+            del squares
+            grad_w = (w * (2 * mu)).addcmul_(y.to(a.dtype), a, value=-1).mul_(column(pi))
+            through_energy = torch.addcmul(-2 * rho, column(grad_energy), norms.reciprocal(), value=2)
+            return grad_w.addcmul_(through_energy, w.to(a.dtype)).to(w.dtype), grad_temp.to(temp.dtype)
 
 
 def tssa_membership(w: Tensor, temp: Tensor) -> Tensor:
@@ -39,10 +173,8 @@ def tssa_membership(w: Tensor, temp: Tensor) -> Tensor:
     Returns:
         Tensor: Pi, (B, K, N), summing to one over the heads; float32 or wider.
     """
-    squares = widen(w).square()
-    norms = squares.sum(-2, keepdim=True).clamp_min(1e-24)  # (B, K, 1, p): squared norms over the tokens
-    energy = (squares * norms.reciprocal()).sum(-1)  # (B, K, N)
-    return (temp * energy).softmax(1)
+    with no_autocast(w):
+        return membership_statistics(wide_copy(w).square(), temp)[-1]
 
 
 def tssa(w: Tensor, temp: Tensor) -> Tensor:
@@ -55,4 +187,4 @@ def tssa(w: Tensor, temp: Tensor) -> Tensor:
     Returns:
         Tensor: -(Pi * W) / (1 + M), (B, K, N, p), before the output map.
     """
-    return scale_by_second_moment(w, tssa_membership(w, temp))
+    return call(_TSSA, w, temp)[0]
