@@ -13,15 +13,20 @@ tokens, written as one partial sum a program, (B, splits, K, p), and added after
 two runs agree to the bit. Everything is computed in float32 and addressed in 64 bits.
 """
 from math import gcd
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-PROGRAMS_PER_SM = 8
-"""Programs a multiprocessor should get before a long row of tokens is no longer split."""
+from . import launch
+
+TILE_BYTES = 8192
+"""Bytes of a tile of one tensor; two gradients and their tokens together need half of it to stay in registers."""
+
+TILES = 4
+"""Tiles a program takes at least, while there are so many: what it reads outweighs the partial sums it writes."""
 
 
 @triton.jit
@@ -48,15 +53,23 @@ def softmax_heads_backward(pi, grad):
 def sparsemax_heads(z, K: tl.constexpr, BK: tl.constexpr):
     """Euclidean projection of z, (BN, BK), onto the simplex over the heads, without a sort.
 
-    z_i is in the support if 1 + c_i z_i > sum of the c_i entries >= z_i. Equal entries share c_i and the
-    sum, and pass or fail together, as they do one after the other in the sorted form.
+    Few heads are compared in pairs: z_i is in the support if 1 + c_i z_i > sum of the c_i entries >= z_i.
+    Equal entries share c_i and the sum, and pass or fail together, as they do one after the other in the
+    sorted form. Pairs of many heads do not fit into registers: there the support shrinks from all heads,
+    tau of the support after tau, and is found after at most K rounds.
     """
     z = heads_of(z, float('-inf'), K, BK)
     z = heads_of(z - tl.max(z, 1)[:, None], 0., K, BK)  # largest 0: the projection ignores a shift
-    above = (z[:, None, :] >= z[:, :, None]) & (tl.arange(0, BK) < K)[None, None, :]  # [n, i, j]: z_j >= z_i
-    count = tl.sum(above.to(tl.float32), 2)
-    total = tl.sum(tl.where(above, z[:, None, :], 0.), 2)
-    support = heads_of((1 + count * z > total).to(tl.float32), 0., K, BK)
+    support = heads_of(tl.full(z.shape, 1., tl.float32), 0., K, BK)
+    if BK <= 16:
+        above = (z[:, None, :] >= z[:, :, None]) & (tl.arange(0, BK) < K)[None, None, :]  # [n, i, j]: z_j >= z_i
+        count = tl.sum(above.to(tl.float32), 2)
+        total = tl.sum(tl.where(above, z[:, None, :], 0.), 2)
+        support *= (1 + count * z > total).to(tl.float32)
+    else:
+        for _ in range(K - 1):
+            bound = (tl.sum(support * z, 1) - 1) / tl.sum(support, 1)
+            support *= (z > bound[:, None]).to(tl.float32)
     tau = (tl.sum(support * z, 1) - 1) / tl.sum(support, 1)
     return heads_of(tl.maximum(z - tau[:, None], 0.), 0., K, BK)
 
@@ -97,21 +110,21 @@ def gate_backward(z, g, grad, GATE: tl.constexpr):
 
 
 @triton.jit
-def token_addresses(tokens, s_k, s_n, N, K: tl.constexpr, P: tl.constexpr, BK: tl.constexpr, BP: tl.constexpr,
-                    VEC: tl.constexpr):
-    """Offsets and mask of a tile of (K, N, p); strides in units of VEC, which tells the width of a load."""
+def token_addresses(b, tokens, s_b, s_k, s_n, N, K: tl.constexpr, P: tl.constexpr, BK: tl.constexpr,
+                    BP: tl.constexpr, VEC: tl.constexpr):
+    """Offsets and mask of a tile of (B, K, N, p); strides in units of VEC, which tells the width of a load."""
     heads, dims = tl.arange(0, BK), tl.arange(0, BP)
-    offsets = tokens[:, None, None].to(tl.int64) * (s_n * VEC)
+    offsets = b * (s_b * VEC) + tokens[:, None, None].to(tl.int64) * (s_n * VEC)
     offsets += heads[None, :, None].to(tl.int64) * (s_k * VEC) + dims[None, None, :]
     inside = (tokens < N)[:, None, None] & (heads < K)[None, :, None] & (dims < P)[None, None, :]
     return offsets, inside
 
 
 @triton.jit
-def score_addresses(tokens, s_k, s_n, N, K: tl.constexpr, BK: tl.constexpr):
-    """Offsets and mask of a tile of (K, N)."""
+def score_addresses(b, tokens, s_b, s_k, s_n, N, K: tl.constexpr, BK: tl.constexpr):
+    """Offsets and mask of a tile of (B, K, N)."""
     heads = tl.arange(0, BK)
-    offsets = tokens[:, None].to(tl.int64) * s_n + heads[None, :].to(tl.int64) * s_k
+    offsets = b * s_b + tokens[:, None].to(tl.int64) * s_n + heads[None, :].to(tl.int64) * s_k
     return offsets, (tokens < N)[:, None] & (heads < K)[None, :]
 
 
@@ -138,8 +151,8 @@ def weights(L, b, l_b, l_k, l_n, tokens, N, K: tl.constexpr, BK: tl.constexpr, G
 
     With GATE = 'given', L is Pi itself and G = 1.
     """
-    offsets, inside = score_addresses(tokens, l_k, l_n, N, K, BK)
-    z = tl.load(L + b * l_b + offsets, mask=inside, other=0.).to(tl.float32)
+    offsets, inside = score_addresses(b, tokens, l_b, l_k, l_n, N, K, BK)
+    z = tl.load(L + offsets, mask=inside, other=0.).to(tl.float32)
     if GATE == 'given':
         pi = z
         gate = tl.full(z.shape, 1., tl.float32)
@@ -157,20 +170,20 @@ def output_kernel(S, s_b, s_k, s_n, L, l_b, l_k, l_n, A, MASS, OUT, o_b, o_k, o_
     pid = tl.program_id(0)
     b = (pid // splits).to(tl.int64)
     first = (pid % splits) * span
-    m, _ = load_moments(A, MASS, b, K, P, BK, BP)
+    m, per_mass = load_moments(A, MASS, b, K, P, BK, BP)
     d = 1 / (1 + m)
     for start in range(first, tl.minimum(first + span, N), BN):
         tokens = start + tl.arange(0, BN)
-        offsets, inside = token_addresses(tokens, s_k, s_n, N, K, P, BK, BP, VEC)
-        s = tl.load(S + b * s_b + offsets, mask=inside, other=0.).to(tl.float32)
-        _, pi, gate = weights(L, b, l_b, l_k, l_n, tokens, N, K, BK, GATE)
+        offsets, inside = token_addresses(b, tokens, s_b, s_k, s_n, N, K, P, BK, BP, VEC)
+        s = tl.load(S + offsets, mask=inside, other=0.).to(tl.float32)
+        z, pi, gate = weights(L, b, l_b, l_k, l_n, tokens, N, K, BK, GATE)
         out = s * d[None, :, :] * -(pi * gate)[:, :, None]
-        offsets, inside = token_addresses(tokens, o_k, o_n, N, K, P, BK, BP, VEC)
-        tl.store(OUT + b * o_b + offsets, out.to(OUT.dtype.element_ty), mask=inside)
+        offsets, inside = token_addresses(b, tokens, o_b, o_k, o_n, N, K, P, BK, BP, VEC)
+        tl.store(OUT + offsets, out.to(OUT.dtype.element_ty), mask=inside)
 
 
 @triton.jit
-def slope_kernel(G, g_b, g_k, g_n, S, s_b, s_k, s_n, L, l_b, l_k, l_n, SLOPE, N, span, splits,
+def slope_kernel(GRAD, g_b, g_k, g_n, S, s_b, s_k, s_n, L, l_b, l_k, l_n, SLOPE, N, span, splits,
                  K: tl.constexpr, P: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, BP: tl.constexpr,
                  VEC: tl.constexpr, GATE: tl.constexpr):
     """sum_n g Pi G S over a span of the tokens of one image."""
@@ -180,11 +193,11 @@ def slope_kernel(G, g_b, g_k, g_n, S, s_b, s_k, s_n, L, l_b, l_k, l_n, SLOPE, N,
     slope = tl.zeros((BN, BK, BP), tl.float32)
     for start in range(first, tl.minimum(first + span, N), BN):
         tokens = start + tl.arange(0, BN)
-        offsets, inside = token_addresses(tokens, s_k, s_n, N, K, P, BK, BP, VEC)
-        s = tl.load(S + b * s_b + offsets, mask=inside, other=0.).to(tl.float32)
-        offsets, inside = token_addresses(tokens, g_k, g_n, N, K, P, BK, BP, VEC)
-        g = tl.load(G + b * g_b + offsets, mask=inside, other=0.).to(tl.float32)
-        _, pi, gate = weights(L, b, l_b, l_k, l_n, tokens, N, K, BK, GATE)
+        offsets, inside = token_addresses(b, tokens, s_b, s_k, s_n, N, K, P, BK, BP, VEC)
+        s = tl.load(S + offsets, mask=inside, other=0.).to(tl.float32)
+        offsets, inside = token_addresses(b, tokens, g_b, g_k, g_n, N, K, P, BK, BP, VEC)
+        g = tl.load(GRAD + offsets, mask=inside, other=0.).to(tl.float32)
+        z, pi, gate = weights(L, b, l_b, l_k, l_n, tokens, N, K, BK, GATE)
         slope += g * s * (pi * gate)[:, :, None]
     offsets, inside = statistic_addresses(pid.to(tl.int64), K, P, BK, BP)
     tl.store(SLOPE + offsets, tl.sum(slope, 0), mask=inside)
@@ -207,31 +220,29 @@ class Plan(NamedTuple):
     meta: dict
 
 
-def plan(numbers: int, *tensors: Tensor) -> Plan:
-    """Cover tensors of (B, K, N, p) with tiles of about so many numbers, enough programs to fill the device."""
+def plan(*tensors: Tensor) -> Plan:
+    """Cover the tensors of (B, K, N, p) that a kernel reads and writes with tiles, several to a program."""
     batch, heads, tokens, dims = tensors[0].shape
-    bk, bp = triton.next_power_of_2(heads), triton.next_power_of_2(dims)
-    bn = max(1, min(numbers // (bk * bp), triton.next_power_of_2(tokens)))
-    blocks = triton.cdiv(tokens, bn)
-    splits = min(triton.cdiv(wanted_programs(tensors[0].device), batch), triton.cdiv(blocks, 4))
-    span = triton.cdiv(blocks, splits) * bn
-    splits = triton.cdiv(tokens, span)
-    vec = gcd(16, *(t.stride(i) for t in tensors for i in (1, 2)))
-    num_warps = min(16, max(4, bn * bk * bp // 1024))
+    numbers = TILE_BYTES // tensors[0].element_size() // (1 if len(tensors) < 3 else 2)
+    bk, bp = launch.block_size(heads, 1), launch.block_size(dims, 1)
+    bn = max(1, min(numbers // (bk * bp), launch.block_size(tokens, 1)))
+    splits, span = launch.split_tokens(tokens, TILES * bn, batch, tensors[0].device)
+    vec = gcd(16, *(stride for t in tensors for stride in t.stride()[:3]))
+    num_warps = min(16, 4 * max(1, bn * bk * bp // numbers))
     meta = dict(K=heads, P=dims, BN=bn, BK=bk, BP=bp, VEC=vec, num_warps=num_warps, enable_fp_fusion=True)
     return Plan((batch * splits, ), span, splits, vec, meta)
 
 
-def wanted_programs(device: torch.device) -> int:
-    """Programs that keep a device busy."""
-    if device.type != 'cuda':
-        return 1
-    return PROGRAMS_PER_SM * torch.cuda.get_device_properties(device).multi_processor_count
-
-
-def rows(x: Tensor) -> Tensor:
-    """The tensor itself if its last dimension is contiguous, a copy otherwise."""
-    return x if x.stride(-1) == 1 else x.contiguous()
+def unsupported(w: Tensor, *others: Tensor) -> Optional[str]:
+    """Why tokens (B, K, N, p) and what belongs to them cannot run fused, in a few words; None if they can."""
+    heads, dims = w.shape[1], w.shape[3]
+    if dims > 128:
+        return f'a head has {dims} dimensions, more than 128'
+    if launch.block_size(heads, 1) * launch.block_size(dims, 1) > 8192:
+        return f'{heads} heads of {dims} dimensions do not fit into registers'
+    if w.numel() == 0:
+        return 'there are no tokens'
+    return launch.device_reason(w, *others) or next(filter(None, map(launch.dtype_reason, (w, *others))), None)
 
 
 def empty_heads(x: Tensor) -> Tensor:
@@ -256,23 +267,25 @@ def merge(partials: Tensor) -> Tensor:
 
 
 def strided(x: Tensor, vec: int = 1) -> Tuple[Tensor, int, int, int]:
-    """A tensor (B, K, N, ...) and its first three strides, the heads' and tokens' in units of ``vec``."""
-    return x, x.stride(0), x.stride(1) // vec, x.stride(2) // vec
+    """A tensor (B, K, N, ...) and its first three strides in units of ``vec``."""
+    return x, *(stride // vec for stride in x.stride()[:3])
 
 
 def output(s: Tensor, scores: Tensor, a: Tensor, mass: Tensor, gate: str) -> Tensor:
     """-Pi G S D, (B, K, N, p), from the moments A, (B, K, p), and the masses P, (B, K)."""
     out = empty_heads(s)
-    p = plan(4096, s, out)
-    output_kernel[p.grid](*strided(s, p.vec), *strided(scores), a, mass, *strided(out, p.vec), s.shape[2],
-                          p.span, p.splits, GATE=gate, **p.meta)
+    p = plan(s, out)
+    with launch.on_device(s):
+        output_kernel[p.grid](*strided(s, p.vec), *strided(scores), a, mass, *strided(out, p.vec), s.shape[2],
+                              p.span, p.splits, GATE=gate, **p.meta)
     return out
 
 
 def slope(grad: Tensor, s: Tensor, scores: Tensor, gate: str) -> Tensor:
     """sum_n g Pi G S, (B, K, p)."""
-    p = plan(4096, s, grad)
+    p = plan(s, grad)
     partials = empty_partials(s, p.splits, s.shape[1], s.shape[3])
-    slope_kernel[p.grid](*strided(grad, p.vec), *strided(s, p.vec), *strided(scores), partials, s.shape[2],
-                         p.span, p.splits, GATE=gate, **p.meta)
+    with launch.on_device(s):
+        slope_kernel[p.grid](*strided(grad, p.vec), *strided(s, p.vec), *strided(scores), partials, s.shape[2],
+                             p.span, p.splits, GATE=gate, **p.meta)
     return merge(partials)
