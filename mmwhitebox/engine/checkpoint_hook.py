@@ -3,9 +3,9 @@ import hashlib
 import logging
 import os
 import pickle
-import re
 from collections import deque
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
@@ -13,17 +13,19 @@ from mmengine.dist import all_gather_object, broadcast_object_list, is_main_proc
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MessageHub, print_log
-from mmengine.runner import Runner, save_checkpoint
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, save_checkpoint
 from mmengine.runner.checkpoint import _load_checkpoint
 
 from mmwhitebox.checkpoints.atomic import remove_stale, write_bytes
-from mmwhitebox.checkpoints.verify import POINTER, peek
-from mmwhitebox.errors import CheckpointError, UserError, WriteError
+from mmwhitebox.checkpoints.verify import POINTER
+from mmwhitebox.errors import UserError, WriteError
 from mmwhitebox.registry import HOOKS
 
 from .verified_backend import NAME
 
-SUPERSEDED = 'superseded_best_ckpts'
+# In the message hub, and so in the checkpoint:
+SUPERSEDED = 'superseded_best_ckpts'  # to be deleted once the checkpoint is in place
+VALIDATED = 'validated'  # epoch or iteration of the last validation
 
 
 @contextmanager
@@ -56,6 +58,18 @@ def on_all_ranks(work: Callable[[], object]) -> None:
         raise WriteError(reason[0])
 
 
+def validation_is_due(runner: Runner) -> bool:
+    """Whether a resumed run stands where the loop validates, and its checkpoint does not know of a validation."""
+    loop = runner.train_loop
+    if runner.val_loop is None or not isinstance(loop, (EpochBasedTrainLoop, IterBasedTrainLoop)):
+        return False
+    by_epoch = isinstance(loop, EpochBasedTrainLoop)
+    now, end = (loop.epoch, loop.max_epochs) if by_epoch else (loop.iter, loop.max_iters)
+    loop._decide_current_val_interval()
+    return now >= max(loop.val_begin, 1) and (now % loop.val_interval == 0 or now == end) and \
+        runner.message_hub.runtime_info.get(VALIDATED) != now
+
+
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook``, with checkpoints that are whole or not there. A drop-in: same arguments.
@@ -64,7 +78,8 @@ class AtomicCheckpointHook(CheckpointHook):
     compared byte for byte, loaded with weights only, renamed, and the folder synced; (2) ``last_checkpoint`` is
     replaced in the same way; (3) checkpoints beyond ``max_keep_ckpts`` and the former best one are deleted. Killed
     between any two steps, a run resumes with everything it had: the hub in the checkpoint says what step 3 has yet to
-    delete, and a best checkpoint that the resumed one does not know of is found again by its file.
+    delete, and a validation that was due there and that it does not know of is made up for, so the best checkpoint is
+    the one of an undisturbed run.
 
     A write that fails (disk full, quota, permission, other bytes read than written) is logged as a warning, leaves
     the checkpoints that were there, and training goes on. Only when more than ``max_failures`` in a row fail, or the
@@ -72,9 +87,9 @@ class AtomicCheckpointHook(CheckpointHook):
     counted: the next better one is. Temporary files of killed runs are removed when training starts in their folder.
 
     Local disk, and what is mounted as one, has all of this. On other storage (``out_dir='s3://...'``,
-    ``backend_args``) an object is put, fetched and compared, see :class:`VerifiedBackend`; best checkpoints are not
-    searched there after a kill. ``FlexibleRunner``'s strategies that write by themselves (DeepSpeed, FSDP, ColossalAI)
-    have mmengine's guarantees only. One more checkpoint than ``max_keep_ckpts`` has to fit on the disk.
+    ``backend_args``) an object is put, fetched and compared, see :class:`VerifiedBackend`. ``FlexibleRunner``'s
+    strategies that write by themselves (DeepSpeed, FSDP, ColossalAI) have mmengine's guarantees only. One more
+    checkpoint than ``max_keep_ckpts`` has to fit on the disk.
 
     Args:
         *args: As in ``CheckpointHook``.
@@ -103,7 +118,7 @@ class AtomicCheckpointHook(CheckpointHook):
         """
         if not runner._resume:
             return
-        chosen = sorted({str(path) for path in all_gather_object(runner._load_from)})
+        chosen = sorted({Path(path).name for path in all_gather_object(runner._load_from)})
         if len(chosen) > 1:
             raise UserError(f'The ranks would resume from different checkpoints: {", ".join(chosen)}. Name one: '
                             '--resume PATH.')
@@ -115,24 +130,19 @@ class AtomicCheckpointHook(CheckpointHook):
         self.storage = dict(backend=NAME, inner=inner)
         super().before_train(runner)
         self.file_backend = get_file_backend(self.out_dir, backend_args=inner)
-        self.is_local = isinstance(self.file_backend, LocalBackend)
         hub = runner.message_hub
         if self.last_ckpt is None and 'last_ckpt' in hub.runtime_info:
             self.last_ckpt = hub.get_info('last_ckpt')
         if is_main_process():
-            for folder in {runner.work_dir, self.out_dir} if self.is_local else {runner.work_dir}:
-                for path in remove_stale(folder):
-                    runner.logger.info(f'{path} was left by a killed run and is removed.')
+            folders = [runner.work_dir] + [self.out_dir] * isinstance(self.file_backend, LocalBackend)
+            for path in chain.from_iterable(map(remove_stale, folders)):
+                runner.logger.info(f'{path} was left by a killed run and is removed.')
         if self.save_best:
             self._remove(runner, hub.runtime_info.get(SUPERSEDED, []))
             hub.update_info(SUPERSEDED, [])
-            found = [self._unknown_best(runner) if self.is_local and is_main_process() else []]
-            broadcast_object_list(found)
-            for key, score, path in found[0]:
-                runner.logger.info(f'{path}, with {score:0.4f} {key}, is the best checkpoint; the resumed one was '
-                                   'written before it.')
-                hub.update_info_dict(self._best_info(runner, key, score, path))
-                self._set_best_path(key, path)
+        if validation_is_due(runner):
+            runner.logger.info('The run was stopped before the validation that was due here; it is made up for.')
+            runner.val_loop.run()
 
     # Regular checkpoints
 
@@ -227,27 +237,10 @@ class AtomicCheckpointHook(CheckpointHook):
         best = runner.message_hub.runtime_info.get(self._best_keys(metric)['score'], self.init_value_map[rule])
         return score is not None and self.is_better_than[metric](score, best)
 
-    def _unknown_best(self, runner: Runner) -> List[tuple]:
-        """(metric, score, path) of best checkpoints up to this iteration that the resumed one does not know of.
-
-        With ``save_best='auto'`` the metric is not known before the first validation, and nothing is found.
-        """
-        found: Dict[str, tuple] = {}
-        for metric, rule in zip(self.key_indicators, self.rules):
-            pattern = re.compile(r'\d+'.join(map(re.escape, self._best_name(metric, '\0').split('\0'))))
-            paths = [path for path in sorted(Path(self.out_dir).glob('best_*')) if pattern.fullmatch(path.name)]
-            for path in paths if rule is not None else []:
-                try:
-                    checkpoint = peek(path)
-                    iteration = checkpoint['meta']['iter']
-                    score = checkpoint['message_hub']['runtime_info'][self._best_keys(metric)['score']]
-                except (CheckpointError, KeyError, TypeError):
-                    continue
-                known = found[metric][1] if metric in found else None
-                if iteration <= runner.iter and self._is_better(runner, metric, rule, score) and (
-                        known is None or self.is_better_than[metric](score, known)):
-                    found[metric] = (metric, score, str(path))
-        return list(found.values())
+    def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
+        runner.message_hub.update_info(
+            VALIDATED, runner.epoch if isinstance(runner._train_loop, EpochBasedTrainLoop) else runner.iter)
+        super().after_val_epoch(runner, metrics)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         """Write the best checkpoint, then the regular one that knows of it, then delete the former best."""
