@@ -1,15 +1,16 @@
-"""How fast, and in how much memory: python tools/benchmark.py [classification] [decoder] [operators] [options]
+"""How fast, in how much memory: python tools/benchmark.py [classification] [decoder] [operators] [options]
 
-Everything that is compared runs in one process, interleaved round by round, after it was shown to compute the
-same. Ratios are the result: how many times as fast as timm's ViT, as FlashAttention, as a plain transcription of
-the papers' formulas. Writes a table, JSON with every round, Markdown and a plot into --out.
+Everything that is compared runs in one process, interleaved round by round, after it was shown to compute
+the same. Ratios are the result: how many times as fast as timm's ViT, as FlashAttention, as a plain
+transcription of the papers' formulas. Writes a table, JSON with every round, Markdown and a plot into --out.
 
-    python tools/benchmark.py --quick                               # everything in miniature, to see that it runs
+    python tools/benchmark.py --quick                           # all in miniature, to see that it runs
     python tools/benchmark.py classification --sizes 224 --models cbt-tiny cbt-small --threads 2
     python tools/benchmark.py operators --device cuda --dtype bfloat16
-    python tools/benchmark.py --markdown docs/performance.md        # write its tables anew from its JSON files
+    python tools/benchmark.py --markdown docs/performance.md    # write its tables anew from its JSON files
 """
 import argparse
+import math
 import sys
 import time
 from functools import partial
@@ -48,22 +49,25 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__.partition('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('suites', nargs='*', metavar='SUITE', help=f'{", ".join(SUITES)} (all)')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu, cuda, cuda:1')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu',
+                        help='cpu, cuda, cuda:1')
     parser.add_argument('--dtype', choices=DTYPES, default='float32',
                         help='type of inference; training keeps float32 weights and runs under autocast')
-    parser.add_argument('--batch-size', type=int, help='images, or sequences of tokens (depends on the suite)')
+    parser.add_argument('--batch-size', type=int,
+                        help='images, or sequences of tokens (depends on suite and device)')
     parser.add_argument('--rounds', type=int, default=15, help='timed rounds; every contestant runs in each')
     parser.add_argument('--warmup', type=int, default=3, help='steps before them')
     parser.add_argument('--threads', type=int, help="CPU threads (torch's choice)")
     parser.add_argument('--models', nargs='+', metavar='NAME',
-                        help=f'encoders (archs of WhiteBoxTransformer), decoders ({", ".join(models.DECODERS)}), '
-                        f'operators ({", ".join(operators.OPERATORS)})')
+                        help='encoders (archs of WhiteBoxTransformer), decoders '
+                        f'({", ".join(models.DECODERS)}), operators ({", ".join(operators.OPERATORS)})')
     parser.add_argument('--forms', nargs='+', metavar='FORM',
                         choices=(*models.FORMS, *models.PEERS, 'segmenter'),
                         help=f'contestants: {", ".join((*models.FORMS, *models.PEERS, "segmenter"))}; '
                         'ours is always one (all but plain-compiled; operators: none compiled)')
     parser.add_argument('--modes', nargs='+', choices=MODES, default=MODES)
-    parser.add_argument('--sizes', type=int, nargs='+', metavar='PIXELS', help='image sides (224 512; decoders 512)')
+    parser.add_argument('--sizes', type=int, nargs='+', metavar='PIXELS',
+                        help='image sides (224 512; decoders 512)')
     parser.add_argument('--max-tokens', type=int, help='operators: largest N (65,536; on a GPU 262,144)')
     parser.add_argument('--heads', type=int, default=6, help='operators: K')
     parser.add_argument('--head-dims', type=int, default=64, help='operators: p')
@@ -75,7 +79,7 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument('--out', default='work_dirs/benchmark', metavar='DIR', help='output folder')
     parser.add_argument('--name', help='stem of the output files, for one suite (name of the suite)')
     parser.add_argument('--markdown', type=Path, metavar='PAGE',
-                        help='only write the tables of PAGE anew, from the JSON files in the folder named like it')
+                        help='only write the tables of PAGE anew, from the JSON files in its folder')
     args = parser.parse_args(argv)
     check_args(args)
     return args
@@ -93,16 +97,18 @@ def check_args(args: argparse.Namespace) -> None:
     args.suites = list(dict.fromkeys(args.suites)) or list(SUITES)
     if args.name and len(args.suites) > 1:
         raise UserError('--name is for one suite; name the suite.')
-    known = dict(classification=WhiteBoxTransformer.arch_zoo, decoder=models.DECODERS, operators=operators.OPERATORS)
+    known = dict(classification=WhiteBoxTransformer.arch_zoo, decoder=models.DECODERS,
+                 operators=operators.OPERATORS)
     for name in args.models or ():
         if not any(name in known[suite] for suite in args.suites):
             names = '; '.join(f'{suite}: {", ".join(known[suite])}' for suite in args.suites)
             raise UserError(f'--models {name}: there is none of that name in {names}.')
-    for name in ('batch_size', 'rounds', 'warmup', 'threads', 'max_tokens', 'heads', 'head_dims', 'representatives'):
+    for name in ('batch_size', 'rounds', 'warmup', 'threads', 'max_tokens', 'heads', 'head_dims',
+                 'representatives'):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise UserError(f'--{name.replace("_", "-")} {getattr(args, name)}: give a positive number.')
-    if round(args.representatives**0.5)**2 != args.representatives:
-        raise UserError(f'--representatives {args.representatives}: CBSA pools to a square, give 16, 49, 64, 100, ...')
+    if math.isqrt(args.representatives)**2 != args.representatives:
+        raise UserError(f'--representatives {args.representatives}: CBSA pools to a square: 49, 64, 100, ...')
     try:
         args.device = torch.device(args.device)
         torch.empty(1, device=args.device)
@@ -124,9 +130,10 @@ def plan(suite: str, args: argparse.Namespace, settings: Settings) -> List[Plann
         ops = choose(operators.OPERATORS, args.models, operators.OPERATORS)
         last = args.max_tokens or (512 if args.quick else 2**18 if settings.device.type == 'cuda' else 2**16)
         tokens = [FIRST_TOKENS * 2**i for i in range(32) if FIRST_TOKENS * 2**i <= last] or [last]
-        return [Planned(n * weight[mode], partial(
-            operators.operator_case, ops, Shape(batch, n, args.heads, args.head_dims, args.representatives), mode,
-            forms, settings)) for n in tokens for mode in args.modes]
+        sizes = (args.heads, args.head_dims, args.representatives)
+        return [Planned(n * weight[mode],
+                        partial(operators.operator_case, ops, Shape(batch, n, *sizes), mode, forms, settings))
+                for n in tokens for mode in args.modes]
     every = (*models.FORMS[:-1], *models.PEERS, 'segmenter')
     forms = args.forms or [form for form in every if not (args.quick and form.endswith('compiled'))]
     if suite == 'classification':

@@ -54,7 +54,8 @@ def output_and_gradients(case: Case, contestant: Contestant, settings: Settings,
     precision = case.precision(settings)
     if dtype is not None:
         precision = torch.autocast(settings.device.type, enabled=False)
-        inputs = tuple(x.detach()[:ITEMS].to(dtype).requires_grad_(x.requires_grad) for x in contestant.inputs)
+        inputs = tuple(x.detach()[:ITEMS].to(dtype).requires_grad_(x.requires_grad)
+                       for x in contestant.inputs)
         contestant = Contestant(copy.deepcopy(contestant.module).to(dtype), inputs)
     module, inputs = contestant.module.train(case.training), contestant.inputs
     if not case.training:

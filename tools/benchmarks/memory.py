@@ -45,7 +45,8 @@ def peak_bytes(step: Callable[[], object], device: torch.device) -> int:
         step()
         synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    with quiet_stderr(), profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as record:
+    activities = [ProfilerActivity.CPU]
+    with quiet_stderr(), profile(activities=activities, profile_memory=True, acc_events=True) as record:
         step()
     events = [e for e in record.profiler.kineto_results.events() if e.name() == '[memory]']
     live = peak = 0

@@ -25,7 +25,8 @@ ENCODERS = ('cbt-tiny', 'cbt-small', 'crate-small', 'tost-small', 'dmst-small')
 NUM_CLASSES = 1000
 DECODERS = {
     'cbt': dict(attention=dict(type='CBSA', num_heads=3, head_dims=100, pool_size=10), num_layers=3),
-    'depict-sa': dict(attention=dict(type='MSSA', num_heads=3, head_dims=100, out_proj='shared'), num_layers=3),
+    'depict-sa': dict(
+        attention=dict(type='MSSA', num_heads=3, head_dims=100, out_proj='shared'), num_layers=3),
     'depict-ca': dict(
         attention=dict(type='MSSA', num_heads=3, head_dims=100, out_proj='shared'), num_layers=3,
         class_attention=dict(type='MSCA', num_heads=3, head_dims=50), num_class_layers=3),
@@ -73,12 +74,13 @@ def set_impl(settings: dict, impl: str) -> dict:
         Unable: Fused kernels are asked for and no operator of the model has them.
     """
     changed, all_configs = {}, []
-    for key, registry in (('attention', ATTENTIONS), ('class_attention', ATTENTIONS), ('feedforward', FEEDFORWARDS)):
-        if settings.get(key):
-            per_layer = isinstance(settings[key], (list, tuple))
-            configs = [with_impl(cfg, registry, impl) for cfg in (settings[key] if per_layer else [settings[key]])]
-            changed[key] = configs if per_layer else configs[0]
-            all_configs.extend(configs)
+    registries = dict(attention=ATTENTIONS, class_attention=ATTENTIONS, feedforward=FEEDFORWARDS)
+    for key in registries.keys() & settings.keys():
+        per_layer = isinstance(settings[key], (list, tuple))
+        configs = settings[key] if per_layer else [settings[key]]
+        configs = [with_impl(cfg, registries[key], impl) for cfg in configs]
+        changed[key] = configs if per_layer else configs[0]
+        all_configs.extend(configs)
     if impl == 'triton' and not any('impl' in cfg for cfg in all_configs):
         raise Unable('no operator of this model has fused kernels')
     return changed
@@ -108,7 +110,8 @@ def segmenter() -> nn.Module:
 
 def vit(arch: str, size: int) -> nn.Module:
     """timm's ViT of the same size as an encoder; its attention is scaled_dot_product_attention."""
-    return timm.create_model(f'vit_{arch.rpartition("-")[2]}_patch16_224', img_size=size, num_classes=NUM_CLASSES)
+    name = f'vit_{arch.rpartition("-")[2]}_patch16_224'
+    return timm.create_model(name, img_size=size, num_classes=NUM_CLASSES)
 
 
 def form_builder(make: Callable[[str], nn.Module], base: nn.Module, form: str, inputs: Tuple[Tensor, ...],
@@ -199,11 +202,12 @@ def classification_case(arch: str, size: int, mode: str, batch: int, wanted: Seq
         objective=cross_entropy(labels) if mode == 'training' else None)
 
 
-def decoder_case(name: str, size: int, mode: str, batch: int, wanted: Sequence[str], settings: Settings) -> Case:
+def decoder_case(name: str, size: int, mode: str, batch: int, wanted: Sequence[str],
+                 settings: Settings) -> Case:
     """A decoder on the features of a ViT-S against its transcription and Segmenter's mask transformer.
 
-    The loss is taken at the resolution of the features, so that the upsampling of the masks, the same for all,
-    does not hide the decoders.
+    The loss is taken at the resolution of the features, so that the upsampling of the masks, the same for
+    all, does not hide the decoders.
 
     Args:
         name (str): Name in :data:`DECODERS`.

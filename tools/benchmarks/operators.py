@@ -115,7 +115,8 @@ def available_bytes(device: torch.device) -> int:
     return os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
 
 
-def too_large(op: str, form: str, shape: Shape, mode: str, settings: Settings, done: Sequence[dict]) -> Optional[str]:
+def too_large(op: str, form: str, shape: Shape, mode: str, settings: Settings,
+              done: Sequence[dict]) -> Optional[str]:
     """Why a call of a quadratic operator is not tried; None if it is.
 
     Args:

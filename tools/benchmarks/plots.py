@@ -28,10 +28,10 @@ def operator_plot(report: dict) -> Figure:
                         series.setdefault(name, []).append((case['labels']['tokens'], row['median'] * 1e3))
         kinds = list(dict.fromkeys(name.partition('-')[0] for name in series))
         for name, points in series.items():
-            panel.plot(*zip(*points), line_style(name), color=colour(kinds.index(name.partition('-')[0])), label=name,
-                       marker='.')
-        panel.set(xscale='log', yscale='log', title='forward and backward' if mode == 'training' else 'forward',
-                  xlabel='tokens N', ylabel='ms')
+            hue = colour(kinds.index(name.partition('-')[0]))
+            panel.plot(*zip(*points), line_style(name), color=hue, label=name, marker='.')
+        title = 'forward and backward' if mode == 'training' else 'forward'
+        panel.set(xscale='log', yscale='log', title=title, xlabel='tokens N', ylabel='ms')
     panels[-1].legend(fontsize=7, loc='upper left', bbox_to_anchor=(1, 1))
     return figure
 

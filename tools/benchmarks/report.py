@@ -5,6 +5,7 @@ import platform
 import re
 import subprocess
 import sys
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence
@@ -39,7 +40,8 @@ def cpu_name() -> str:
 def git_commit() -> Optional[str]:
     """The commit of this checkout, with '+' if files differ from it; None outside a checkout."""
     def git(*args: str) -> str:
-        return subprocess.run(['git', *args], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(['git', *args], cwd=ROOT, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
 
     try:
         return git('rev-parse', '--short=12', 'HEAD') + ('+' if git('status', '--porcelain', '-uno') else '')
@@ -57,14 +59,21 @@ def environment(settings: Settings, argv: Sequence[str]) -> dict:
             versions[name] = None
     cuda = settings.device.type == 'cuda'
     return dict(
-        device=torch.cuda.get_device_name(settings.device) if cuda else cpu_name(), kind=settings.device.type,
-        cpu=cpu_name(), threads=torch.get_num_threads(), dtype=str(settings.dtype).removeprefix('torch.'),
-        rounds=settings.rounds, warmup=settings.warmup, versions=versions, cuda=torch.version.cuda if cuda else None,
-        commit=git_commit(), command=' '.join(['python tools/benchmark.py', *argv]))
+        device=torch.cuda.get_device_name(settings.device) if cuda else cpu_name(),
+        kind=settings.device.type,
+        cpu=cpu_name(),
+        threads=torch.get_num_threads(),
+        dtype=str(settings.dtype).removeprefix('torch.'),
+        rounds=settings.rounds,
+        warmup=settings.warmup,
+        versions=versions,
+        cuda=torch.version.cuda if cuda else None,
+        commit=git_commit(),
+        command=' '.join(['python tools/benchmark.py', *argv]))
 
 
 def summarise(case: dict) -> dict:
-    """A case with what its rounds say: quartiles of the times, items per second, ratios, shares of the floor."""
+    """A case with what its rounds say: quartiles of the times, items per second, ratios."""
     for row in case['contestants'].values():
         if row.get('seconds'):
             row.update(quartiles(row['seconds']))
@@ -90,19 +99,14 @@ def spread(values: Dict[str, float], scale: float = 1., digits: int = 3) -> str:
 
 def number(value: float, digits: int = 3) -> str:
     """A number with so many significant digits and no exponent."""
-    text = f'{float(f"{value:.{digits}g}"):f}'.rstrip('0').rstrip('.')
-    return text
-
-
-def share(work: Dict[str, float], peaks: Dict[str, float], seconds: float, which: str) -> float:
-    """Which share of the speed that the device allows was reached."""
-    return least_time(work, peaks, which)[0] / seconds
+    return f'{float(f"{value:.{digits}g}"):f}'.rstrip('0').rstrip('.')
 
 
 def model_table(report: dict) -> PrettyTable:
-    """One row for each contestant of each case."""
+    """One row for each contestant of each case that was timed."""
     cases = report['cases']
-    columns = list(dict.fromkeys(title for case in cases for other in case['references'].values() for title in other))
+    columns = list(dict.fromkeys(
+        title for case in cases for references in case['references'].values() for title in references))
     labels = list(cases[0]['labels'])
     memory = {'peak_bytes': 'peak MiB', 'saved_bytes': 'kept MiB'}
     rows = [row for case in cases for row in case['contestants'].values()]
@@ -112,11 +116,9 @@ def model_table(report: dict) -> PrettyTable:
     table.align['contestant'] = 'l'
     for case in cases:
         for name, row in case['contestants'].items():
-            cells = [*case['labels'].values(), name]
-            if row.get('seconds'):
-                cells += [spread(row, 1e3), number(row['items_per_second'])]
-            else:
-                cells += ['-', '']
+            if not row.get('seconds'):
+                continue
+            cells = [*case['labels'].values(), name, spread(row, 1e3), number(row['items_per_second'])]
             for title in columns:
                 found = row.get('ratios', {}).get(title)
                 cells.append(spread(found) if found else '')
@@ -125,60 +127,68 @@ def model_table(report: dict) -> PrettyTable:
     return table
 
 
+def pivot(cases: Dict[int, dict], value: Callable[[str, int], Optional[float]]) -> Optional[PrettyTable]:
+    """A table of one quantity, contestants by rows, tokens by columns; None if there is no value."""
+    table = PrettyTable(['', *(f'{tokens:,}' for tokens in cases)], align='r')
+    table.align[''] = 'l'
+    for name in dict.fromkeys(name for case in cases.values() for name in case['contestants']):
+        values = [value(name, tokens) for tokens in cases]
+        if any(found is not None for found in values):
+            table.add_row([name, *('' if found is None else number(found) for found in values)])
+    return table if table.rows else None
+
+
 def operator_tables(report: dict) -> Dict[str, PrettyTable]:
-    """Tables of one quantity each: contestants by rows, tokens by columns."""
+    """Tables of one quantity each, for each mode."""
     tables = {}
-    peaks = report['peaks']
     for mode in dict.fromkeys(case['labels']['mode'] for case in report['cases']):
         cases = {case['labels']['tokens']: case for case in report['cases'] if case['labels']['mode'] == mode}
-        what = 'forward and backward' if mode == 'training' else 'forward'
-
-        def add(title: str, cell: Callable[[int, dict, dict], Optional[float]], digits: int = 3) -> None:
-            table = PrettyTable(['', *(f'{tokens:,}' for tokens in cases)], align='r')  # noqa: B023
-            table.align[''] = 'l'
-            for name in dict.fromkeys(name for case in cases.values() for name in case['contestants']):  # noqa: B023
-                values = []
-                for tokens, case in cases.items():  # noqa: B023
-                    row = case['contestants'].get(name, {})
-                    value = cell(tokens, case['floors'].get(name), row) if row.get('seconds') else None
-                    values.append('' if value is None else number(value, digits))
-                if any(values):
-                    table.add_row([name, *values])
-            if table.rows:
-                tables[f'{title}, {what}'] = table  # noqa: B023
-
-        def ratio(title: str) -> Callable[[int, dict, dict], Optional[float]]:
-            return lambda tokens, work, row: row.get('ratios', {}).get(title, {}).get('median')
-
-        def growth(tokens: int, work: dict, row: dict, cases: dict = cases) -> Optional[float]:
-            names = [name for name, other in cases[tokens]['contestants'].items() if other is row]
-            before = cases.get(tokens // 2, {}).get('contestants', {}).get(names[0], {})
-            return row['median'] / before['median'] if before.get('seconds') else None
-
-        add('time in ms', lambda tokens, work, row: row['median'] * 1e3)
-        add('times as fast as MHSA', ratio('mhsa'))
-        add('times as fast as the transcription', ratio('plain'))
-        add('time(N) / time(N/2)', growth)
-        add('GB/s of the bytes of one pass', lambda tokens, work, row: work['floor'] / row['median'] / 1e9)
-        add('GFLOP/s', lambda tokens, work, row: work['flops'] / row['median'] / 1e9)
-        add('share of the floor of one pass in %',
-            lambda tokens, work, row: 100 * share(work, peaks, row['median'], 'floor'))
-        add('share of the floor with its passes in %',
-            lambda tokens, work, row: 100 * share(work, peaks, row['median'], 'passes'))
-        add('peak MiB', lambda tokens, work, row: row['peak_bytes'] / 2**20)
-        if mode == 'training':
-            add('kept for the backward pass in MiB',
-                lambda tokens, work, row: row['saved_bytes'] / 2**20 if 'saved_bytes' in row else None)
+        for title, quantity in QUANTITIES.items():
+            table = pivot(cases, partial(value_of, quantity, cases, report['peaks']))
+            if table is not None:
+                tables[f'{title}, {"forward and backward" if mode == "training" else "forward"}'] = table
     return tables
+
+
+def value_of(quantity: Callable, cases: Dict[int, dict], peaks: dict, name: str,
+             tokens: int) -> Optional[float]:
+    """A quantity of a contestant at that many tokens; None where it was not timed."""
+    row = cases[tokens]['contestants'].get(name, {})
+    if not row.get('seconds'):
+        return None
+    before = cases.get(tokens // 2, {}).get('contestants', {}).get(name, {})
+    return quantity(row, cases[tokens]['floors'][name], peaks, before)
+
+
+QUANTITIES = {
+    'time in ms': lambda row, work, peaks, before: row['median'] * 1e3,
+    'times as fast as MHSA':
+        lambda row, work, peaks, before: row.get('ratios', {}).get('mhsa', {}).get('median'),
+    'times as fast as the transcription':
+        lambda row, work, peaks, before: row.get('ratios', {}).get('plain', {}).get('median'),
+    'time(N) / time(N/2)':
+        lambda row, work, peaks, before: row['median'] / before['median'] if before.get('seconds') else None,
+    'GB/s of the bytes of one pass': lambda row, work, peaks, before: work['floor'] / row['median'] / 1e9,
+    'GFLOP/s': lambda row, work, peaks, before: work['flops'] / row['median'] / 1e9,
+    'share of the floor of one pass in %':
+        lambda row, work, peaks, before: 100 * least_time(work, peaks)[0] / row['median'],
+    'share of the floor with its passes in %':
+        lambda row, work, peaks, before: 100 * least_time(work, peaks, 'passes')[0] / row['median'],
+    'peak MiB': lambda row, work, peaks, before: row['peak_bytes'] / 2**20,
+    'kept for the backward pass in MiB':
+        lambda row, work, peaks, before: row['saved_bytes'] / 2**20 if 'saved_bytes' in row else None,
+}
+"""Of a contestant's row, its least work, the peaks of the device, and its row at half the tokens."""
 
 
 def left_out(report: dict) -> List[str]:
     """One line for each contestant and reason why it has no time."""
     reasons: Dict[tuple, List[str]] = {}
     for case in report['cases']:
+        where = ' '.join(map(str, case['labels'].values()))
         for name, row in case['contestants'].items():
             if 'reason' in row:
-                reasons.setdefault((name, row['reason']), []).append(' '.join(map(str, case['labels'].values())))
+                reasons.setdefault((name, row['reason']), []).append(where)
     return [f'{name}: {reason} ({"; ".join(cases) if len(cases) < 4 else f"{len(cases)} cases"})'
             for (name, reason), cases in reasons.items()]
 
@@ -206,8 +216,7 @@ def as_text(report: dict, markdown: bool = False) -> str:
         parts.append((f'**{title}**\n\n{body}' if markdown else f'{title}\n{body}') if title else body)
     missing = left_out(report)
     if missing:
-        parts.append('\n'.join(f'- {line}' if markdown else line for line in ['Not timed:', *missing]
-                               if not (markdown and line == 'Not timed:')))
+        parts.append('Not timed:\n\n' + '\n'.join(f'- {line}' for line in missing))
     return '\n\n'.join(parts) + '\n'
 
 

@@ -1,11 +1,12 @@
 r"""What an operator must do at least: bytes through memory and FLOPs, in closed form.
 
-w is the size in bytes of one (B, N, K p) tensor: the projected tokens W, an output, or the gradient g of an
-output. Statistics of the heads, (B, K, m, p) and (B, K, N), are left out: they are at most a few per cent.
+w is the size in bytes of one (B, N, K p) tensor: the projected tokens W, an output, or the gradient g of
+an output. Statistics of the heads, (B, K, m, p) and (B, K, N), are left out: they are a few per cent.
 
-``floor`` is one pass: every input is read once, every output written once. ``passes`` is what a form moves that
-keeps nothing of the size of W between its passes over the tokens. A pass has to end before the next can begin
-wherever every token waits for a sum over all tokens, so no fusion removes it once W is larger than the caches.
+``floor`` is one pass: every input is read once, every output written once. ``passes`` is what a form moves
+that keeps nothing of the size of W between its passes over the tokens. A pass has to end before the next can
+begin wherever every token waits for a sum over all tokens, so no fusion removes it once W is larger than the
+caches.
 """
 from dataclasses import dataclass
 from typing import Dict, Tuple
@@ -33,8 +34,8 @@ class Shape:
 
 
 # Bytes in units of w: one pass and with the passes that are needed, (forward, backward) each.
-#   CBSA   forward: W for the pool, W to extract, W again to broadcast, out. Backward: W and g for the gradient of
-#          C; W and g for those of W and R0, dW; the pool adds its share to dW, read and written once more.
+#   CBSA   forward: W for the pool, W to extract, W again to broadcast, out. Backward: W and g for the
+#          gradient of C; W and g for those of W and R0, dW; the pool adds its share to dW, read and written.
 #   TSSA   forward: W for the norms, W for the membership and the second moment, W for the output, out.
 #          Backward: W and g three times for the same reasons in reverse, dW.
 #   DMSA   forward: S for the second moment, S for the output, out: the logits alone give Pi and G.
@@ -48,8 +49,8 @@ PASSES = {'cbsa': (4, 7), 'tssa': (4, 7), 'dmsa': (3, 5), 'mssa': (2, 4), 'mhsa'
 def flops(op: str, shape: Shape) -> Tuple[float, float]:
     """FLOPs of the forward and the backward pass, two per multiply-add; recomputed scores are counted.
 
-    - CBSA: of m x p per token and head, four products forward (scores, A W, scores again, A^T C) and eight backward
-      (scores and A g; scores, C g, dR W, A^T dR, dS^T R0, dS W); of m x m x p per head two and five.
+    - CBSA: of m x p per token and head, four products forward (scores, A W, scores again, A^T C) and eight
+      backward (scores and A g; scores, C g, dR W, A^T dR, dS^T R0, dS W); of m x m x p per head two and five.
     - MSSA, MHSA: of N x p per token and head, two forward and five backward (FlashAttention).
     - TSSA, DMSA: 10 and 20 per number in W, on the vector units.
     - ISTA: of D x D per token, one forward and two backward; of D x D x D one and three, for M.
@@ -95,8 +96,8 @@ def least_time(work: Dict[str, float], peaks: Dict[str, float], which: str = 'fl
 
 def roofline_markdown() -> str:
     """Bytes, FLOPs and least times on an H200 in bf16, B = 1, K = 6, p = 64, m = 64, in Markdown."""
-    table = PrettyTable(['operator', 'N', 'direction', 'one pass, MB', 'with its passes, MB', 'GFLOP', 'floor, us',
-                         'bound by', 'with its passes, us', 'share at best, %'], align='r')
+    table = PrettyTable(['operator', 'N', 'direction', 'one pass, MB', 'its passes, MB', 'GFLOP', 'floor, us',
+                         'bound by', 'its passes, us', 'share at best, %'], align='r')
     table.align['operator'] = 'l'
     table.set_style(TableStyle.MARKDOWN)
     for op in FLOOR:
@@ -107,6 +108,7 @@ def roofline_markdown() -> str:
                 reachable, _ = least_time(work, H200, 'passes')
                 table.add_row([
                     op.upper(), f'{tokens:,}', 'forward + backward' if training else 'forward',
-                    f'{work["floor"] / 1e6:.1f}', f'{work["passes"] / 1e6:.1f}', f'{work["flops"] / 1e9:,.2f}',
-                    f'{floor * 1e6:,.1f}', side, f'{reachable * 1e6:,.1f}', f'{100 * floor / reachable:.0f}'])
+                    f'{work["floor"] / 1e6:.1f}', f'{work["passes"] / 1e6:.1f}',
+                    f'{work["flops"] / 1e9:,.2f}', f'{floor * 1e6:,.1f}', side, f'{reachable * 1e6:,.1f}',
+                    f'{100 * floor / reachable:.0f}'])
     return table.get_string() + '\n'

@@ -72,7 +72,8 @@ class Contest:
         except Exception as error:
             self.rows[name] = dict(reason=reason_of(error))
         self.ready.pop(name, None)
-        release(self.settings.device)
+        if self.settings.device.type == 'cuda':
+            release(self.settings.device)
         return None
 
     def run(self) -> dict:
@@ -116,7 +117,7 @@ class Contest:
             step()  # compiles
         elapsed = timed(step, 1, settings.device)
         if elapsed > settings.call_budget:
-            raise Unable(f'left out: one step takes {elapsed:.0f} s, the budget is {settings.call_budget:g} s')
+            raise Unable(f'one step takes {elapsed:.0f} s, the budget is {settings.call_budget:g} s')
         row['peak_bytes'] = peak_bytes(step, settings.device)
         for _ in range(settings.warmup - 1):
             elapsed = min(elapsed, timed(step, 1, settings.device))
@@ -167,8 +168,11 @@ def run_case(case: Case, settings: Settings) -> dict:
     Raises:
         Disagreement: A form computes something else than ours. Nothing is timed then.
     """
-    result = Contest(case, settings).run()
-    torch._dynamo.reset()
+    contest = Contest(case, settings)
+    result = contest.run()
+    if any(contestant.compiled for contestant in contest.ready.values()):
+        torch.compiler.reset()  # graphs of this case; their number is limited
+    del contest
     release(settings.device)
     return result
 

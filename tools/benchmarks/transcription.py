@@ -92,7 +92,8 @@ class PlainCBSA(PlainAttention):
     def __init__(self, cbsa: CBSA) -> None:
         super().__init__(cbsa)
         if cbsa.contraction != 'softmax':
-            raise UserError(f'The transcription of CBSA has eq. 8 only, not contraction={cbsa.contraction!r}.')
+            raise UserError('The transcription of CBSA has eq. 8 only, not '
+                            f'contraction={cbsa.contraction!r}.')
         self.pool_size, self.pool_tokens = cbsa.pool_size, cbsa.pool_tokens
         self.step_rep, self.step_x = cbsa.step_rep, cbsa.step_x
 
@@ -179,7 +180,9 @@ class PlainDMSA(PlainAttention):
         return self.to_out(merge_heads(second_moment_step(w, logits.softmax(1))))
 
 
-TRANSCRIPTIONS = {CBSA: PlainCBSA, DMSA: PlainDMSA, ISTA: PlainISTA, MSCA: PlainMSCA, MSSA: PlainMSSA, TSSA: PlainTSSA}
+TRANSCRIPTIONS = {
+    CBSA: PlainCBSA, DMSA: PlainDMSA, ISTA: PlainISTA, MSCA: PlainMSCA, MSSA: PlainMSSA, TSSA: PlainTSSA
+}
 
 
 def plain_form(module: nn.Module) -> Optional[nn.Module]:
