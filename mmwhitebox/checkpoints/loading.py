@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer, print_log
 from mmengine.runner import CheckpointLoader
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from mmwhitebox.errors import CheckpointError
+
+from .archive import check_sizes, check_sums, is_archive
 
 MAX_NAMED = 6
 OTHER_SCHEMES = [  # of mmengine's CheckpointLoader
@@ -51,8 +52,9 @@ def safe_load(path: Union[str, Path], map_location: str = 'cpu', mmap: bool = Fa
         dict: The checkpoint; of a safetensors file, its tensors.
 
     Raises:
-        CheckpointError: The file is missing, empty, truncated, not a checkpoint, or holds objects other
-            than tensors, plain containers and mmengine's own histories.
+        CheckpointError: The file is missing, empty, truncated, damaged (its checksums are compared unless
+            ``mmap`` is set), not a checkpoint, claims more than it has, or holds objects other than tensors,
+            plain containers and mmengine's own histories.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -62,6 +64,10 @@ def safe_load(path: Union[str, Path], map_location: str = 'cpu', mmap: bool = Fa
     try:
         if path.suffix == '.safetensors':
             return load_file(path, device=map_location)
+        if is_archive(path):
+            check_sizes(path)
+            if not mmap:
+                check_sums(path)
         with torch.serialization.safe_globals(mmengine_types()):
             return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
@@ -70,9 +76,12 @@ def safe_load(path: Union[str, Path], map_location: str = 'cpu', mmap: bool = Fa
         raise CheckpointError(
             f'Checkpoint {path} was refused: it is not made of weights only, or it is no checkpoint (not '
             f'allowed: {reason}). If you trust its source, read it with --trust-checkpoint.') from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, SafetensorError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # a pickle of a stranger can make the reader raise anything
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(f'Checkpoint {path} cannot be read: it is truncated or not a checkpoint '
-                              f'({str(error).splitlines()[0]}).') from error
+                              f'({reason}).') from error
 
 
 def download_and_load(url: str, map_location: str = 'cpu') -> dict:
@@ -98,6 +107,19 @@ def use_safe_loading() -> None:
     CheckpointLoader.register_scheme(OTHER_SCHEMES, refuse, force=True)
 
 
+def tensors_of(checkpoint: object, path: Union[str, Path]) -> dict:
+    """The state dict of a checkpoint, without the prefix of data-parallel training.
+
+    Raises:
+        CheckpointError: It has none: it is no dict of named tensors.
+    """
+    state_dict = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else checkpoint
+    if not isinstance(state_dict, dict) or not all(
+            isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state_dict.items()):
+        raise CheckpointError(f'Checkpoint {path} holds no weights: its state_dict must be a dict of named tensors.')
+    return {key.removeprefix('module.'): value for key, value in state_dict.items()}
+
+
 def load_weights(model: nn.Module, path: Union[str, Path], trust: bool = False) -> dict:
     """Load a checkpoint into a model, exactly: every key and every shape must fit.
 
@@ -114,8 +136,7 @@ def load_weights(model: nn.Module, path: Union[str, Path], trust: bool = False) 
         CheckpointError: The file cannot be read or is of another model; keys and shapes are named.
     """
     checkpoint = torch.load(path, map_location='cpu', weights_only=False) if trust else safe_load(path)
-    state_dict = checkpoint.get('state_dict', checkpoint)
-    state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
+    state_dict = tensors_of(checkpoint, path)
     module = model.module if hasattr(model, 'module') else model
     own = module.state_dict()
     missing = [key for key in own if key not in state_dict]
@@ -130,6 +151,10 @@ def load_weights(model: nn.Module, path: Union[str, Path], trust: bool = False) 
     if problems:
         raise CheckpointError(f'Checkpoint {path} is not of this model.\n  ' + '\n  '.join(problems) +
                               '\nUse the config that the checkpoint was trained with.')
-    module.load_state_dict(state_dict)
+    try:
+        module.load_state_dict(state_dict)
+    except Exception as error:  # tensors of a layout or device that cannot be copied
+        raise CheckpointError(f'Checkpoint {path} holds tensors that cannot be used ({error}).') from error
     print_log(f'Loaded {len(own)} entries from {path}', logger='current')
-    return checkpoint.get('meta', {})
+    meta = checkpoint.get('meta', {})
+    return meta if isinstance(meta, dict) else {}

@@ -1,6 +1,5 @@
 """Is a checkpoint whole, and which one of a folder does a training continue from?"""
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple, Union
@@ -9,24 +8,10 @@ import torch
 
 from mmwhitebox.errors import CheckpointError
 
+from .archive import check_sums
 from .loading import safe_load
 
 POINTER = 'last_checkpoint'  # mmengine's file that names the last checkpoint of a work dir
-
-
-def check_sums(path: Path) -> None:
-    """Read a checkpoint of torch >= 1.6, a zip archive, whole and compare its parts with their CRC-32.
-
-    Raises:
-        CheckpointError: A part is damaged.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
-        raise CheckpointError(f'Checkpoint {path} is damaged ({error}).') from error
-    if damaged is not None:
-        raise CheckpointError(f'Checkpoint {path} is damaged: the checksum of {damaged} does not fit.')
 
 
 def peek(path: Path, trust: bool = False) -> dict:
