@@ -3,8 +3,7 @@
 model = dict(
     type='ImageClassifier',
     data_preprocessor=dict(
-        type='ClsDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True,
-        non_blocking=True),
+        type='ClsDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True),
     backbone=dict(type='mmwhitebox.WhiteBoxTransformer', img_size=224, patch_size=16),
     head=dict(
         type='LinearClsHead',
