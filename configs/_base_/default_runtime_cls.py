@@ -2,7 +2,7 @@ default_scope = 'mmpretrain'
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'))
+    dist_cfg=dict(backend='nccl', timeout=1800))  # seconds that a process waits for another one
 default_hooks = dict(
     tf32=dict(type='mmwhitebox.TF32Hook', enabled=False),
     timer=dict(type='IterTimerHook'),
@@ -12,6 +12,9 @@ default_hooks = dict(
         type='mmwhitebox.AtomicCheckpointHook', interval=1, max_keep_ckpts=2, save_best='accuracy/top1',
         max_failures=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    exact_resume=dict(type='mmwhitebox.ExactResumeHook'),
+    stop_on_signal=dict(type='mmwhitebox.StopOnSignalHook'),
+    finite=dict(type='mmwhitebox.FiniteHook', on_nonfinite='stop'),
     visualization=dict(type='VisualizationHook'))
 vis_backends = [dict(type='mmwhitebox.TolerantVisBackend')]
 visualizer = dict(type='UniversalVisualizer', vis_backends=vis_backends, name='visualizer')
