@@ -29,6 +29,7 @@ from .cbsa_forward import (
     coefficients,
     common_alignment,
     contract_config,
+    dot,
     head_offset,
     load_lse,
     load_rows,
@@ -59,10 +60,8 @@ def gather_kernel(w, r0, lse, dout, parts, w_sb, w_sk, w_sn, r_sb, r_sk, r_sm, d
     for start in range(first, tl.minimum(first + per_split, n), BLOCK):
         x = load_rows(w, start, n, p, w_sn, BLOCK, P, ALIGN)
         dy = load_rows(dout, start, n, p, d_sn, BLOCK, P, ALIGN)  # zero beyond n
-        scores = tl.dot(r, tl.trans(x), input_precision=PRECISION) * scale
-        inside = start + tl.arange(0, BLOCK) < n
-        a = tl.where(inside[None, :], tl.exp2(scores - row_lse[:, None]), 0.)
-        acc = tl.dot(a.to(x.dtype), dy, acc, input_precision=PRECISION)
+        a = coefficients(x, r, row_lse, start, n, scale, BLOCK, PRECISION)
+        acc = dot(a.to(x.dtype), dy, acc, PRECISION)
     store_rows(parts + tile_offset(pid, m, p, ALIGN), acc * tl.exp2(-log_gain), 0, m, p, p, M, P, ALIGN)
 
 
@@ -92,29 +91,33 @@ def contract_backward_kernel(r0, aw, step_rep, step_x, dcx, cx, dr, step_dr, del
     """From dC' of one head: C', dR, step_rep dR, delta and its share of the step sizes' gradients."""
     bk = tl.program_id(0)
     tile = tile_offset(bk, m, p, ALIGN)
-    r, extracted, rep = representatives(r0, aw, step_rep, bk, heads, m, p, r_sb, r_sk, r_sm, M, P, ALIGN)
+    r = representatives(r0, aw, step_rep, bk, heads, m, p, r_sb, r_sk, r_sm, M, P, ALIGN)
     step = tl.load(step_x + bk % heads).to(tl.float32)
     grad = load_rows(dcx + tile, 0, m, p, p, M, P, ALIGN)  # dC'
+    row = tl.arange(0, M)
     if CONTRACT:
         r = r.to(cx.dtype.element_ty)
-        weights = row_softmax(r, m, scale, M, PRECISION)
-        c = tl.dot(weights.to(r.dtype), r, input_precision=PRECISION)
-        dc = (step * grad).to(r.dtype)
-        dp = tl.dot(dc, tl.trans(r), input_precision=PRECISION)
-        dg = weights * (dp - tl.sum(c * step * grad, 1)[:, None])
-        dr_value = tl.dot(tl.trans(weights.to(r.dtype)), dc, input_precision=PRECISION)
-        dr_value += s * tl.dot((dg + tl.trans(dg)).to(r.dtype), r, input_precision=PRECISION)
+        weights = row_softmax(r, m, scale, M, PRECISION).to(r.dtype)
+        c = dot(weights, r, None, PRECISION)
     else:
         c = r
-        dr_value = step * grad
     tl.store(dstep_x + bk, tl.sum(tl.sum(c * grad, 1), 0))
-    tl.store(dstep_rep + bk, tl.sum(tl.sum(dr_value * extracted, 1), 0))
-    c *= step
-    row = tl.arange(0, M)
-    tl.store(delta + tl.cast(bk, tl.int64) * m + row, tl.sum(c * grad + rep * dr_value * extracted, 1), mask=row < m)
-    store_rows(cx + tile, c, 0, m, p, p, M, P, ALIGN)
-    store_rows(dr + tile, dr_value, 0, m, p, p, M, P, ALIGN)
-    store_rows(step_dr + tile, rep * dr_value, 0, m, p, p, M, P, ALIGN)
+    store_rows(cx + tile, step * c, 0, m, p, p, M, P, ALIGN)
+    grad *= step  # dC
+    c_dc = tl.sum(c * grad, 1)
+    if CONTRACT:
+        dc = grad.to(r.dtype)
+        dg = weights.to(tl.float32) * (dot(dc, tl.trans(r), None, PRECISION) - c_dc[:, None])
+        dg = (s * dg).to(r.dtype)
+        grad = dot(tl.trans(weights), dc, None, PRECISION)
+        grad = dot(dg, r, grad, PRECISION)
+        grad = dot(tl.trans(dg), r, grad, PRECISION)  # dR
+    rep = tl.load(step_rep + bk % heads).to(tl.float32)
+    store_rows(dr + tile, grad, 0, m, p, p, M, P, ALIGN)
+    store_rows(step_dr + tile, rep * grad, 0, m, p, p, M, P, ALIGN)
+    r_dr = tl.sum(grad * load_rows(aw + tile, 0, m, p, p, M, P, ALIGN), 1)
+    tl.store(dstep_rep + bk, tl.sum(r_dr, 0))
+    tl.store(delta + tl.cast(bk, tl.int64) * m + row, c_dc + rep * r_dr, mask=row < m)
 
 
 @triton.jit
@@ -141,15 +144,14 @@ def tokens_kernel(w, r0, lse, dout, cx, step_dr, delta, dw, parts, w_sb, w_sk, w
     for start in range(first, tl.minimum(first + per_split, n), BLOCK):
         x = load_rows(w, start, n, p, w_sn, BLOCK, P, ALIGN)
         dy = load_rows(dout, start, n, p, d_sn, BLOCK, P, ALIGN)
-        a = coefficients(x, r, row_lse, scale, PRECISION)  # gain A^T, (BLOCK, M)
-        da = tl.dot(dy, tl.trans(c), input_precision=PRECISION)
-        da = tl.dot(x, tl.trans(dr), da, input_precision=PRECISION)
-        inside = start + tl.arange(0, BLOCK) < n
-        ds = tl.where(inside[:, None], a * (s * da - row_delta[None, :]), 0.).to(x.dtype)
-        dx = tl.dot(a.to(x.dtype), dr, input_precision=PRECISION)
-        dx = tl.dot(ds, r, dx, input_precision=PRECISION) * no_gain
-        store_rows(dw, dx, start, n, p, o_sn, BLOCK, P, ALIGN)
-        acc = tl.dot(tl.trans(ds), x, acc, input_precision=PRECISION)
+        a = coefficients(x, r, row_lse, start, n, scale, BLOCK, PRECISION)  # gain A, (M, BLOCK)
+        da = dot(c, tl.trans(dy), None, PRECISION)
+        da = dot(dr, tl.trans(x), da, PRECISION)
+        ds = (a * (s * da - row_delta[:, None])).to(x.dtype)
+        acc = dot(ds, x, acc, PRECISION)
+        dx = dot(tl.trans(dr), a.to(x.dtype), None, PRECISION)  # (P, BLOCK)
+        dx = dot(tl.trans(r), ds, dx, PRECISION)
+        store_rows(dw, tl.trans(dx) * no_gain, start, n, p, o_sn, BLOCK, P, ALIGN)
     store_rows(parts + tile_offset(pid, m, p, ALIGN), acc * no_gain, 0, m, p, p, M, P, ALIGN)
 
 

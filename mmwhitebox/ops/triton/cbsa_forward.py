@@ -20,10 +20,23 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .launch import block_size, dot_precision, on_device, split_tokens, unit_last_stride
+from .launch import INTERPRETED, block_size, dot_precision, on_device, split_tokens, unit_last_stride
 
 LOG2_E = 1.4426950408889634
 MERGE_SPLITS, MERGE_ELEMENTS = 16, 256
+
+
+WIDEN = tl.constexpr(INTERPRETED)
+"""Triton's interpreter has no product of bfloat16: there operands become float32, as tensor cores take them anyway."""
+
+
+@triton.jit
+def dot(a, b, acc, PRECISION: tl.constexpr):
+    """acc + a b in float32."""
+    if WIDEN:
+        a = a.to(tl.float32)
+        b = b.to(tl.float32)
+    return tl.dot(a, b, acc, input_precision=PRECISION)
 
 
 @triton.jit
@@ -79,13 +92,13 @@ def extract_kernel(w, r0, top, total, aw, w_sb, w_sk, w_sn, r_sb, r_sk, r_sm, he
     first = (pid % splits) * per_split
     for start in range(first, tl.minimum(first + per_split, n), BLOCK):
         x = load_rows(w, start, n, p, w_sn, BLOCK, P, ALIGN)
-        scores = tl.dot(r, tl.trans(x), input_precision=PRECISION) * scale  # (M, BLOCK)
+        scores = dot(r, tl.trans(x), None, PRECISION) * scale  # (M, BLOCK)
         scores = tl.where(start + tl.arange(0, BLOCK)[None, :] < n, scores, float('-inf'))
         new_top = tl.maximum(row_top, tl.max(scores, 1))
         e = tl.exp2(scores - new_top[:, None])
         shrink = tl.exp2(row_top - new_top)
         row_sum = row_sum * shrink + tl.sum(e, 1)
-        acc = tl.dot(e.to(x.dtype), x, acc * shrink[:, None], input_precision=PRECISION)
+        acc = dot(e.to(x.dtype), x, acc * shrink[:, None], PRECISION)
         row_top = new_top
     at = tl.cast(pid, tl.int64) * m
     if WHOLE:
@@ -126,6 +139,7 @@ def merge_kernel(top, total, parts, lse, aw, splits, m, p, chunks, SPLITS: tl.co
         part = tl.load(parts + split[:, None] * (m * p) + element[None, :], mask=here, other=0.)
         row_sum += tl.sum(weight * sums, 0)
         acc += tl.sum(weight * part, 0)
+    row_sum = tl.where(inside, row_sum, 1.)
     tl.store(aw + bk * m * p + element, acc / row_sum, mask=inside)
     tl.store(lse + bk * m + row, best + tl.log2(row_sum), mask=inside & (element % p == 0))
 
@@ -133,17 +147,17 @@ def merge_kernel(top, total, parts, lse, aw, splits, m, p, chunks, SPLITS: tl.co
 @triton.jit
 def representatives(r0, aw, step_rep, bk, heads, m, p, r_sb, r_sk, r_sm, M: tl.constexpr, P: tl.constexpr,
                     ALIGN: tl.constexpr):
-    """R = R0 + step_rep AW of one head, and AW: (M, P), float32."""
+    """R = R0 + step_rep AW of one head, (M, P), float32."""
     step = tl.load(step_rep + bk % heads).to(tl.float32)
     r = load_rows(r0 + head_offset(bk, heads, r_sb, r_sk, ALIGN), 0, m, p, r_sm, M, P, ALIGN).to(tl.float32)
     extracted = load_rows(aw + tile_offset(bk, m, p, ALIGN), 0, m, p, p, M, P, ALIGN)
-    return r + step * extracted, extracted, step
+    return r + step * extracted
 
 
 @triton.jit
 def row_softmax(r, m, scale, M: tl.constexpr, PRECISION: tl.constexpr):
     """softmax(s R R^T) over the m representatives, (M, M)."""
-    scores = tl.dot(r, tl.trans(r), input_precision=PRECISION) * scale
+    scores = dot(r, tl.trans(r), None, PRECISION) * scale
     scores = tl.where(tl.arange(0, M)[None, :] < m, scores, float('-inf'))
     e = tl.exp2(scores - tl.max(scores, 1)[:, None])
     return e / tl.sum(e, 1)[:, None]
@@ -154,20 +168,20 @@ def contract_kernel(r0, aw, step_rep, step_x, cx, r_sb, r_sk, r_sm, heads, m, p,
                     P: tl.constexpr, ALIGN: tl.constexpr, CONTRACT: tl.constexpr, PRECISION: tl.constexpr):
     """C' = step_x C of one head, (m, p)."""
     bk = tl.program_id(0)
-    c, _, _ = representatives(r0, aw, step_rep, bk, heads, m, p, r_sb, r_sk, r_sm, M, P, ALIGN)
+    c = representatives(r0, aw, step_rep, bk, heads, m, p, r_sb, r_sk, r_sm, M, P, ALIGN)
     if CONTRACT:
         r = c.to(cx.dtype.element_ty)
         weights = row_softmax(r, m, scale, M, PRECISION)
-        c = tl.dot(weights.to(r.dtype), r, input_precision=PRECISION)
+        c = dot(weights.to(r.dtype), r, None, PRECISION)
     c *= tl.load(step_x + bk % heads).to(tl.float32)
     store_rows(cx + tile_offset(bk, m, p, ALIGN), c, 0, m, p, p, M, P, ALIGN)
 
 
 @triton.jit
-def coefficients(x, r, lse, scale, PRECISION: tl.constexpr):
-    """gain A^T of a block of tokens, (BLOCK, M); ``lse`` is less log2(gain), and infinite beyond m."""
-    scores = tl.dot(x, tl.trans(r), input_precision=PRECISION) * scale
-    return tl.exp2(scores - lse[None, :])
+def coefficients(x, r, lse, start, n, scale, BLOCK: tl.constexpr, PRECISION: tl.constexpr):
+    """gain A of a block of tokens, (M, BLOCK), zero beyond n; ``lse`` is less log2(gain), and infinite beyond m."""
+    scores = dot(r, tl.trans(x), None, PRECISION) * scale
+    return tl.where(start + tl.arange(0, BLOCK)[None, :] < n, tl.exp2(scores - lse[:, None]), 0.)
 
 
 @triton.jit
@@ -193,8 +207,8 @@ def broadcast_kernel(w, r0, lse, cx, out, w_sb, w_sk, w_sn, r_sb, r_sk, r_sm, o_
     first = (pid % splits) * per_split
     for start in range(first, tl.minimum(first + per_split, n), BLOCK):
         x = load_rows(w, start, n, p, w_sn, BLOCK, P, ALIGN)
-        a = coefficients(x, r, row_lse, scale, PRECISION)
-        y = tl.dot(a.to(x.dtype), c, input_precision=PRECISION) * no_gain
+        a = tl.exp2(dot(x, tl.trans(r), None, PRECISION) * scale - row_lse[None, :])  # gain A^T, (BLOCK, M)
+        y = dot(a.to(x.dtype), c, None, PRECISION) * no_gain
         store_rows(out, y, start, n, p, o_sn, BLOCK, P, ALIGN)
 
 
