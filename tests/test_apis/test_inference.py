@@ -2,7 +2,9 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
+from mmseg.structures import SegDataSample
 from PIL import Image
 
 from mmwhitebox.apis import (
@@ -14,6 +16,7 @@ from mmwhitebox.apis import (
     list_images,
     list_models,
 )
+from mmwhitebox.apis.inference import test_pipeline as build_pipeline
 from mmwhitebox.errors import CheckpointError, ImageReadError, UserError
 from tests.configs import CONFIGS, reduced
 
@@ -121,3 +124,50 @@ def test_unknown_names_list_similar_ones():
         build_model('cbt_decodr_ade20k')
     with pytest.raises(KeyError, match="no argument 'num_clases' to override.*num_classes"):
         build_model('cbt_decoder_t_ade20k', num_clases=3)
+
+
+@pytest.mark.parametrize('keep', [True, 'factors'])
+def test_probabilities_are_the_softmax_of_the_resized_logits(cfg, model, folder, keep):
+    again = init_model(cfg, device='cpu', cfg_options={'model.test_cfg.keep_logits': keep})
+    again.load_state_dict(model.state_dict())
+    result = inference_model(again, folder / 'a.jpg')
+    image = build_pipeline(cfg)(folder / 'a.jpg')['inputs']
+    with torch.no_grad():
+        inputs = again.data_preprocessor(dict(inputs=[image], data_samples=[SegDataSample()]))['inputs']
+        logits = F.interpolate(again(inputs), inputs.shape[2:], mode='bilinear')[..., :image.shape[1], :image.shape[2]]
+        expected = F.interpolate(logits, (48, 64), mode='bilinear')[0].softmax(0)
+    np.testing.assert_allclose(result.probabilities, expected.numpy(), rtol=1e-4, atol=1e-6)
+    assert ('seg_logits' in result) == (keep is True)
+
+
+def test_probabilities_that_were_not_kept_say_how_to_get_them(cfg, folder):
+    result = inference_model(init_model(cfg, device='cpu', cfg_options={'model.test_cfg.keep_logits': False}),
+                             folder / 'a.jpg')
+    assert result.mask.shape == (48, 64)
+    with pytest.raises(UserError, match="keep_logits': 'factors'"):
+        _ = result.probabilities
+
+
+def test_bf16_reaches_the_network_and_hardly_changes_the_labels(cfg, model, folder):
+    half = init_model(cfg, device='cpu', precision='bf16')
+    half.load_state_dict(model.state_dict())
+    dtypes = []
+    half.backbone.register_forward_hook(lambda *_: dtypes.append(
+        torch.is_autocast_enabled('cpu') and torch.get_autocast_dtype('cpu')))
+    found = inference_model(half, folder / 'a.jpg')
+    assert dtypes == [torch.bfloat16] and not torch.is_autocast_enabled('cpu')
+    assert found.probabilities.dtype == np.float32
+    assert np.abs(found.probabilities - inference_model(model, folder / 'a.jpg').probabilities).max() < 0.05
+
+
+@pytest.mark.parametrize('precision, message', [('fp16', 'fp16 needs a GPU'), ('fp8', 'one of fp32, bf16, fp16')])
+def test_precisions_that_cannot_be_had(cfg, precision, message):
+    with pytest.raises(UserError, match=message):
+        init_model(cfg, device='cpu', precision=precision)
+
+
+def test_overlay_of_many_rows_is_blended_everywhere(model):
+    image = np.random.default_rng(0).integers(0, 256, (600, 8, 3), dtype=np.uint8)
+    result = inference_model(model, image)
+    expected = 0.4 * image[..., ::-1] + 0.6 * np.array(result.palette)[result.mask]
+    assert np.abs(result.overlay - expected).max() <= 1
