@@ -27,7 +27,7 @@ def inputs(batch, heads, tokens, dims, dtype=F32):
     (2, 3, 5, 16, F32),
     (1, 4, 63, 48, F32),
     (1, 3, 63, 100, F32),
-    (1, 8, 63, 64, F32),
+    (1, 8, 37, 64, F32),
     (3, 5, 12, 7, F32),
     (1, 20, 5, 16, F32),
     (1, 3, 500, 16, BF16),
@@ -75,16 +75,16 @@ def test_every_number_is_written(monkeypatch):
 
 
 def test_splits_of_the_tokens(monkeypatch):
-    """A long row of tokens is split over programs; the result does not depend on it, nor change from run to run."""
-    w, temp, grad = inputs(1, 3, 300, 16)
+    """A long row of tokens is split over programs: the same result, and the same to the bit in every run."""
+    w, temp, grad = inputs(1, 3, 45, 16)
+    monkeypatch.setattr(moments, 'TILE_BYTES', 2048)
     results = {}
     for processors in (0, 1, 1000):
         monkeypatch.setattr(launch, 'num_processors', lambda device, n=processors: n)
-        monkeypatch.setattr(moments, 'TILE_BYTES', 1024)
         splits = moments.plan(w, w, w).splits
         results[splits] = outputs_and_gradients(tssa, (w, temp), grad)
-        for a, b in zip(results[splits], outputs_and_gradients(tssa, (w, temp), grad)):
-            assert torch.equal(a, b)
+    for a, b in zip(results[splits], outputs_and_gradients(tssa, (w, temp), grad)):
+        assert torch.equal(a, b)
     assert min(results) == 1 and max(results) > 4 and len(results) == 3
     one, *others = results.values()
     for other in others:
@@ -108,7 +108,7 @@ def test_the_clamp_has_a_gradient_of_its_own():
     w, temp, grad = inputs(1, 2, 4, 1)
     w *= 1e-13
     grad *= 1e13  # the gradient through the membership is not lost in that of the output
-    compare(tssa, lambda w, temp: plain(w, temp), (w, temp), grad)
+    compare(tssa, plain, (w, temp), grad)
 
 
 def test_keeps_tokens_membership_and_statistics():
@@ -149,7 +149,8 @@ def test_unsupported(shape, dtype, device, reason):
 
 
 def test_unsupported_temperatures():
-    assert 'float64' in unsupported(torch.empty(1, 2, 3, 16, device=DEVICE), torch.ones(2, 1, device=DEVICE).double())
+    temp = torch.ones(2, 1, dtype=torch.float64, device=DEVICE)
+    assert 'float64' in unsupported(torch.empty(1, 2, 3, 16, device=DEVICE), temp)
 
 
 def test_custom_operators_are_well_formed():
@@ -167,16 +168,16 @@ def test_torch_compile():
         torch.testing.assert_close(got, want)
 
 
-@pytest.mark.parametrize('dtype, heads', [(BF16, 6), (F32, 8)])
-def test_kernels_compile_without_spills(dtype, heads):
-    kernels = compiled_kernels(f'''
+def test_kernels_compile_without_spills():
+    kernels = compiled_kernels('''
 import torch
 from mmwhitebox.ops.triton.tssa import _tssa, _tssa_backward
-w = torch.empty(4, 197, {heads}, 64, dtype={dtype}).transpose(1, 2)
-temp = torch.ones({heads}, 1)
-_tssa_backward._init_fn(w, w, temp, *_tssa._init_fn(w, temp)[1:])
+for dtype, heads in ((torch.bfloat16, 6), (torch.float32, 8)):
+    w = torch.empty(4, 197, heads, 64, dtype=dtype).transpose(1, 2)
+    temp = torch.ones(heads, 1)
+    _tssa_backward._init_fn(w, w, temp, *_tssa._init_fn(w, temp)[1:])
 ''')
-    assert [k['name'] for k in kernels] == [
+    assert [k['name'] for k in kernels] == 2 * [
         'norms_kernel', 'membership_kernel', 'output_kernel', 'slope_kernel', 'energy_gradient_kernel',
         'token_gradient_kernel']
-    assert all(k['stack'] == 0 and k['registers'] <= 168 for k in kernels), kernels
+    assert all(k['stack'] == 0 and k['registers'] <= 128 for k in kernels), kernels

@@ -71,8 +71,8 @@ def _main(code: str) -> None:
 
     def compile_only(self, *args, grid, warmup, **kwargs):
         signature, constants, attributes, options = _signature(self, args, kwargs)
-        compiled = triton.compile(
-            ASTSource(self, signature, constants, attributes), target=GPUTarget('cuda', 90, 32), options=options)
+        source = ASTSource(self, signature, constants, attributes)
+        compiled = triton.compile(source, target=GPUTarget('cuda', 90, 32), options=options)
         with tempfile.NamedTemporaryFile(suffix='.cubin') as file:
             file.write(compiled.asm['cubin'])
             file.flush()

@@ -1,4 +1,4 @@
-r"""Decoupled Membership-Subspace Attention in fused kernels, forward and backward; see :mod:`mmwhitebox.ops.dmsa`.
+r"""Decoupled Membership-Subspace Attention in fused kernels, both ways; see :mod:`mmwhitebox.ops.dmsa`.
 
     Pi = softmax_heads(L),    G = ST_heads(L),    W = G S
     A = sum_n Pi W^2,    P = sum_n Pi,    M = A / (P + 1e-8),    D = 1 / (1 + M),    out = -Pi W D
@@ -63,9 +63,10 @@ def moments_kernel(S, s_b, s_k, s_n, L, l_b, l_k, l_n, A, MASS, N, span, splits,
 
 
 @triton.jit
-def gradient_kernel(GRAD, g_b, g_k, g_n, S, s_b, s_k, s_n, L, l_b, l_k, l_n, A, MASS, SLOPE, DS, ds_b, ds_k, ds_n,
-                    DL, dl_b, dl_k, dl_n, N, span, splits, K: tl.constexpr, P: tl.constexpr, BN: tl.constexpr,
-                    BK: tl.constexpr, BP: tl.constexpr, VEC: tl.constexpr, GATE: tl.constexpr):
+def gradient_kernel(GRAD, g_b, g_k, g_n, S, s_b, s_k, s_n, L, l_b, l_k, l_n, A, MASS, SLOPE, DS, ds_b, ds_k,
+                    ds_n, DL, dl_b, dl_k, dl_n, N, span, splits, K: tl.constexpr, P: tl.constexpr,
+                    BN: tl.constexpr, BK: tl.constexpr, BP: tl.constexpr, VEC: tl.constexpr,
+                    GATE: tl.constexpr):
     """Pass 2: dS and dL of a span of the tokens of one image."""
     pid = tl.program_id(0)
     b = (pid // splits).to(tl.int64)

@@ -3,10 +3,11 @@ r"""Folded ISTA with its epilogue in one kernel, forward and backward; see :mod:
     M = eta (W - W^T W),    Z = X M,    y = relu(x + z - eta lambda)
     backward, with g the gradient of y:    dZ = [y > 0] g,    dX = dZ + dZ M^T,    dM = X^T dZ
 
-The products stay the library's, which reaches the peak of a GPU. Between them eager PyTorch passes three
-times over the tokens forward (add, subtract, threshold); here it is one pass, written over Z, in float32
-arithmetic, and one pass backward. dZ + dZ M^T is one product that starts from dZ. Kept for the backward
-pass: X, M and y. Under torch.compile the plain form is used: the compiler fuses its epilogue by itself.
+The products stay the library's, which reaches the peak of a GPU. Around them eager PyTorch passes three
+times over the tokens forward (x into the sum, subtract, threshold); here it is one pass, written over Z, in
+float32 arithmetic, and one pass backward. Kept for the backward pass: X, M and y. The plain form is used
+under torch.compile, which fuses the epilogue by itself, and for fewer tokens than D, where two products
+without M are cheaper.
 """
 from typing import Optional, Tuple
 
@@ -84,8 +85,8 @@ def unsupported(x: Tensor, weight: Tensor, eta: float = 0.1, lam: float = 0.1) -
     """Why this call cannot run fused, in a few words; None if it can."""
     if torch.compiler.is_compiling():
         return 'torch.compile fuses the plain form itself'
-    if x.numel() == 0:
-        return 'there are no tokens'
+    if x.numel() < weight.numel():
+        return 'two products without M are cheaper for fewer tokens than dimensions'
     return launch.device_reason(x, weight) or launch.dtype_reason(x) or launch.dtype_reason(weight)
 
 

@@ -23,10 +23,10 @@ from torch import Tensor
 from . import launch
 
 TILE_BYTES = 8192
-"""Bytes of a tile of one tensor; two gradients and their tokens together need half of it to stay in registers."""
+"""Bytes of a tile of one tensor; half of it where a kernel holds three, so that they stay in registers."""
 
 TILES = 4
-"""Tiles a program takes at least, while there are so many: what it reads outweighs the partial sums it writes."""
+"""Tiles a program takes, if there are so many: what it reads then outweighs the partial sums it writes."""
 
 
 @triton.jit
@@ -62,7 +62,8 @@ def sparsemax_heads(z, K: tl.constexpr, BK: tl.constexpr):
     z = heads_of(z - tl.max(z, 1)[:, None], 0., K, BK)  # largest 0: the projection ignores a shift
     support = heads_of(tl.full(z.shape, 1., tl.float32), 0., K, BK)
     if BK <= 16:
-        above = (z[:, None, :] >= z[:, :, None]) & (tl.arange(0, BK) < K)[None, None, :]  # [n, i, j]: z_j >= z_i
+        above = z[:, None, :] >= z[:, :, None]  # [n, i, j]: z_j >= z_i
+        above = above & (tl.arange(0, BK) < K)[None, None, :]
         count = tl.sum(above.to(tl.float32), 2)
         total = tl.sum(tl.where(above, z[:, None, :], 0.), 2)
         support *= (1 + count * z > total).to(tl.float32)
@@ -92,7 +93,7 @@ def gate_of(z, K: tl.constexpr, BK: tl.constexpr, GATE: tl.constexpr):
 
 @triton.jit
 def gate_backward(z, g, grad, GATE: tl.constexpr):
-    """Gradient of the logits z through the gate g = G(z); the columns that are no head come masked in grad."""
+    """Gradient of the logits z through the gate g = G(z); grad is zero in the columns that are no head."""
     if GATE == 'st':
         support = (g > 0).to(tl.float32)
         mean = tl.sum(support * grad, 1) / tl.sum(support, 1)
@@ -112,7 +113,7 @@ def gate_backward(z, g, grad, GATE: tl.constexpr):
 @triton.jit
 def token_addresses(b, tokens, s_b, s_k, s_n, N, K: tl.constexpr, P: tl.constexpr, BK: tl.constexpr,
                     BP: tl.constexpr, VEC: tl.constexpr):
-    """Offsets and mask of a tile of (B, K, N, p); strides in units of VEC, which tells the width of a load."""
+    """Offsets and mask of a tile of (B, K, N, p); strides in units of VEC, the numbers of one load."""
     heads, dims = tl.arange(0, BK), tl.arange(0, BP)
     offsets = b * (s_b * VEC) + tokens[:, None, None].to(tl.int64) * (s_n * VEC)
     offsets += heads[None, :, None].to(tl.int64) * (s_k * VEC) + dims[None, None, :]
@@ -242,7 +243,8 @@ def unsupported(w: Tensor, *others: Tensor) -> Optional[str]:
         return f'{heads} heads of {dims} dimensions do not fit into registers'
     if w.numel() == 0:
         return 'there are no tokens'
-    return launch.device_reason(w, *others) or next(filter(None, map(launch.dtype_reason, (w, *others))), None)
+    reasons = (launch.device_reason(w, *others), *map(launch.dtype_reason, (w, *others)))
+    return next(filter(None, reasons), None)
 
 
 def empty_heads(x: Tensor) -> Tensor:
@@ -284,8 +286,9 @@ def output(s: Tensor, scores: Tensor, a: Tensor, mass: Tensor, gate: str) -> Ten
 def slope(grad: Tensor, s: Tensor, scores: Tensor, gate: str) -> Tensor:
     """sum_n g Pi G S, (B, K, p)."""
     p = plan(s, grad)
+    vectors = (*strided(grad, p.vec), *strided(s, p.vec))
     partials = empty_partials(s, p.splits, s.shape[1], s.shape[3])
     with launch.on_device(s):
-        slope_kernel[p.grid](*strided(grad, p.vec), *strided(s, p.vec), *strided(scores), partials, s.shape[2],
-                             p.span, p.splits, GATE=gate, **p.meta)
+        slope_kernel[p.grid](*vectors, *strided(scores), partials, s.shape[2], p.span, p.splits, GATE=gate,
+                             **p.meta)
     return merge(partials)

@@ -1,4 +1,4 @@
-r"""Token Statistics Self-Attention in fused kernels, forward and backward; see :mod:`mmwhitebox.ops.tssa`.
+r"""Token Statistics Self-Attention in fused kernels, both ways; see :mod:`mmwhitebox.ops.tssa`.
 
     norms_i = max(sum_n W_ni^2, 1e-24),    E_n = sum_i W_ni^2 / norms_i,    Pi = softmax_heads(temp E)
     A = sum_n Pi W^2,    P = sum_n Pi,    M = A / (P + 1e-8),    D = 1 / (1 + M),    out = -Pi W D
@@ -154,12 +154,10 @@ def token_gradient_kernel(GRAD, g_b, g_k, g_n, W, w_b, w_k, w_n, PI, pi_b, pi_k,
         pi = tl.load(PI + offsets, mask=inside, other=0.)[:, :, None]
         offsets, inside = score_addresses(b, tokens, de_b, de_k, de_n, N, K, BK)
         de = tl.load(DE + offsets, mask=inside, other=0.)[:, :, None]
-        dw = 2 * w * (da[None, :, :] * pi + inverse[None, :, :] * de + dnorms[None, :, :]) - g * pi * d[None, :, :]
+        dw = 2 * w * (da[None, :, :] * pi + inverse[None, :, :] * de + dnorms[None, :, :])
+        dw -= g * pi * d[None, :, :]
         offsets, inside = token_addresses(b, tokens, dw_b, dw_k, dw_n, N, K, P, BK, BP, VEC)
         tl.store(DW + offsets, dw.to(DW.dtype.element_ty), mask=inside)
-
-
-Statistics = Tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 @torch.library.custom_op('mmwhitebox::tssa', mutates_args=())
@@ -168,16 +166,17 @@ def _tssa(w: Tensor, temp: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tens
     w, temp = launch.unit_last_stride(w), temp.contiguous()
     heads, tokens, dims = w.shape[1:]
     p = moments.plan(w)
+    vectors = moments.strided(w, p.vec)
     norms = moments.empty_partials(w, p.splits, heads, dims)
     with launch.on_device(w):
-        norms_kernel[p.grid](*moments.strided(w, p.vec), norms, tokens, p.span, p.splits, **p.meta)
+        norms_kernel[p.grid](*vectors, norms, tokens, p.span, p.splits, **p.meta)
     norms = moments.merge(norms)
     pi = moments.empty_scores(w, torch.float32)
     a = moments.empty_partials(w, p.splits, heads, dims)
     mass = moments.empty_partials(w, p.splits, heads)
     with launch.on_device(w):
-        membership_kernel[p.grid](*moments.strided(w, p.vec), temp, norms, *moments.strided(pi), a, mass, tokens,
-                                  p.span, p.splits, **p.meta)
+        membership_kernel[p.grid](*vectors, temp, norms, *moments.strided(pi), a, mass, tokens, p.span,
+                                  p.splits, **p.meta)
     a, mass = moments.merge(a), moments.merge(mass)
     return moments.output(w, pi, a, mass, 'given'), pi, norms, a, mass
 
@@ -200,6 +199,7 @@ def _tssa_backward(grad: Tensor, w: Tensor, temp: Tensor, pi: Tensor, norms: Ten
     dw, de = moments.empty_heads(w), moments.empty_scores(w, torch.float32)
     p = moments.plan(w, grad, dw)
     vectors = (*moments.strided(grad, p.vec), *moments.strided(w, p.vec))
+    scores = (*moments.strided(pi), *moments.strided(de))
     dtemp = moments.empty_partials(w, p.splits, heads)
     t = moments.empty_partials(w, p.splits, heads, dims)
     with launch.on_device(w):
@@ -207,8 +207,8 @@ def _tssa_backward(grad: Tensor, w: Tensor, temp: Tensor, pi: Tensor, norms: Ten
                                        *moments.strided(de), dtemp, t, tokens, p.span, p.splits, **p.meta)
     t = moments.merge(t)
     with launch.on_device(w):
-        token_gradient_kernel[p.grid](*vectors, *moments.strided(pi), *moments.strided(de), norms, a, mass, slope,
-                                      t, *moments.strided(dw, p.vec), tokens, p.span, p.splits, **p.meta)
+        token_gradient_kernel[p.grid](*vectors, *scores, norms, a, mass, slope, t,
+                                      *moments.strided(dw, p.vec), tokens, p.span, p.splits, **p.meta)
     return dw, dtemp.sum((0, 1)).reshape(temp.shape).to(temp.dtype)
 
 
