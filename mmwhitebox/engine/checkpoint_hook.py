@@ -25,7 +25,7 @@ from .verified_backend import NAME
 
 # In the message hub, and so in the checkpoint:
 SUPERSEDED = 'superseded_best_ckpts'  # to be deleted once the checkpoint is in place
-VALIDATED = 'validated'  # epoch or iteration of the last validation
+VALIDATED = 'last_validation'  # epoch or iteration of the last validation
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""What the stress test does to a training; see tools/stress.py."""
