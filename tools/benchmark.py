@@ -173,12 +173,12 @@ def run_suite(suite: str, args: argparse.Namespace, settings: Settings, argv: Se
 
 def main(argv: Sequence[str]) -> int:
     args = parse_args(argv)
+    MMLogger.get_instance('benchmark', log_level='WARNING')  # mmengine lists every initialised parameter
     if args.markdown:
         print(f'{args.markdown}: {", ".join(report.refresh(args.markdown))}')
         return 0
     if args.threads:
         torch.set_num_threads(args.threads)
-    MMLogger.get_instance('benchmark', log_level='WARNING')  # mmengine lists every initialised parameter
     prepare_work_dir(args.out)
     settings = Settings(
         args.device, getattr(torch, args.dtype), rounds=3 if args.quick else args.rounds,

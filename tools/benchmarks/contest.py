@@ -84,7 +84,8 @@ class Case:
         optimizer (bool): Whether a training step ends with a step of AdamW. Defaults to True.
         autocast (bool): Whether inputs are of the narrow type and parameters wide under autocast in
             inference too: a part of a model as it runs in training. Defaults to False.
-        floors (dict): For each contestant, what it must move and compute at least.
+        floors (dict): What an operator must move and compute at least, by its name, which its contestants'
+            names begin with.
     """
 
     labels: dict

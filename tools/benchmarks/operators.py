@@ -218,4 +218,4 @@ def operator_case(ops: Sequence[str], shape: Shape, mode: str, wanted: Sequence[
         objective=(lambda out: (out, cotangent[:out.shape[0]].to(out.dtype))) if training else None,
         optimizer=False,
         autocast=True,
-        floors={name: least_work(name.partition('-')[0], shape, itemsize, training) for name in builders})
+        floors={op: least_work(op, shape, itemsize, training) for op in ops})

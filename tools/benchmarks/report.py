@@ -85,7 +85,7 @@ def summarise(case: dict) -> dict:
 
 def save(report: dict, path: Path) -> None:
     """Write a report so that no reader ever finds half a file: one case a line."""
-    cases = ',\n'.join(json.dumps(case) for case in report['cases'])
+    cases = ',\n'.join(json.dumps(case, separators=(',', ':')) for case in report['cases'])
     head = json.dumps({key: value for key, value in report.items() if key != 'cases'}, indent=1)
     part = path.with_suffix('.part')
     part.write_text(f'{head[:-2]},\n "cases": [\n{cases}\n]}}\n')
@@ -157,7 +157,7 @@ def value_of(quantity: Callable, cases: Dict[int, dict], peaks: dict, name: str,
     if not row.get('seconds'):
         return None
     before = cases.get(tokens // 2, {}).get('contestants', {}).get(name, {})
-    return quantity(row, cases[tokens]['floors'][name], peaks, before)
+    return quantity(row, cases[tokens]['floors'][name.partition('-')[0]], peaks, before)
 
 
 QUANTITIES = {
@@ -249,6 +249,8 @@ def refresh(page: Path) -> List[str]:
             body = f'\n{COMPUTED[name]()}\n'
         elif source.is_file():
             body = f'\n{as_text(json.loads(source.read_text()), markdown=True)}\n'
+            if source.with_suffix('.png').is_file():
+                body += f'![{name}]({folder.name}/{name}.png)\n\n'
         return match[1] + body + match[3]
 
     text = SECTION.sub(section, page.read_text())

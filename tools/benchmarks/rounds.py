@@ -131,7 +131,6 @@ class Contest:
         """
         for name in steps:
             self.rows[name]['seconds'] = []
-        gc.collect()
         gc.disable()
         try:
             for _ in range(self.settings.rounds):
