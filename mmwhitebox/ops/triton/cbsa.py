@@ -9,13 +9,16 @@ from typing import Optional, Tuple
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
+from triton.backends.nvidia.compiler import CUDAOptions
 
 from . import launch
 from .cbsa_backward import backward
-from .cbsa_forward import forward
+from .cbsa_forward import forward, is_wide
 
 MAX_SIZE = 128
 """Largest m and p: one program holds all representatives of a head."""
+
+_HAS_BF16X6 = 'bf16x6' in CUDAOptions.allowed_dot_input_precisions
 
 
 @torch.library.custom_op('mmwhitebox::cbsa_forward', mutates_args=())
@@ -87,11 +90,26 @@ def unsupported(w: Tensor,
         return 'the step sizes are not (K, 1, 1)'
     if contraction not in ('softmax', None):
         return f'the kernels have no contraction {contraction!r}'
-    if p > MAX_SIZE:
-        return f'a head has {p} dimensions, more than {MAX_SIZE}'
-    if m > MAX_SIZE:
-        return f'a head has {m} representatives, more than {MAX_SIZE}'
-    return launch.dtype_reason(w, r0) or launch.device_reason(w, r0, step_rep, step_x)
+    if max(m, p) > MAX_SIZE:
+        return f'a head has {m} representatives of {p} dimensions, and there may be {MAX_SIZE}'
+    reason = launch.dtype_reason(w, r0) or launch.device_reason(w, r0, step_rep, step_x)
+    return _gpu_reason(w.device.index, launch.cast_type(w), m, p) if reason is None and w.is_cuda else reason
+
+
+def _gpu_reason(index: Optional[int], dtype: torch.dtype, m: int, p: int) -> Optional[str]:
+    """Why the kernels do not fit the GPU, or None."""
+    if torch.version.hip is not None:
+        return 'the kernels are shaped for NVIDIA GPUs'
+    if launch.capability(index) < (8, 0):
+        return 'the GPU is older than compute capability 8.0'
+    if dtype == torch.float32 and is_wide(m, p):
+        return f'{m} representatives of {p} dimensions do not fit on the chip in float32'
+    if dtype == torch.float32 and not _HAS_BF16X6:
+        return 'float32 needs a newer triton, whose products take bf16x6'
+    needed = 160 if dtype == torch.float32 or is_wide(m, p) else 80
+    if launch.shared_memory(index) < needed * 1024:
+        return f'the GPU has less than {needed} KB of shared memory for a program'
+    return None
 
 
 def cbsa(w: Tensor,

@@ -10,7 +10,7 @@ are float32; the operands of a product have the type of W. A coefficient is abou
 products take ``gain`` A, and ``gain``, a power of two near N^{1/2}, is divided out of their float32 result.
 
 One program holds r (M x P), its accumulator (M x P) and a block of scores (M x BLOCK); M, P are m, p rounded up to
-powers of two. What that takes on the chip is in :func:`token_config`.
+powers of two. What that takes on the chip is in :func:`stream_config`.
 """
 import math
 from typing import Dict, Tuple
@@ -27,15 +27,14 @@ MERGE_SPLITS, MERGE_ELEMENTS = 16, 256
 
 
 WIDEN = tl.constexpr(INTERPRETED)
-"""Triton's interpreter has no product of bfloat16: there operands become float32, as tensor cores take them anyway."""
+"""Triton's interpreter has no product of bfloat16: there operands become float32, which changes no value."""
 
 
 @triton.jit
 def dot(a, b, acc, PRECISION: tl.constexpr):
     """acc + a b in float32."""
     if WIDEN:
-        a = a.to(tl.float32)
-        b = b.to(tl.float32)
+        return tl.dot(a.to(tl.float32), b.to(tl.float32), acc, input_precision='ieee')
     return tl.dot(a, b, acc, input_precision=PRECISION)
 
 
@@ -212,15 +211,26 @@ def broadcast_kernel(w, r0, lse, cx, out, w_sb, w_sk, w_sn, r_sb, r_sk, r_sm, o_
         store_rows(out, y, start, n, p, o_sn, BLOCK, P, ALIGN)
 
 
-def token_config(m: int, p: int, dtype: torch.dtype) -> Dict[str, int]:
-    """Shape of the kernels that run over the tokens."""
-    wide = max(block_size(m), block_size(p)) > 64
-    return dict(BLOCK=64, num_warps=8 if wide else 4, num_stages=2)
+def is_wide(m: int, p: int) -> bool:
+    """Whether a tile of representatives is larger than 64 x 64."""
+    return max(m, p) > 64
 
 
-def contract_config(m: int, p: int) -> Dict[str, int]:
-    """Shape of the kernels that work on the representatives of one head."""
-    return dict(num_warps=8 if max(block_size(m), block_size(p)) > 64 else 4, num_stages=1)
+def stream_config(m: int, p: int, dtype: torch.dtype) -> Dict[str, int]:
+    """Shape of the kernels that run over the tokens, but the last of the backward pass.
+
+    As compiled for compute capability 9.0, without spills: registers of a thread and shared memory of a program are
+    at most 124 and 40 KB for m, p <= 64 in 16 bits, 248 and 96 KB for m, p <= 128 in 16 bits. In float32 with
+    m, p <= 64 extract and gather take 174 and 52 KB, broadcast 255, 68 KB and 20 bytes of spills.
+    """
+    if dtype == torch.float32:
+        return dict(BLOCK=32, num_warps=4, num_stages=2)
+    return dict(BLOCK=64, num_warps=8 if is_wide(m, p) else 4, num_stages=2)
+
+
+def contract_config(m: int, p: int, dtype: torch.dtype) -> Dict[str, int]:
+    """Shape of the kernels that work on the representatives of one head, a program each: some may spill."""
+    return dict(num_warps=8 if is_wide(m, p) or dtype == torch.float32 else 4, num_stages=1)
 
 
 def common_alignment(p: int, *tensors: Tensor) -> int:
@@ -256,7 +266,7 @@ def forward(w: Tensor, r0: Tensor, step_rep: Tensor, step_x: Tensor, contract: b
     cx = torch.empty(batch, heads, m, p, dtype=w.dtype, device=device)
     align = common_alignment(p, w, r0, out)
     shape = dict(M=block_size(m), P=block_size(p), ALIGN=align, PRECISION=dot_precision(w.dtype))
-    config = token_config(m, p, w.dtype)
+    config = stream_config(m, p, w.dtype)
     splits, per_split = split_tokens(n, config['BLOCK'], programs, device)
     scale = LOG2_E * p**-0.5
     w_strides, r_strides = w.stride()[:3], r0.stride()[:3]
@@ -274,7 +284,7 @@ def forward(w: Tensor, r0: Tensor, step_rep: Tensor, step_x: Tensor, contract: b
                                                 ELEMENTS=MERGE_ELEMENTS, num_warps=4)
         contract_kernel[(programs, )](r0, aw, step_rep.reshape(-1).contiguous(), step_x.reshape(-1).contiguous(), cx,
                                       *r_strides, heads, m, p, scale, CONTRACT=contract, **shape,
-                                      **contract_config(m, p))
-        broadcast_kernel[(programs * splits, )](w, r0, lse, cx, out, *w_strides, *r_strides, *out.stride()[:3], heads, n,
-                                                m, p, splits, per_split, scale, log2_gain(n), **shape, **config)
+                                      **contract_config(m, p, w.dtype))
+        broadcast_kernel[(programs * splits, )](w, r0, lse, cx, out, *w_strides, *r_strides, *out.stride()[:3], heads,
+                                                n, m, p, splits, per_split, scale, log2_gain(n), **shape, **config)
     return out, aw, lse

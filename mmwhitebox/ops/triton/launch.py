@@ -13,8 +13,15 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @torch.compiler.assume_constant_result
-def _capability(index: Optional[int]) -> Tuple[int, int]:
+def capability(index: Optional[int]) -> Tuple[int, int]:
+    """Compute capability of a GPU."""
     return torch.cuda.get_device_capability(index)
+
+
+@torch.compiler.assume_constant_result
+def shared_memory(index: Optional[int]) -> int:
+    """Bytes of shared memory that one program may take on a GPU."""
+    return torch.cuda.get_device_properties(index).shared_memory_per_block_optin
 
 
 def device_reason(*tensors: Tensor) -> Optional[str]:
@@ -27,9 +34,9 @@ def device_reason(*tensors: Tensor) -> Optional[str]:
     if device.type != 'cuda':
         return f'the tensors are on the device {device.type!r}'
     if torch.version.hip is None:
-        if _capability(device.index) < (7, 0):
+        if capability(device.index) < (7, 0):
             return 'the GPU is older than compute capability 7.0'
-        if tensors[0].dtype == torch.bfloat16 and _capability(device.index) < (8, 0):
+        if tensors[0].dtype == torch.bfloat16 and capability(device.index) < (8, 0):
             return 'bfloat16 needs a GPU of compute capability 8.0'
     return None
 
@@ -44,13 +51,15 @@ def dtype_reason(*tensors: Tensor) -> Optional[str]:
     return None
 
 
+def cast_type(x: Tensor) -> torch.dtype:
+    """The type in which a matrix product would take a tensor: autocast's where it is on."""
+    device_type = x.device.type
+    return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else x.dtype
+
+
 def cast_for_autocast(*tensors: Tensor) -> Tuple[Tensor, ...]:
     """The operands of a matrix product as autocast would make them: in its type where it is on."""
-    device_type = tensors[0].device.type
-    if not torch.is_autocast_enabled(device_type):
-        return tensors
-    dtype = torch.get_autocast_dtype(device_type)
-    return tuple(t.to(dtype) for t in tensors)
+    return tuple(t.to(cast_type(t)) for t in tensors)
 
 
 def unit_last_stride(x: Tensor) -> Tensor:
@@ -59,12 +68,17 @@ def unit_last_stride(x: Tensor) -> Tensor:
 
 
 def dot_precision(dtype: torch.dtype) -> str:
-    """``input_precision`` of tl.dot: float32 exactly, unless torch's own products are allowed TF32."""
+    """``input_precision`` of tl.dot for operands of a type.
+
+    float32 operands are split into three bfloat16 each, and six products of these keep 24 bits: float32's own
+    exactness, on tensor cores. ('ieee' goes through scalar units, a register for each operand: it spills kilobytes a
+    thread.) Where torch's own products are allowed TF32 ours take it, too.
+    """
     if dtype != torch.float32:
         return 'ieee'
     matmul = torch.backends.cuda.matmul
     allowed = matmul.fp32_precision == 'tf32' if hasattr(matmul, 'fp32_precision') else matmul.allow_tf32
-    return 'tf32' if allowed else 'ieee'
+    return 'tf32' if allowed else 'bf16x6'
 
 
 def block_size(size: int, least: int = 16) -> int:
