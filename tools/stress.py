@@ -46,7 +46,7 @@ def main(argv: List[str]) -> int:
     rng = random.Random(args.seed)
     scratch = Path(tempfile.mkdtemp(prefix='stress_', dir=args.scratch))
     setting = Setting(scratch, args.iters)
-    board = Board(1 + (args.kills * 7 // 6) * ('kills' in args.parts) + sum(
+    board = Board(3 + (args.kills * 7 // 6) * ('kills' in args.parts) + sum(
         STEPS.get(part, 0) for part in args.parts))
     print(f'Trainings in {scratch}, seed {args.seed}')
     make_data(setting)
@@ -56,7 +56,7 @@ def main(argv: List[str]) -> int:
         if job.end() != 0:
             print(f'The undisturbed training failed:\n{job.text()[-3000:]}')
             return 1
-        board.step('undisturbed training: done')
+        board.step('undisturbed training: done', count=3)
         board.mark = board.begin
     if 'kills' in args.parts:
         kills.trial(setting, board, reference, args.kills, rng)
