@@ -5,9 +5,11 @@ never, where a class takes any name. Here every dict that names a ``type`` is co
 """
 import difflib
 import inspect
+import re
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 import mmengine.registry as mm
+from mmcv.transforms import RandomChoiceResize, RandomResize
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, Registry
 from mmengine.runner import Runner
@@ -17,7 +19,7 @@ from torch.utils.data import DataLoader
 from mmwhitebox.errors import ConfigError
 from mmwhitebox.registry import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS
 
-from .signatures import accepted_arguments, kind_of, wrong_kind
+from .signatures import Arguments, accepted_arguments, kind_of, wrong_kind
 
 RESERVED = {'type', '_scope_', '_delete_'}
 CLOSE, VERY_CLOSE = 0.7, 0.85
@@ -37,6 +39,7 @@ REGISTRIES: Dict[str, Tuple[Registry, ...]] = dict(
     val_cfg=(mm.LOOPS, ), test_cfg=(mm.LOOPS, ), val_evaluator=(mm.METRICS, mm.EVALUATOR),
     test_evaluator=(mm.METRICS, mm.EVALUATOR), default_hooks=(mm.HOOKS, ), custom_hooks=(mm.HOOKS, ),
     visualizer=(mm.VISUALIZERS, ), vis_backends=(mm.VISBACKENDS, ), log_processor=(mm.LOG_PROCESSORS, ))
+NEEDS_DICT = re.compile(r'model(\.backbone)?|optim_wrapper(\.optimizer)?|\w+_dataloader\.dataset')  # paths
 NEEDS_TYPE = {'model', 'backbone', 'decode_head', 'head', 'dataset', 'sampler', 'optimizer', 'attention', 'feedforward'}
 DEFAULT_TYPES = dict(optim_wrapper='OptimWrapper', val_cfg='ValLoop', test_cfg='TestLoop',
                      log_processor='LogProcessor')
@@ -62,6 +65,7 @@ USUAL_KEYS: Dict[str, Set[str]] = dict(
     clip_grad={'max_norm', 'norm_type', 'error_if_nonfinite', 'clip_value'},
     env_cfg={'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
     mp_cfg={'mp_start_method', 'opencv_num_threads'},
+    dist_cfg={'backend', 'timeout', 'init_backend'},
     auto_scale_lr={'enable', 'base_batch_size'},
     randomness={'seed', 'diff_rank_seed', 'deterministic'},
     default_hooks={'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint',
@@ -137,14 +141,20 @@ def _check_loader(path: str, value: Any) -> Iterator[str]:
 def _check_slot(node: Node) -> Iterator[str]:
     """Check what stands under a key: a dict, a list of dicts, or a plain value."""
     value = node.value
-    if isinstance(value, (list, tuple)):
-        for i, item in enumerate(value):
-            if isinstance(item, (dict, list, tuple)):
-                yield from _check_slot(node._replace(path=f'{node.path}.{i}', value=item))
-    elif isinstance(value, dict):
+    named = isinstance(value, str) and node.key in ('attention', 'head')  # names that a class of ours resolves
+    if isinstance(value, dict):
         yield from _check_dict(node)
-    elif node.key in NEEDS_TYPE and isinstance(value, (str, int, float)) and node.registries and not (
-            node.key in ('attention', 'head') and isinstance(value, str)):  # names that a class of ours resolves
+    elif NEEDS_DICT.fullmatch(node.path):
+        yield f'{node.path}: must be a dict with a type, got {value!r}'
+    elif node.key == 'pipeline' and not isinstance(value, (list, tuple)):
+        yield f'{node.path}: must be a list of steps, got {value!r}'
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            if node.key == 'pipeline' and not isinstance(item, dict) and not callable(item):
+                yield f'{node.path}.{i}: must be a dict with a type, got {item!r}'
+            elif isinstance(item, (dict, list, tuple)):
+                yield from _check_slot(node._replace(path=f'{node.path}.{i}', value=item))
+    elif node.key in NEEDS_TYPE and node.registries and value is not None and not named:
         yield f'{node.path}: must be a dict with a type, got {value!r}'
 
 
@@ -152,7 +162,7 @@ def _check_dict(node: Node) -> Iterator[str]:
     value = node.value
     name = value.get('type', _default_type(node))
     if name is None:
-        if node.key in NEEDS_TYPE and node.registries:
+        if node.registries and (node.key in NEEDS_TYPE or node.path.startswith('default_hooks.')):
             near = nearest('type', value, CLOSE)
             yield f'{node.path}: the key type is missing' + (f"; {near!r} stands there" if near else '')
         yield from _check_usual(node)
@@ -167,7 +177,7 @@ def _check_dict(node: Node) -> Iterator[str]:
         yield f'{node.path}.type: must be the name of a class, got {name!r}'
         registries = node.registries
     for key, inner in value.items():
-        if isinstance(inner, (dict, list, tuple, str, int, float)) and key not in RESERVED:
+        if key not in RESERVED:
             yield from _check_slot(Node(f'{node.path}.{key}', key, inner, _registries_inside(node, key, registries)))
 
 
@@ -199,10 +209,21 @@ def _check_usual(node: Node) -> Iterator[str]:
 
 
 def _check_arguments(node: Node, target: Any, registries: Tuple[Registry, ...]) -> Iterator[str]:
-    arguments = accepted_arguments(target)
+    arguments = _arguments(node, target)
     extra = set(EXTRA_OF_KEY.get(node.key, ())).union(*(EXTRA.get(registry, ()) for registry in registries))
     yield from _check_known(node.path, node.value, {**dict.fromkeys(extra), **arguments.known},
                             getattr(target, '__name__', str(target)), arguments.open_ended, arguments.modules)
+
+
+def _arguments(node: Node, target: Any) -> Arguments:
+    """What a class takes; mmcv's random resizing steps hand all else to ``Resize``."""
+    arguments = accepted_arguments(target)
+    if target in (RandomResize, RandomChoiceResize) and node.value.get('resize_type', 'Resize') == 'Resize':
+        inner, _ = find_type('Resize', (mm.TRANSFORMS, ))
+        resize = accepted_arguments(inner)
+        return Arguments({**resize.known, **arguments.known}, resize.open_ended,
+                         {**resize.modules, **arguments.modules})
+    return arguments
 
 
 def _check_known(path: str, value: dict, known: Dict[str, Optional[inspect.Parameter]], owner: str,
@@ -232,7 +253,8 @@ def _unknown_type(node: Node, name: str) -> Iterator[str]:
         names |= _names_in(registry)
     scope, dot, bare = name.rpartition('.')
     near = nearest(bare, names, CLOSE)
-    certain = node.key in REGISTRIES or node.key in NEEDS_TYPE
+    certain = node.key in REGISTRIES or node.key in NEEDS_TYPE or (
+        node.path.startswith('model.') and 'kwargs' not in node.path)
     if near:
         yield f'{node.path}.type: unknown type {name!r}; did you mean {scope + dot + near!r}?'
     elif certain:

@@ -122,14 +122,22 @@ def annotated_kinds(annotation: Any) -> Set[str]:
 
 
 def _parameters(function: Callable) -> Optional[Parameters]:
-    for eval_str in (True, False):  # text annotations may name what is not imported there
-        try:
-            return dict(inspect.signature(function, eval_str=eval_str).parameters)
-        except (ValueError, TypeError):
-            return None
-        except Exception:
-            continue
-    return None
+    """The parameters of a function; annotations that are text are read as far as their names are known there."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (ValueError, TypeError):
+        return None
+    names = getattr(inspect.unwrap(function), '__globals__', {})
+    resolved: Parameters = {}
+    for name, parameter in parameters.items():
+        if isinstance(parameter.annotation, str):
+            try:
+                annotation = eval(parameter.annotation, names)  # code of the package itself, never of a config
+            except Exception:
+                annotation = inspect.Parameter.empty
+            parameter = parameter.replace(annotation=annotation)
+        resolved[name] = parameter
+    return resolved
 
 
 def _named(parameters: Parameters) -> Parameters:
