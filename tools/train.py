@@ -1,10 +1,15 @@
-"""Train a model: python tools/train.py CONFIG [--resume] [--amp] [--cfg-options key=value ...]"""
+"""Train a model: python tools/train.py CONFIG [--resume] [--amp] [--cfg-options key=value ...]
+
+Asked to stop by SIGTERM, SIGINT (Ctrl-C) or SIGUSR1, it finishes the iteration, writes a checkpoint, prints the command
+that goes on from there and ends with status 75; a second signal ends it at once.
+"""
 import argparse
 import sys
 
 from mmengine.config import DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch.distributed.elastic.multiprocessing.errors import record
 
 from mmwhitebox.checkpoints import use_safe_loading
 from mmwhitebox.datasets import check_datasets, watch_workers
@@ -17,6 +22,7 @@ from mmwhitebox.engine.launch import (
     prepare_work_dir,
     report_batch_size,
     resolve_resume,
+    setup_determinism,
     setup_launcher,
     use_amp,
     use_compile,
@@ -25,7 +31,10 @@ from mmwhitebox.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Train a model')
+    parser = argparse.ArgumentParser(
+        description='Train a model',
+        epilog='SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 stop the training after the current iteration: a checkpoint is '
+        'written, and the status is 75. A second signal ends it at once. --resume goes on exactly where it stopped.')
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='where logs and checkpoints go; work_dirs/CONFIG by default')
     parser.add_argument(
@@ -58,6 +67,7 @@ def main() -> None:
     check_datasets(cfg, splits=('train', 'val'))
     use_compile(cfg)
     pin_memory(cfg)
+    setup_determinism(cfg)
     setup_launcher(cfg)
     report_batch_size(cfg, scale_lr=args.auto_scale_lr)
     with named_build_errors(cfg), watch_workers():
@@ -67,6 +77,6 @@ def main() -> None:
 
 if __name__ == '__main__':
     try:
-        main()
+        record(main)()  # torchrun then shows the traceback of the process that failed first
     except UserError as error:
         sys.exit(exit_message(error))

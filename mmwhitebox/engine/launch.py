@@ -2,6 +2,7 @@
 import logging
 import os
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import List, Optional
 
@@ -136,11 +137,19 @@ def setup_launcher(cfg: Config) -> None:
     """On a machine without a GPU, use gloo and unplaced processes: mmengine would ask for CUDA."""
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         cfg.env_cfg.dist_cfg.backend = 'gloo'
-        torch.distributed.init_process_group(backend='gloo')
+        timeout = cfg.env_cfg.dist_cfg.get('timeout')
+        torch.distributed.init_process_group(
+            backend='gloo', timeout=None if timeout is None else timedelta(seconds=timeout))
         cfg.setdefault('model_wrapper_cfg', dict(
             type='MMDistributedDataParallel', broadcast_buffers=False,
             find_unused_parameters=cfg.get('find_unused_parameters', False)))
         cfg.model_wrapper_cfg.device_ids = None
+
+
+def setup_determinism(cfg: Config) -> None:
+    """For ``randomness.deterministic``, ask cuBLAS for its deterministic workspaces, before CUDA starts."""
+    if cfg.get('randomness', {}).get('deterministic'):
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
 
 
 def report_batch_size(cfg: Config, scale_lr: bool) -> None:

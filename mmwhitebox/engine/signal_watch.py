@@ -122,7 +122,7 @@ def shield_worker(worker_id: int, leaving: ctypes.c_bool, init: Optional[Callabl
 
     Args:
         worker_id (int): Number of the worker.
-        leaving (ctypes.c_bool): Shared with the main process: it ends now, and so may the workers.
+        leaving (ctypes.c_bool): Shared with the main process: its training is over, and it may end the workers.
         init (Callable, optional): The ``worker_init_fn`` of the loader itself.
     """
     for number in (signal.SIGINT, signal.SIGUSR1):

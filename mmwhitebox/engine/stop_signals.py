@@ -1,5 +1,4 @@
 """A training that is asked to stop writes a checkpoint first, and says how to go on."""
-import atexit
 import os
 import shlex
 import signal
@@ -92,7 +91,6 @@ class StopOnSignalHook(Hook):
         if not self.signals or isinstance(runner._train_loop, (dict, type(None))):
             return
         leaving = shared_flag()
-        atexit.register(setattr, leaving, 'value', True)
         for loop in (runner._train_loop, runner._val_loop):
             if hasattr(loop, 'dataloader'):
                 shield_workers(loop.dataloader, leaving)
@@ -105,8 +103,12 @@ class StopOnSignalHook(Hook):
         run = runner.train_loop.run
 
         def watched_run():
-            with self.watch:
-                return run()
+            leaving.value = False
+            try:
+                with self.watch:
+                    return run()
+            finally:
+                leaving.value = True
 
         runner.train_loop.run = watched_run
 

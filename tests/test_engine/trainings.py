@@ -1,4 +1,4 @@
-"""Trainings of a second: tiny segmentors and classifiers under the runtime configs that users get, everything random."""
+"""Trainings of a second: tiny segmentors and classifiers under the runtime configs that users get, all random."""
 import random
 import uuid
 from pathlib import Path
@@ -88,7 +88,7 @@ def classification(folder):
 
 
 def make_config(folder, work_dir, task='seg', by_epoch=False, workers=0, resume=None, options=None) -> Config:
-    """A training of eleven iterations or three epochs, with a checkpoint at every iteration.
+    """A training of eleven iterations or three epochs, with a checkpoint at every fifth iteration and at the end.
 
     ``options`` are merged last; their keys may have dots.
     """
@@ -106,23 +106,28 @@ def make_config(folder, work_dir, task='seg', by_epoch=False, workers=0, resume=
             sampler=dict(type='DefaultSampler', shuffle=False)),
         val_evaluator=parts['evaluator'],
         train_cfg=dict(by_epoch=True, max_epochs=3, val_interval=1) if by_epoch else
-        dict(by_epoch=False, max_iters=ITERATIONS, val_interval=4),
+        dict(by_epoch=False, max_iters=ITERATIONS, val_interval=5),
         val_cfg=dict(),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-2)),
         param_scheduler=[dict(type='CosineAnnealingLR', T_max=3 if by_epoch else ITERATIONS, by_epoch=by_epoch)],
         log_level='WARNING', work_dir=str(work_dir), experiment_name=uuid.uuid4().hex,
-        load_from=None if resume is None else str(resume), resume=resume is not None, env_cfg=dict(cudnn_benchmark=False),
-    ))
-    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=1, max_keep_ckpts=-1, save_best=None)
+        load_from=None if resume is None else str(resume), resume=resume is not None,
+        env_cfg=dict(cudnn_benchmark=False)))
+    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=5, max_keep_ckpts=-1, save_best=None)
     cfg.default_hooks.pop('visualization')
     cfg.merge_from_dict(options or {})
     return cfg
 
 
 def train(*args, **kwargs) -> Runner:
-    """Train as :func:`make_config` says."""
+    """Train as :func:`make_config` says; no worker is left."""
     runner = Runner.from_cfg(make_config(*args, **kwargs))
-    runner.train()
+    try:
+        runner.train()
+    finally:
+        for loop in (runner.train_loop, runner.val_loop):
+            if getattr(loop.dataloader, '_iterator', None) is not None:
+                loop.dataloader._iterator._shutdown_workers()
     return runner
 
 
