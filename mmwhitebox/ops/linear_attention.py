@@ -27,5 +27,5 @@ def spectral_attention(w: Tensor, eps_squared: float = 0.01) -> Tensor:
     x = widen(w)
     eye = torch.eye(p, dtype=x.dtype, device=w.device)
     with no_autocast(w):
-        out = torch.linalg.solve(eye + p / (n * eps_squared) * x.mT @ x, x, left=False)
+        out = torch.linalg.solve_ex(eye + p / (n * eps_squared) * x.mT @ x, x, left=False).result
     return out.to(w.dtype)

@@ -6,12 +6,61 @@ The first half of the D features turns with the row of the token, the second hal
 quarter turn J(x)_2i = -x_2i+1, J(x)_2i+1 = x_2i, all pairs turn at once:
 
     rope(x) = cos * x + sin * J(x)
+
+Pairs are complex numbers x_2i + i x_2i+1 and a rotation is one product with e^{i angle}, in eager mode a single
+pass over the tokens; backward is the rotation by -angle. Compilers and exporters, which fuse passes and know no
+complex numbers, are given the line above.
 """
-from typing import Tuple
+from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .function import call
+from .precision import wide_dtype, widen
+
+
+def axis_angles(size: int, x: Tensor, theta: float) -> Tensor:
+    """Angles along one axis of the grid, (size, D/4)."""
+    features, wide = x.shape[2] // 4, wide_dtype(x)
+    frequencies = theta**-(torch.arange(features, dtype=wide, device=x.device) / features)
+    return torch.arange(size, dtype=wide, device=x.device)[:, None] * frequencies
+
+
+def over_tokens(rows: Tensor, columns: Tensor, num_extra: int, extra: float) -> Tensor:
+    """A table for all tokens, (N, D/2), from rows, (H, D/4), and columns, (W, D/4); constant for extra ones."""
+    h, w = rows.shape[0], columns.shape[0]
+    patches = torch.cat([rows[:, None].expand(-1, w, -1), columns.expand(h, -1, -1)], dim=-1)  # (H, W, D/2)
+    return F.pad(patches.flatten(0, 1), (0, 0, num_extra, 0), value=extra)
+
+
+def turn(x: Tensor, hw_shape: Tuple[int, int], theta: float, direction: int) -> Tensor:
+    """Turn the pairs of x as complex numbers, forward or, with direction -1, back."""
+    h, w = hw_shape
+    units = [torch.polar(torch.ones_like(angles), direction * angles)
+             for angles in (axis_angles(h, x, theta), axis_angles(w, x, theta))]
+    pairs = torch.view_as_complex(widen(x).contiguous().unflatten(-1, (-1, 2)))  # (B, N, D/2)
+    turned = pairs * over_tokens(*units, x.shape[1] - h * w, 1.)
+    return torch.view_as_real(turned).flatten(-2).to(x.dtype)
+
+
+class _Rope(torch.autograd.Function):
+    """The rotation; nothing is kept, the angles are made again."""
+
+    @staticmethod
+    def forward(x: Tensor, hw_shape: Tuple[int, int], theta: float) -> Tensor:
+        return turn(x, hw_shape, theta, 1)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        _, ctx.hw_shape, ctx.theta = inputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+        return turn(grad, ctx.hw_shape, ctx.theta, -1), None, None
 
 
 def rope_2d(x: Tensor, hw_shape: Tuple[int, int], theta: float = 10000.) -> Tensor:
@@ -25,14 +74,10 @@ def rope_2d(x: Tensor, hw_shape: Tuple[int, int], theta: float = 10000.) -> Tens
     Returns:
         Tensor: Tokens of the same shape and dtype.
     """
+    if not torch.compiler.is_compiling():
+        return call(_Rope, x, hw_shape, theta)
     h, w = hw_shape
-    wide = torch.promote_types(x.dtype, torch.float32)
-    exponents = torch.arange(x.shape[2] // 4, dtype=wide, device=x.device) / (x.shape[2] // 4)
-    frequencies = theta**-exponents  # (D/4,)
-    rows = torch.arange(h, dtype=wide, device=x.device)[:, None] * frequencies  # (H, D/4)
-    columns = torch.arange(w, dtype=wide, device=x.device)[:, None] * frequencies  # (W, D/4)
-    angles = torch.cat([rows[:, None].expand(-1, w, -1), columns.expand(h, -1, -1)], dim=-1)  # (H, W, D/2)
-    angles = F.pad(angles.flatten(0, 1), (0, 0, x.shape[1] - h * w, 0))  # (N, D/2): no turn of extra tokens
+    angles = over_tokens(axis_angles(h, x, theta), axis_angles(w, x, theta), x.shape[1] - h * w, 0.)
     angles = angles.repeat_interleave(2, dim=-1)  # (N, D)
     even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
     quarter_turn = torch.stack([-odd, even], dim=-1).flatten(-2)

@@ -158,9 +158,10 @@ class _TSSA(torch.autograd.Function):
             rho = weighted_sum(grad_energy, squares) / norms / norms
             rho = torch.where(norms > MIN_NORM, rho, 0)  # the floor of the norm is a constant
             del squares
-            grad_w = (w * (2 * mu)).addcmul_(y.to(a.dtype), a, value=-1).mul_(column(pi))
-            through_energy = torch.addcmul(-2 * rho, column(grad_energy), norms.reciprocal(), value=2)
-            return grad_w.addcmul_(through_energy, w.to(a.dtype)).to(w.dtype), grad_temp.to(temp.dtype)
+            pi = column(pi)
+            factor = torch.addcmul(-2 * rho, column(grad_energy), 2 / norms).addcmul_(pi, 2 * mu)
+            grad_w = factor.mul_(w).addcmul_(y.to(a.dtype, copy=True).mul_(a), pi, value=-1)
+            return grad_w.to(w.dtype), grad_temp.to(temp.dtype)
 
 
 def tssa_membership(w: Tensor, temp: Tensor) -> Tensor:

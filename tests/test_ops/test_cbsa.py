@@ -13,6 +13,7 @@ from mmwhitebox.ops import (
     pool_representatives,
     spectral_attention,
 )
+from mmwhitebox.ops.cbsa import coefficients
 
 B, K, N, P = 2, 3, 20, 6
 EPS_SQUARED = 0.01
@@ -113,10 +114,56 @@ def test_official_pool_takes_the_first_tokens():
     torch.testing.assert_close(official, pool_representatives(tokens[:, :-1], (4, 4), 2, K))
 
 
+def written_out(w, r0, step_rep, step_x, contraction='softmax'):
+    a, r = extract(w, r0, step_rep)
+    return broadcast(a, step_x * contract(r, contraction))
+
+
+@pytest.mark.parametrize('m', [4, 9])
 @pytest.mark.parametrize('contraction', ['softmax', 'inverse', None])
-def test_gradients(contraction):
+def test_it_is_extract_contract_broadcast(contraction, m):
+    """In one function that makes A twice and keeps it never: outputs and gradients of the three steps."""
+    w = torch.randn(B, N, K, P, dtype=torch.float64).transpose(1, 2).requires_grad_()  # as the modules pass it
+    r0 = torch.randn(B, K, m, P, dtype=w.dtype, requires_grad=True)
+    steps = [torch.randn(K, 1, 1, dtype=w.dtype, requires_grad=True) for _ in range(2)]
+    leaves, grad = (w, r0, *steps), torch.randn_like(w)
+    expected, out = written_out(*leaves, contraction), cbsa(*leaves, contraction)
+    torch.testing.assert_close(out, expected)
+    gradients = torch.autograd.grad(expected, leaves, grad)
+    torch.testing.assert_close(torch.autograd.grad(out, leaves, grad), gradients)
+    with torch.no_grad():
+        assert torch.equal(cbsa(*leaves, contraction), out)
+
+
+@pytest.mark.parametrize('n', [3, 64, 197, 1025, 4099])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
+def test_the_softmax_in_place_is_the_softmax(n, dtype):
+    tokens, r0 = torch.randn(2, n, 8).to(dtype), (3 * torch.randn(2, 5, 8)).to(dtype)
+    assert torch.equal(coefficients(tokens, r0), (r0 @ tokens.mT).softmax(-1))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_in_half_precision_it_is_no_less_exact_than_autograd(dtype):
+    """Mean over tensors of the relative error of outputs and gradients, against float64."""
+    w, grad = torch.randn(2, 2, K, 300, 16).to(dtype).unbind()
+    r0, steps = torch.randn(2, K, 25, 16).to(dtype), torch.randn(2, K, 1, 1).to(dtype).unbind()
+
+    def run(operator, dtype):
+        leaves = [t.detach().to(dtype, copy=True).requires_grad_() for t in (w, r0, *steps)]
+        out = operator(*leaves)
+        return [t.double() for t in (out.detach(), *torch.autograd.grad(out, leaves, grad.to(dtype)))]
+
+    exact = run(written_out, torch.float64)
+    own, plain = ([(a - b).norm() / b.norm() for a, b in zip(run(operator, dtype), exact)]
+                  for operator in (cbsa, written_out))
+    assert torch.stack(own).mean() <= torch.stack(plain).mean()
+
+
+@pytest.mark.parametrize('m', [2, 4])
+@pytest.mark.parametrize('contraction', ['softmax', 'inverse', None])
+def test_gradients(contraction, m):
     w = torch.randn(1, 2, 7, 3, dtype=torch.float64, requires_grad=True)
-    r0 = torch.randn(1, 2, 4, 3, dtype=torch.float64, requires_grad=True)
+    r0 = torch.randn(1, 2, m, 3, dtype=torch.float64, requires_grad=True)
     steps = [torch.randn(2, 1, 1, dtype=torch.float64, requires_grad=True) for _ in range(2)]
     assert torch.autograd.gradcheck(lambda *args: cbsa(*args, contraction=contraction), (w, r0, *steps))
 

@@ -99,6 +99,18 @@ def test_gradients(membership_act, gate_act):
         lambda *args: dmsa(*args, membership_act, gate_act), (s, logits), eps=1e-7)
 
 
+@pytest.mark.parametrize('membership_act, gate_act', [('softmax', 'st'), ('st_tokens', None), (None, 'gelu')])
+def test_gradients_are_those_of_the_equations(s, logits, membership_act, gate_act):
+    leaves = [s.requires_grad_(), logits.requires_grad_()]
+    pi, g = dmsa_membership(logits, membership_act)[..., None], dmsa_gate(logits, gate_act)[..., None]
+    w = g * s
+    out = -(pi * w) / (1 + (pi / pi.sum(-2, keepdim=True) * w**2).sum(-2, keepdim=True))
+    grad = torch.randn_like(s)
+    expected = torch.autograd.grad(out, leaves, grad)
+    got = torch.autograd.grad(dmsa(*leaves, membership_act, gate_act), leaves, grad)
+    torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-8)
+
+
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_half_precision(s, logits, dtype):
     s, logits = s.to(dtype), logits.to(dtype)

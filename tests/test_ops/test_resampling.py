@@ -8,7 +8,7 @@ from torch.export import Dim
 
 from mmwhitebox.models.backbones.timm_vit import TimmViT
 from mmwhitebox.ops import adaptive_avg_pool, resize_positions
-from mmwhitebox.ops.resampling import averaging_matrix, is_symbolic
+from mmwhitebox.ops.resampling import averaging_matrix, is_symbolic, pool_grid
 
 
 @pytest.mark.parametrize('size, bins', [(14, 8), (3, 8), (8, 8), (33, 10), (1, 3)])
@@ -31,6 +31,29 @@ def test_the_pool_has_one_graph_for_all_sizes():
         grid = torch.randn(1, 2, *size)
         assert torch.equal(Pool()(grid), F.adaptive_avg_pool2d(grid, 5))
         torch.testing.assert_close(pool(grid), F.adaptive_avg_pool2d(grid, 5))
+
+
+@pytest.mark.parametrize('hw_shape, bins', [
+    ((8, 8), 4), ((14, 14), 8), ((6, 9), 4), ((13, 7), 5), ((3, 2), 8), ((1, 1), 3)])
+@pytest.mark.parametrize('batch, start, behind', [(1, 0, 0), (2, 0, 0), (2, 3, 0), (3, 1, 4), (1, 2, 1)])
+def test_the_pool_of_a_token_sequence(hw_shape, bins, batch, start, behind):
+    """Whatever lies around the grid; the gradient of the tokens outside is zero."""
+    h, w = hw_shape
+    tokens = torch.randn(batch, start + h * w + behind, 5, dtype=torch.float64, requires_grad=True)
+    grid = tokens[:, start:start + h * w].transpose(1, 2).unflatten(-1, hw_shape)
+    expected = F.adaptive_avg_pool2d(grid, bins).flatten(2).transpose(1, 2)
+    pooled = pool_grid(tokens, start, hw_shape, bins)
+    grad = torch.randn_like(expected)
+    torch.testing.assert_close(pooled, expected)
+    torch.testing.assert_close(torch.autograd.grad(pooled, tokens, grad), torch.autograd.grad(expected, tokens, grad))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_the_pool_in_half_precision(dtype):
+    tokens = torch.randn(2, 1 + 14 * 14, 5).to(dtype)
+    pooled, exact = pool_grid(tokens, 1, (14, 14), 8), pool_grid(tokens.double(), 1, (14, 14), 8)
+    assert pooled.dtype == dtype
+    torch.testing.assert_close(pooled.double(), exact, rtol=0, atol=2 * torch.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize('mode', ['bicubic', 'bilinear'])

@@ -36,3 +36,22 @@ def test_extra_tokens_stay_and_norms_are_kept():
     assert rope_2d(x.bfloat16(), (4, 3)).dtype == torch.bfloat16
     torch.testing.assert_close(rope_2d(x.bfloat16(), (4, 3)).float(), rope_2d(x.bfloat16().float(), (4, 3)),
                                rtol=2**-8, atol=2**-8)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
+def test_compiled_it_is_the_same(dtype):
+    """A compiler is given the form without complex numbers."""
+    x = torch.randn(2, 3 + 20, D, dtype=dtype, requires_grad=True)
+    compiled = torch.compile(rope_2d, fullgraph=True, backend='aot_eager')(x, (5, 4))
+    tolerance = dict(rtol=4 * torch.finfo(dtype).eps, atol=4 * torch.finfo(dtype).eps)
+    torch.testing.assert_close(compiled, rope_2d(x, (5, 4)), **tolerance)
+    grads = [torch.autograd.grad(y.square().sum(), x)[0] for y in (compiled, rope_2d(x, (5, 4)))]
+    torch.testing.assert_close(*grads, rtol=tolerance['rtol'], atol=4 * tolerance['atol'])
+
+
+def test_gradients_are_turned_back():
+    x = torch.randn(2, 2 + 6, 8, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: rope_2d(x, (3, 2)), (x, ))
+    grad = torch.randn_like(x)
+    back, = torch.autograd.grad(rope_2d(x, (3, 2)), x, grad)
+    torch.testing.assert_close(rope_2d(back, (3, 2)), grad)

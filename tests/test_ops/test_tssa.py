@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmwhitebox.ops import tssa, tssa_membership
+from mmwhitebox.ops import scale_by_second_moment, tssa, tssa_membership
 
 B, K, N, P = 2, 3, 11, 4
 
@@ -23,7 +23,7 @@ def written_out(w, temp):
     pi = torch.softmax(temp * energy, dim=1)
     m = torch.zeros(B, K, P, dtype=w.dtype)
     for n in range(N):
-        m += (pi[:, :, n] / pi.sum(-1))[..., None] * w[:, :, n]**2
+        m = m + (pi[:, :, n] / (pi.sum(-1) + 1e-8))[..., None] * w[:, :, n]**2
     return pi, -(pi[..., None] * w) / (1 + m[:, :, None])
 
 
@@ -37,6 +37,41 @@ def test_gradients():
     w = torch.randn(1, 2, 5, 3, dtype=torch.float64, requires_grad=True)
     temp = torch.rand(2, 1, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(tssa, (w, temp))
+
+
+@pytest.mark.parametrize('scale', [1e-3, 1., 1e3])
+def test_gradients_are_those_of_the_written_out_equations(w, temp, scale):
+    leaves = [(scale * w).requires_grad_(), temp.requires_grad_()]
+    grad = torch.randn_like(w)
+    expected = torch.autograd.grad(written_out(*leaves)[1], leaves, grad)
+    torch.testing.assert_close(torch.autograd.grad(tssa(*leaves), leaves, grad), expected, rtol=1e-8, atol=1e-12)
+    single = [leaf.detach().float().requires_grad_() for leaf in leaves]
+    for got, exact in zip(torch.autograd.grad(tssa(*single), single, grad.float()), expected):
+        assert (got - exact).norm() < 2e-6 * exact.norm()
+
+
+def test_it_is_its_membership_and_the_shared_core(w, temp):
+    leaves = [w.requires_grad_(), temp]
+    grad = torch.randn_like(w)
+    torch.testing.assert_close(scale_by_second_moment(w, tssa_membership(*leaves)), tssa(*leaves))
+    pi = torch.rand(B, K, N, dtype=w.dtype, requires_grad=True)
+    out = -(pi[..., None] * w) / (1 + ((pi / pi.sum(-1, keepdim=True))[..., None] * w**2).sum(-2, keepdim=True))
+    torch.testing.assert_close(scale_by_second_moment(w, pi), out)
+    torch.testing.assert_close(torch.autograd.grad(scale_by_second_moment(w, pi), (w, pi), grad),
+                               torch.autograd.grad(out, (w, pi), grad), rtol=1e-6, atol=1e-8)
+
+
+def test_membership_can_be_differentiated(w, temp):
+    leaves = [w.requires_grad_(), temp.requires_grad_()]
+    grad = torch.randn(B, K, N, dtype=w.dtype)
+    torch.testing.assert_close(torch.autograd.grad(tssa_membership(*leaves), leaves, grad),
+                               torch.autograd.grad(written_out(*leaves)[0], leaves, grad))
+
+
+def test_gradient_of_a_gradient_is_refused_in_words(w, temp):
+    first, = torch.autograd.grad(tssa(w.requires_grad_(), temp).square().sum(), w, create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        first.sum().backward()
 
 
 def test_a_channel_without_energy_stays_zero(w, temp):

@@ -1,0 +1,55 @@
+"""What a computation keeps for its backward pass, and what it allocates."""
+import gc
+from typing import Callable, Iterable, List
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+
+def saved_storages(forward: Callable, parameters: Iterable[Tensor] = ()) -> List[int]:
+    """Bytes of every storage that autograd saves in ``forward``, each once, parameters left out."""
+    own = {p.untyped_storage().data_ptr() for p in parameters}
+    kept = {}  # the storages stay alive, so that no address is used twice
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        forward()
+    return [storage.nbytes() for storage in kept.values()]
+
+
+def allocations(step: Callable) -> List[int]:
+    """Bytes that the allocator gives (positive) and takes back (negative) in ``step``, in order.
+
+    Its own events, so temporaries inside a kernel count as well, such as a cast of bf16 to float32.
+    """
+    step()  # what is made once and kept
+    gc.collect()  # what was there before must not be freed in between
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step()
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == '[memory]']
+    return [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+
+
+def peak(step: Callable) -> int:
+    """Greatest number of bytes that ``step`` holds at once, beyond what was there before."""
+    held, most = 0, 0
+    for size in allocations(step):
+        held += size
+        most = max(most, held)
+    return most
+
+
+def largest_alive(step: Callable, size: int) -> int:
+    """Greatest number of blocks of at least ``size`` bytes that ``step`` holds at once."""
+    held, most = 0, 0
+    for change in allocations(step):
+        if abs(change) >= size:
+            held += 1 if change > 0 else -1
+            most = max(most, held)
+    return most
