@@ -23,12 +23,16 @@ from mmwhitebox.errors import ConfigError, UserError, WorkerDeathError
 FOLDER = 'MMWHITEBOX_WORKERS'
 NOTE_SIZE = 4096
 MAX_NAMED = 5
+IN_A_ROW = 100  # failures without a sample in between
 DEATH = re.compile(
     r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: (.+?)\.|exited unexpectedly)')
 ADVICE = {
     'Killed': 'The system may have run out of memory: fewer workers (num_workers) or smaller images need less.',
     'Bus error': 'Shared memory (/dev/shm) may be full: fewer workers (num_workers) need less.',
+    'Segmentation fault': 'That file may crash its decoder: check it, or take it out of the dataset.',
 }
+ANY = ('The system may have run out of memory (fewer workers, num_workers, need less), or that file may crash its '
+       'decoder: check it, or take it out of the dataset.')
 LOOK = 'python tools/check_dataset.py CONFIG reads every sample and names the broken ones.'
 
 
@@ -38,12 +42,11 @@ class OnError:
     Args:
         on_error (str): 'raise' stops with the error; 'skip' logs it once and lets the dataset take another sample.
             Only for training: a metric over fewer samples is another metric. Defaults to 'raise'.
-        max_broken (int): Most samples to skip, of all workers of a process, and most failures in a row; one more
-            is an error. Defaults to 100.
+        max_broken (int): Most samples to skip, of all workers of a process; one more is an error. Defaults to 100.
 
     Raises:
         ValueError: Another ``on_error``.
-        UserError: Too many samples are broken.
+        UserError: Too many samples are broken, or nothing else is left to take.
     """
 
     def __init__(self, on_error: str = 'raise', max_broken: int = 100, **kwargs) -> None:
@@ -68,9 +71,9 @@ class OnError:
                 raise
             self.in_a_row += 1
             count = add_skipped(name, str(error))
-            if max(count, self.in_a_row) > self.max_broken:
-                raise UserError(f'More than max_broken={self.max_broken} samples could not be used, the last: {error} '
-                                f'{LOOK}') from error
+            if count > self.max_broken or self.in_a_row > IN_A_ROW:
+                most = f'max_broken={self.max_broken} samples' if count > self.max_broken else f'{IN_A_ROW} in a row'
+                raise UserError(f'More than {most} could not be used, the last: {error} {LOOK}') from error
             return None
         self.in_a_row = 0
         return loaded
@@ -184,7 +187,7 @@ def describe_death(error: RuntimeError, folder: str) -> Optional[str]:
     where = f'The last sample it took: {", ".join(notes)}.' if notes else \
         'It had noted no sample yet (mmwhitebox.LoadImage does that).'
     how = f'was killed by a signal ({signal})' if signal else 'ended without a word'
-    advice = ADVICE.get(signal, 'That file may crash its decoder: check it, or take it out of the dataset.')
+    advice = ADVICE.get(signal, ANY)
     return f'A data-loader worker (pid {", ".join(map(str, pids))}) {how}. {where} {advice}'
 
 
