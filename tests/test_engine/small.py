@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from mmwhitebox.checkpoints import newest_checkpoint
 
 MAX_ITERS = 8
-SCORES = {2: 30., 4: 50., 6: 40., 8: 60.}  # of the validation after an iteration
+SCORES = {2: 30., 3: 20., 4: 50., 6: 40., 8: 60.}  # of the validation after an iteration
 
 
 class Samples(Dataset):

@@ -218,6 +218,16 @@ def test_a_best_checkpoint_that_fails_leaves_the_former_one(tmp_path, monkeypatc
     assert [name for name in checkpoints(tmp_path) if 'best' in name] == ['best_mIoU_iter_8.pth']
 
 
+def test_a_first_checkpoint_that_fails_leaves_no_trace_in_the_message_hub(tmp_path, monkeypatch):
+    Disk(monkeypatch, deny('write', 'iter_2.pth'))
+    runner = make_runner(tmp_path, **BEST, max_iters=3)
+    runner.train()
+    assert 'There is no earlier one. Training goes on.' in log_of(tmp_path)
+    hub = verify_checkpoint(tmp_path / 'iter_3.pth')['message_hub']['runtime_info']
+    assert hub['best_score'] == SCORES[3] and hub['keep_ckpt_ids'] == [3]  # 30 at iteration 2 was not saved
+    assert checkpoints(tmp_path) == ['best_mIoU_iter_3.pth', 'iter_3.pth']
+
+
 # Killed runs
 
 class Killed(BaseException):
