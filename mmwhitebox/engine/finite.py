@@ -4,6 +4,7 @@ The loss is looked at before the backward pass, the gradients before the step of
 good iteration is still there. With a gradient scaler (mixed precision) infinite gradients are its own affair, and only
 the loss is looked at.
 """
+from functools import wraps
 from typing import Any, Callable, Dict, List, Optional
 
 import torch
@@ -115,6 +116,7 @@ class FiniteHook(Hook):
             if wrapper.should_update():
                 wrapper.zero_grad()
 
+        @wraps(step)
         def guarded_step(**kwargs) -> None:
             gradients = [p.grad for group in wrapper.optimizer.param_groups for p in group['params']
                          if p.grad is not None]
