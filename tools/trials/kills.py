@@ -74,4 +74,4 @@ def trial(setting: Setting, board: Board, reference: Path, kills: int, rng: rand
         problems += [f'training {ended}: {differs}'] if differs else []
         board.step(f'training {ended} ended, {differs or "equal to the undisturbed one"}')
     board.add('kills', problems, f'{killed} kills ({inside} inside a write), every checkpoint verified after each; '
-              f'{ended} trainings ended, all equal to the undisturbed one')
+              f'trainings that ended equal to the undisturbed one: {ended}')
