@@ -118,7 +118,7 @@ class AtomicCheckpointHook(CheckpointHook):
         """
         if not runner._resume:
             return
-        chosen = sorted({Path(path).name for path in all_gather_object(runner._load_from)})
+        chosen = sorted({Path(str(path)).name for path in all_gather_object(runner._load_from)})
         if len(chosen) > 1:
             raise UserError(f'The ranks would resume from different checkpoints: {", ".join(chosen)}. Name one: '
                             '--resume PATH.')

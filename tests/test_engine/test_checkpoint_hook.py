@@ -375,6 +375,16 @@ def test_nothing_verifies(tmp_path):
     assert path is None and 'iter_2.pth' in lines[0]
 
 
+def test_mmengines_own_choice_still_works(tmp_path):
+    make_runner(tmp_path, max_iters=4).train()
+    runner = make_runner(tmp_path)
+    runner._resume = True  # without load_from: what last_checkpoint names
+    runner.train()
+    assert checkpoints(tmp_path) == ['iter_2.pth', 'iter_4.pth', 'iter_6.pth', 'iter_8.pth']
+    make_runner(tmp_path / 'undisturbed').train()
+    assert same(parameters(tmp_path), parameters(tmp_path / 'undisturbed'))
+
+
 def test_ranks_that_see_different_files_stop(tmp_path, monkeypatch):
     make_runner(tmp_path, max_iters=4).train()
     runner = make_runner(tmp_path, resume=tmp_path / 'iter_4.pth')
