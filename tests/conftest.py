@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope  # noqa: E402
 
 import mmwhitebox  # noqa: E402, F401
 
-torch.set_num_threads(2)
+torch.set_num_threads(1 if 'PYTEST_XDIST_WORKER' in os.environ else 2)  # with xdist, a worker for every core
 
 
 @pytest.fixture(autouse=True)
