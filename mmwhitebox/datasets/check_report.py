@@ -260,15 +260,7 @@ def find_copies(sets: Sequence[CheckedSet]) -> None:
     labels = np.concatenate([checked.first_labels for checked in sets])
     owners = np.repeat(np.arange(len(sets)), [len(checked.digests) for checked in sets])
     places = np.concatenate([np.arange(len(checked.digests)) for checked in sets])
-    order = np.lexsort((np.arange(len(digests)), digests[:, 1], digests[:, 0]))
-    first = -1  # the earliest sample with this picture
-    for position, current in enumerate(order):
-        if not digests[current].any():
-            continue
-        before = order[position - 1] if position else current
-        if before == current or (digests[before] != digests[current]).any():
-            first = current
-            continue
+    for current, first in _copies(digests):
         original, copy = sets[owners[first]], sets[owners[current]]
         file, other = copy.checker.name(places[current]), original.checker.name(places[first])
         kind = 'duplicate' if original is copy else 'leak'
@@ -276,6 +268,16 @@ def find_copies(sets: Sequence[CheckedSet]) -> None:
         if labels[first] != labels[current]:
             copy.findings.append(Finding('label conflict', file, f'class {labels[current]} here, {labels[first]} of '
                                          f'{other}: correct one.'))
+
+
+def _copies(digests: np.ndarray) -> List[Tuple[int, int]]:
+    """(copy, first sample with the same picture) for digests (S, 2), in the order of the copies; 0, 0 is no picture."""
+    order = np.lexsort((np.arange(len(digests)), digests[:, 1], digests[:, 0]))
+    order = order[digests[order].any(axis=1)]
+    ranked = digests[order]
+    is_copy = np.concatenate([[False], (ranked[1:] == ranked[:-1]).all(axis=1)])[:len(order)]
+    starts = np.maximum.accumulate(np.where(is_copy, 0, np.arange(len(order))))
+    return sorted(zip(order[is_copy].tolist(), order[starts[is_copy]].tolist()))
 
 
 def class_table(checked: CheckedSet) -> List[dict]:
