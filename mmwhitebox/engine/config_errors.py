@@ -12,7 +12,8 @@ from mmwhitebox.errors import ConfigError, UserError
 from mmwhitebox.registry import build_component
 
 BUILDERS = {function.__code__ for function in (build_from_cfg, build_scheduler_from_cfg, build_component)}
-WRONG_VALUE = (TypeError, ValueError, KeyError, AttributeError, AssertionError, IndexError, ZeroDivisionError)
+WRONG_VALUE = (TypeError, ValueError, KeyError, AttributeError, AssertionError, IndexError, ZeroDivisionError,
+               OverflowError, RuntimeError)
 
 
 @contextlib.contextmanager

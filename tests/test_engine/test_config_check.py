@@ -1,0 +1,116 @@
+"""Every config of the repository passes the check; mistakes are named, with a proposal, before anything is built."""
+import pytest
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.visualization import Visualizer
+from mmseg.models import FCNHead
+from torch import nn
+
+from mmwhitebox.engine.config_check import check_config
+from mmwhitebox.engine.config_errors import named_build_errors
+from mmwhitebox.engine.signatures import accepted_arguments, annotated_kinds
+from mmwhitebox.errors import ConfigError, DatasetLayoutError
+from mmwhitebox.models.decode_heads import WhiteBoxMaskHead
+from tests.configs import CONFIGS, ROOT, reduced
+
+SEG, CLS = 'cbt_decoder_ade20k_mini.py', 'cbt_imagenet_mini.py'
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_every_config_passes(name):
+    check_config(Config.fromfile(ROOT / 'configs' / name))
+
+
+@pytest.mark.parametrize('name, options, message', [
+    (SEG, {'model.decode_head.atention': 1}, "model.decode_head.atention: unknown key; did you mean 'attention'?"),
+    (SEG, {'model.decode_head.num_layers': '3'}, "decode_head.num_layers: WhiteBoxMaskHead takes int here, got '3'"),
+    (SEG, {'model.decode_head.qqq': 1}, 'decode_head.qqq: unknown key; WhiteBoxMaskHead takes act_cfg, align_corners'),
+    (SEG, {'model.decode_head.attention.type': 'CBSAA'}, "unknown type 'CBSAA'; did you mean 'CBSA'?"),
+    (SEG, {'model.decode_head.dropout_ratio': .1}, 'model.decode_head.dropout_ratio: unknown key'),  # the head sets it
+    (SEG, {'model.backbone': 'vit'}, "model.backbone: must be a dict with a type, got 'vit'"),
+    (SEG, {'model.test_cfg.mod': 'whole'}, "model.test_cfg.mod: unknown key; did you mean 'mode'?"),
+    (SEG, {'optim_wrapper.optimizer.lr': 'fast'}, "optim_wrapper.optimizer.lr: AdamW takes"),
+    (SEG, {'optim_wrapper.clip_grad.max_nrm': 1}, "did you mean 'max_norm'?"),
+    (SEG, {'param_scheduler.0.begn': 1}, "param_scheduler.0.begn: unknown key; did you mean 'begin'?"),
+    (SEG, {'train_dataloader.batchsize': 1}, "train_dataloader.batchsize: unknown key; did you mean 'batch_size'?"),
+    (SEG, {'train_dataloader.dataset.pipeline.2.keep_ration': 1}, "pipeline.2.keep_ration: unknown key"),
+    (SEG, {'train_dataloder': dict(batch_size=1)}, "train_dataloder: unknown key; did you mean 'train_dataloader'?"),
+    (SEG, {'train_cfg.max_iter': 1}, "train_cfg.max_iter: unknown key; did you mean 'max_iters'?"),
+    (SEG, {'default_hooks.checkpont': dict(interval=1)}, "default_hooks.checkpont: unknown key; did you mean"),
+    (SEG, {'default_hooks.checkpoint.max_keep_ckpt': 1}, "did you mean 'max_keep_ckpts'?"),
+    (SEG, {'randomness.sed': 1}, "randomness.sed: unknown key; did you mean 'seed'?"),
+    (CLS, {'model.backbone.arch.embed_dim': 1}, "arch.embed_dim: unknown key; did you mean 'embed_dims'?"),
+    (CLS, {'model.backbone.arch.attention.pool_sze': 1}, "attention.pool_sze: unknown key; did you mean 'pool_size'?"),
+    (CLS, {'model.head.loss.type': 'FocalLos'}, "loss.type: unknown type 'FocalLos'; did you mean 'FocalLoss'?"),
+    (CLS, {'optim_wrapper.paramwise_cfg.custom_keys.cls_token.decay_mul': 0}, "did you mean 'decay_mult'?"),
+    (CLS, {'val_evaluator.topkk': 1}, "val_evaluator.topkk: unknown key; did you mean 'topk'?"),
+])
+def test_mistakes_are_named(name, options, message):
+    cfg = Config.fromfile(ROOT / 'configs' / name)
+    cfg.merge_from_dict(options)
+    with pytest.raises(ConfigError) as caught:
+        check_config(cfg)
+    assert message in str(caught.value) and name in str(caught.value)
+
+
+def test_all_mistakes_come_at_once():
+    cfg = Config(dict(model=dict(type='EncoderDecode'), train_cfg=dict(by_epoch=True, max_epoch=1), resum=True))
+    with pytest.raises(ConfigError) as caught:
+        check_config(cfg)
+    assert [line.split(':')[0].strip() for line in str(caught.value).splitlines()[1:]] == [
+        'resum', 'model.type', 'train_cfg.max_epoch']
+
+
+def test_variables_classes_and_open_ended_arguments_pass():
+    cfg = Config.fromfile(ROOT / 'configs' / SEG)
+    cfg.merge_from_dict(dict(my_crop=3, norm_cfg=dict(type='BN', requires_grad=True), train_dataloader_small=1,
+                             custom_hooks=[dict(type='EMAHook', momentum=1e-3, priority=49)],
+                             model_wrapper_cfg=dict(type='MMDistributedDataParallel', find_unused_parameters=True)))
+    cfg.model.decode_head.type = WhiteBoxMaskHead
+    cfg.model.decode_head.loss_decode = [cfg.model.decode_head.loss_decode] * 2
+    check_config(cfg)
+
+
+def test_arguments_are_followed_through_the_bases():
+    assert {'num_convs', 'in_channels', 'loss_decode'} <= set(accepted_arguments(FCNHead).known)
+    assert not accepted_arguments(FCNHead).open_ended and 'name' in accepted_arguments(Visualizer).known
+
+    class Forwards(nn.Linear):
+        def __init__(self, colour, **kwargs):
+            self.shade = kwargs.pop('shade', None)
+            super().__init__(bias=False, **kwargs)
+
+    class Uses(nn.Linear):
+        def __init__(self, **kwargs):
+            super().__init__(1, 2)
+            self.options = dict(kwargs)
+
+    known = accepted_arguments(Forwards)
+    assert set(known.known) == {'colour', 'shade', 'in_features', 'out_features', 'device', 'dtype'}
+    assert not known.open_ended and accepted_arguments(Uses).open_ended
+
+
+@pytest.mark.parametrize('annotation, kinds', [
+    (int, {'int'}), (int | None, {'int', 'None'}), (tuple[int, int], {'list'}), (float | list, {'float', 'list'}),
+    (int | nn.Module, set()), (dict, {'dict'}), ('unknown', set())])
+def test_annotations(annotation, kinds):
+    assert annotated_kinds(annotation) == kinds
+
+
+def test_errors_of_constructors_name_the_part():
+    cfg = reduced(SEG)
+    cfg.model.decode_head.attention.head_dims = -4
+    init_default_scope('mmseg')
+    with pytest.raises(ConfigError) as caught, named_build_errors(cfg):
+        MODELS.build(cfg.model)
+    message = str(caught.value)
+    assert message.startswith('model.decode_head.attention (') and 'mmwhitebox.WhiteBoxMaskHead > CBSA)' in message
+    assert caught.value.__cause__ is not None and '.py:' in message
+
+
+def test_other_errors_pass():
+    cfg = reduced(SEG)
+    with pytest.raises(ZeroDivisionError), named_build_errors(cfg):
+        raise ZeroDivisionError('not of a constructor')
+    with pytest.raises(DatasetLayoutError), named_build_errors(cfg):
+        raise DatasetLayoutError('no data')
