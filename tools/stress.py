@@ -67,7 +67,7 @@ def main(argv: List[str]) -> int:
     if 'signals' in args.parts:
         signals.trial(setting, board, reference, rng)
     if 'fuzz' in args.parts:
-        fuzz.trial(board, args.quick)
+        fuzz.trial(board, scratch, args.quick)
     print(board.table(args.seed))
     if board.failed:
         print(f'Logs and checkpoints are kept in {scratch}.')

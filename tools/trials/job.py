@@ -68,6 +68,8 @@ class Job:
         options (Sequence[str]): Further ``--cfg-options``. Defaults to none.
         env (dict, optional): Further environment variables.
         limit (Callable, optional): Called in the new process before it starts, for limits of the system.
+
+    A shell starts background jobs with SIGINT ignored, and that is inherited; here it has its default again.
     """
 
     def __init__(self, setting: Setting, work_dir: Path, processes: int = 1, resume: bool = False,
@@ -79,11 +81,16 @@ class Job:
             ['bash', ROOT / 'tools' / 'dist_train.sh', config, processes]
         command += ['--work-dir', work_dir] + ['--resume'] * resume + \
             ['--cfg-options', *setting.options(), *options]
-        self.begin = time.monotonic()
+
+        def prepare() -> None:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            if limit is not None:
+                limit()
+
         with open(self.output, 'wb') as output:
             self.process = subprocess.Popen(
                 [str(part) for part in command], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
-                start_new_session=True, preexec_fn=limit,
+                start_new_session=True, preexec_fn=prepare,
                 env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore', 'PYTHONUNBUFFERED': '1',
                      'MINI_ADE20K_ROOT': str(setting.data), 'PYTHON': sys.executable, 'PORT': str(free_port()),
                      **(env or {})})
