@@ -1,5 +1,6 @@
 """Errors of constructors, told in terms of the config: which part could not be built, and why."""
 import contextlib
+import inspect
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -7,6 +8,7 @@ from typing import Any, Iterator, List, Optional, Tuple
 
 from mmengine.config import Config
 from mmengine.registry import build_from_cfg, build_scheduler_from_cfg
+from mmengine.runner import Runner
 
 from mmwhitebox.errors import ConfigError, UserError
 from mmwhitebox.registry import build_component
@@ -14,6 +16,7 @@ from mmwhitebox.registry import build_component
 BUILDERS = {function.__code__ for function in (build_from_cfg, build_scheduler_from_cfg, build_component)}
 WRONG_VALUE = (TypeError, ValueError, KeyError, AttributeError, AssertionError, IndexError, ZeroDivisionError,
                OverflowError, RuntimeError)
+RUNNER_KEYS = set(inspect.signature(Runner).parameters) - {'data_preprocessor'}  # of a model in our configs
 
 
 @contextlib.contextmanager
@@ -41,8 +44,8 @@ def named_build_errors(cfg: Config) -> Iterator[None]:
         where = f'{path} ({names})' if path else names
         last = traceback.extract_tb(error.__traceback__)[-1]
         text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-        raise ConfigError(f'{where} cannot be built with these values: {type(error).__name__}: {text.strip()} '
-                          f'[{Path(last.filename).name}:{last.lineno}]') from error
+        raise ConfigError(f'{where} cannot be built with these values: {type(error).__name__}: '
+                          f'{text.strip() or last.line} [{Path(last.filename).name}:{last.lineno}]') from error
 
 
 def parts_being_built(trace: Optional[TracebackType]) -> List[dict]:
@@ -58,11 +61,12 @@ def type_name(part: dict) -> str:
 
 
 def find_path(cfg: Config, part: dict) -> Optional[str]:
-    """Where a part stands in a config: the dict that equals it, or else the one of its type most like it."""
-    same_type = [(path, node) for path, node in walk(cfg) if node.get('type') == part.get('type')]
-    alike = [(sum(key in node and _equal(node[key], value) for key, value in part.items()), path)
-             for path, node in same_type]
-    return max(alike, key=lambda item: item[0])[1] if alike else None
+    """Where a part with a type stands in a config: the dict that equals it, or else the one of its type most like
+    it; the config's own variables come last."""
+    same_type = [(path, node) for path, node in walk(cfg) if 'type' in part and node.get('type') == part['type']]
+    alike = [(sum(key in node and _equal(node[key], value) for key, value in part.items()),
+              path.partition('.')[0] in RUNNER_KEYS, path) for path, node in same_type]
+    return max(alike, key=lambda item: item[:2])[2] if alike else None
 
 
 def walk(value: Any, path: Tuple[str, ...] = ()) -> Iterator[Tuple[str, dict]]:

@@ -29,6 +29,7 @@ def test_every_config_passes(name):
     (SEG, {'model.decode_head.dropout_ratio': .1}, 'model.decode_head.dropout_ratio: unknown key'),  # the head sets it
     (SEG, {'model.backbone': 'vit'}, "model.backbone: must be a dict with a type, got 'vit'"),
     (SEG, {'model.test_cfg.mod': 'whole'}, "model.test_cfg.mod: unknown key; did you mean 'mode'?"),
+    (SEG, {'model.data_preprocessor.test_cfg.size_diviser': 8}, "did you mean 'size_divisor'?"),
     (SEG, {'optim_wrapper.optimizer.lr': 'fast'}, "optim_wrapper.optimizer.lr: AdamW takes"),
     (SEG, {'optim_wrapper.clip_grad.max_nrm': 1}, "did you mean 'max_norm'?"),
     (SEG, {'param_scheduler.0.begn': 1}, "param_scheduler.0.begn: unknown key; did you mean 'begin'?"),
