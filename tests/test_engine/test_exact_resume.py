@@ -13,27 +13,13 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 from mmwhitebox.engine.sampling import NumberedBatch, number_batches
 from mmwhitebox.engine.streams import ITERATION, seed_generators
 from tests.configs import ROOT
-from tests.test_engine.trainings import BATCH, IMAGES, make_config, same, train, write_images
+from tests.test_engine.trainings import BATCH, IMAGES, make_config, same, train
+
+pytestmark = pytest.mark.usefixtures('quick')
 
 EMA = dict(custom_hooks=[dict(type='EMAHook', momentum=0.1)])
 UNSEEDED = dict(randomness=dict(seed=None))  # a seed of chance, which the checkpoint must bring back
 ACCUMULATE = {'optim_wrapper.accumulative_counts': 3}
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setattr('mmengine.runner.loops.time.sleep', lambda seconds: None)  # before each pass over the data
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope='module')
-def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('images')
-    write_images(folder)
-    return folder
 
 
 @pytest.mark.parametrize('task, by_epoch, workers, options', [

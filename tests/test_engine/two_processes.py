@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from tests.test_engine.trainings import make_config, train
+from tests.test_engine.trainings import train
 
 
 def main(images: str, work_dir: str) -> None:
