@@ -186,8 +186,8 @@ def test_an_exported_model_is_plain(launches, caplog):
     model, x = on_device(CBSA(32, 2, pool_size=2, impl='triton').requires_grad_(False))
     exported = torch.export.export(model, (x, (3, 3)))
     with torch.no_grad():
-        traced = torch.jit.trace(lambda x: model(x, (3, 3)), x)
-    assert 'mmwhitebox' not in exported.graph_module.code + str(traced.inlined_graph)
+        traced = torch.jit.trace(lambda x: model(x, (3, 3)), x, check_trace=False)
+    assert 'cbsa_forward' not in exported.graph_module.code + str(traced.inlined_graph)
     assert not launches and 'plain PyTorch form' not in caplog.text
     torch.testing.assert_close(exported.module()(x, (3, 3)), model(x, (3, 3)), rtol=1e-4, atol=1e-5)
 
