@@ -178,3 +178,19 @@ def test_compressed_parts(folder, megabytes, name):
         folder_name = source.namelist()[0].split('/')[0]
         target.writestr(f'{folder_name}/{name}', bytes(megabytes << 20), zipfile.ZIP_DEFLATED)
     assert load(folder, '.pth', buffer.getvalue()) is None
+
+
+def test_an_archive_that_is_not_stored_as_it_is(folder):
+    """Compressed without any gain; or one part that claims a gigabyte."""
+    data, _ = FORMS['zip']
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(folder / 'packed.pth', 'w') as target:
+        for part in source.infolist():
+            target.writestr(part.filename, source.read(part), zipfile.ZIP_DEFLATED)
+        target.writestr('padding', bytes(os.urandom(4096)))
+    with pytest.raises(CheckpointError, match='is compressed, which torch does not do'):
+        safe_load(folder / 'packed.pth')
+    entry = data.index(b'PK\x01\x02', data.index(b'PK\x01\x02') + 1)
+    claim = data[:entry + 24] + (1 << 30).to_bytes(4, 'little') + data[entry + 28:]
+    (folder / 'claim.pth').write_bytes(claim)
+    with pytest.raises(CheckpointError, match=r'its parts claim 1073\d+ bytes, more than it has'):
+        safe_load(folder / 'claim.pth')
