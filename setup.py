@@ -42,6 +42,7 @@ setup(
         'numpy>=2',
         'pillow>=10.4',
         'scipy>=1.11',  # principal angles; torchvision's SVHN files
+        'rich>=13',  # progress and tables of the data check; mmengine has it already
     ],
     extras_require={'export': EXPORT, 'dev': [*DEV, *EXPORT]},
 )
