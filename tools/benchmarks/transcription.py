@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmwhitebox.errors import UserError
 from mmwhitebox.models.attention import CBSA, DMSA, MSCA, MSSA, TSSA
+from mmwhitebox.models.embeddings import ConvStem
 from mmwhitebox.models.feedforward import ISTA
 
 
@@ -180,8 +181,21 @@ class PlainDMSA(PlainAttention):
         return self.to_out(merge_heads(second_moment_step(w, logits.softmax(1))))
 
 
+class PlainConvStem(nn.Module):
+    """Convolutions in torch's own layout, channels first, and the tokens read off across it."""
+
+    def __init__(self, stem: ConvStem) -> None:
+        super().__init__()
+        self.stages = stem.stages
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
+        features = self.stages(x)  # (B, D, H, W)
+        return features.flatten(2).transpose(1, 2), tuple(features.shape[2:])
+
+
 TRANSCRIPTIONS = {
-    CBSA: PlainCBSA, DMSA: PlainDMSA, ISTA: PlainISTA, MSCA: PlainMSCA, MSSA: PlainMSSA, TSSA: PlainTSSA
+    CBSA: PlainCBSA, ConvStem: PlainConvStem, DMSA: PlainDMSA, ISTA: PlainISTA, MSCA: PlainMSCA,
+    MSSA: PlainMSSA, TSSA: PlainTSSA
 }
 
 
@@ -196,7 +210,8 @@ def plain_form(module: nn.Module) -> Optional[nn.Module]:
 def transcribe(model: nn.Module) -> nn.Module:
     """A copy of a model in which every white-box operator is the plain transcription.
 
-    Stem, norms, heads and everything else stay as they are, and so do the values and names of all parameters.
+    A convolutional stem works channels first. Norms, heads and everything else stay as they are, and so do the
+    values and names of all parameters.
 
     Raises:
         UserError: The model has no such operator, or a setting that the transcription leaves out.
