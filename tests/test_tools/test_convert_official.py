@@ -133,7 +133,7 @@ def bad_files(folder):
 
 
 @pytest.mark.parametrize('name, message', [
-    ('truncated', 'cannot be read: it is truncated or not a checkpoint'),
+    ('truncated', 'cannot be read: it is truncated or damaged'),
     ('empty', 'is empty (0 bytes)'),
     ('html', 'it is no checkpoint'),
     ('hostile', 'was refused'),
