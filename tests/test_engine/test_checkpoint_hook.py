@@ -434,10 +434,10 @@ def bucket(monkeypatch):
 
 def test_remote_storage_is_read_back(tmp_path, bucket, monkeypatch):
     monkeypatch.setattr(bucket, 'spoiled', 'iter_4')
-    make_runner(tmp_path / 'work', **KEPT, out_dir='bucket://b').train()
-    assert 'iteration 4 is not there: bucket://b/work/iter_4.pth reads back differently' in log_of(tmp_path / 'work')
-    assert sorted(bucket.objects) == ['bucket://b/work/iter_6.pth', 'bucket://b/work/iter_8.pth']
-    assert (tmp_path / 'work' / 'last_checkpoint').read_text() == 'bucket://b/work/iter_8.pth'
-    make_runner(tmp_path / 'work', resume='bucket://b/work/iter_8.pth', max_iters=10, **KEPT,
+    make_runner(tmp_path / 'job', **KEPT, out_dir='bucket://b').train()
+    assert 'iteration 4 is not there: bucket://b/job/iter_4.pth reads back differently' in log_of(tmp_path / 'job')
+    assert sorted(bucket.objects) == ['bucket://b/job/iter_6.pth', 'bucket://b/job/iter_8.pth']
+    assert (tmp_path / 'job' / 'last_checkpoint').read_text() == 'bucket://b/job/iter_8.pth'
+    make_runner(tmp_path / 'job', resume='bucket://b/job/iter_8.pth', max_iters=10, **KEPT,
                 out_dir='bucket://b').train()
-    assert sorted(bucket.objects) == ['bucket://b/work/iter_10.pth', 'bucket://b/work/iter_8.pth']
+    assert sorted(bucket.objects) == ['bucket://b/job/iter_10.pth', 'bucket://b/job/iter_8.pth']
