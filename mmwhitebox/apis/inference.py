@@ -10,6 +10,7 @@ from mmcv.transforms import Compose
 from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import DATASETS, MODELS, DefaultScope, init_default_scope
+from mmengine.visualization import Visualizer
 from mmseg.apis import MMSegInferencer
 from mmseg.structures import SegDataSample
 
@@ -230,6 +231,11 @@ class WhiteBoxSegInferencer(MMSegInferencer):
 
     def _init_pipeline(self, cfg: Config) -> Compose:
         return test_pipeline(cfg)
+
+    def _init_visualizer(self, cfg: Config) -> Optional[Visualizer]:
+        """A visualizer of its own name: a training in the same process would take over one named as in its config."""
+        cfg.get('visualizer', {}).pop('name', None)
+        return super()._init_visualizer(cfg)
 
     def _inputs_to_list(self, inputs) -> list:
         if isinstance(inputs, (str, Path)):

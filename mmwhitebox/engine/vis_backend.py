@@ -14,11 +14,16 @@ class TolerantVisBackend(LocalVisBackend):
     """mmengine's ``LocalVisBackend``, for which a full disk is no reason to end a training.
 
     Values that cannot be written are left out, with one warning for each stretch of failures; half a line is taken
-    back, so the JSON files stay readable. Arguments as in ``LocalVisBackend``.
+    back, so the JSON files stay readable.
+
+    Args:
+        save_dir (str): Folder to write to. mmengine's visualizer goes by its name: without a folder it leaves the
+            backend out.
+        **kwargs: Other arguments of ``LocalVisBackend``.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, save_dir: str, **kwargs) -> None:
+        super().__init__(save_dir, **kwargs)
         self.failing = False
 
     def _dump(self, value_dict: dict, file_path: str, file_format: str) -> None:

@@ -1,9 +1,12 @@
 """The inference API: every kind of input, results that hold everything, models by name."""
+import uuid
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
+from mmengine.registry import VISUALIZERS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
@@ -96,6 +99,16 @@ def test_inferencer(cfg, folder, tmp_path):
     assert (tmp_path / 'out' / 'vis' / 'a.jpg').is_file()
     assert len(list((tmp_path / 'out' / 'pred').glob('*.png'))) == 3
     assert np.array_equal(results['predictions'][0], inference_model(inferencer.model, folder / 'a.jpg').mask)
+
+
+def test_an_inferencer_leaves_nothing_to_a_training_in_the_same_process(folder, tmp_path):
+    """mmengine keeps visualizers by their name: one without a folder would swallow the training's values."""
+    cfg = reduced(NAME)
+    wanted = {**cfg.visualizer, 'name': uuid.uuid4().hex}
+    WhiteBoxSegInferencer(Config({**cfg, 'visualizer': {**wanted}}), device='cpu', show_progress=False)
+    trainings = VISUALIZERS.build({**wanted, 'save_dir': str(tmp_path)})
+    trainings.add_scalars(dict(loss=1.), step=1)
+    assert (tmp_path / 'vis_data' / 'scalars.json').is_file()
 
 
 def test_checkpoint_round_trip_and_wrong_checkpoint(cfg, model, folder, tmp_path):

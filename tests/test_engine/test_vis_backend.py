@@ -1,12 +1,14 @@
-"""Logged values on a full disk: left out, with one warning, and no half lines."""
+"""Logged values on a full disk: left out, with one warning, and no half lines; without a folder there are none."""
 import errno
 import json
+import uuid
 
+import pytest
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.visualization import vis_backend
 
-from mmwhitebox.engine import TolerantVisBackend
+from mmwhitebox.engine import SideBySideVisualizer, TolerantVisBackend
 
 
 def test_values_that_cannot_be_written_are_left_out(tmp_path, monkeypatch):
@@ -30,3 +32,10 @@ def test_values_that_cannot_be_written_are_left_out(tmp_path, monkeypatch):
     for handler in logger.handlers:
         handler.flush()
     assert (tmp_path / 'log').read_text().count('No space left') == 1
+
+
+def test_a_visualizer_without_a_folder_leaves_it_out():
+    with pytest.warns(UserWarning, match='provide the `save_dir`'):
+        visualizer = SideBySideVisualizer(uuid.uuid4().hex, vis_backends=[dict(type='mmwhitebox.TolerantVisBackend')])
+    visualizer.add_config(Config(dict(a=1)))
+    visualizer.add_scalars(dict(loss=1.))

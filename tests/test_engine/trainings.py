@@ -111,6 +111,7 @@ def make_config(folder, work_dir, task='seg', by_epoch=False, workers=0, resume=
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-2)),
         param_scheduler=[dict(type='CosineAnnealingLR', T_max=3 if by_epoch else ITERATIONS, by_epoch=by_epoch)],
         log_level='WARNING', work_dir=str(work_dir), experiment_name=uuid.uuid4().hex,
+        visualizer=dict(name=uuid.uuid4().hex),  # mmengine would hand out that of an earlier training
         load_from=None if resume is None else str(resume), resume=resume is not None,
         env_cfg=dict(cudnn_benchmark=False)))
     cfg.default_hooks.checkpoint.update(by_epoch=False, interval=5, max_keep_ckpts=-1, save_best=None)
