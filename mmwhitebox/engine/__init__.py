@@ -3,14 +3,15 @@ from .checkpoint_hook import AtomicCheckpointHook
 from .exact_resume import ExactResumeHook
 from .finite import FiniteHook
 from .interpret_hooks import CodingRateHook, MembershipVisHook
-from .metrics import ModelForMetrics, ZeroShotSegmentation
+from .metrics import ModelForMetrics, PerClassIoUMetric, ZeroShotSegmentation
+from .mixed_precision import BFloat16OptimWrapper
 from .optimizers import Lion
 from .stop_signals import StopOnSignalHook
 from .vis_backend import TolerantVisBackend
 from .visualizer import SideBySideVisualizer
 
 __all__ = [
-    'AtomicCheckpointHook', 'CodingRateHook', 'CompileHook', 'ExactResumeHook', 'FiniteHook', 'Lion',
-    'MembershipVisHook', 'ModelForMetrics', 'SideBySideVisualizer', 'StopOnSignalHook', 'TF32Hook',
-    'TolerantVisBackend', 'ZeroShotSegmentation'
+    'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'CodingRateHook', 'CompileHook', 'ExactResumeHook', 'FiniteHook',
+    'Lion', 'MembershipVisHook', 'ModelForMetrics', 'PerClassIoUMetric', 'SideBySideVisualizer', 'StopOnSignalHook',
+    'TF32Hook', 'TolerantVisBackend', 'ZeroShotSegmentation'
 ]

@@ -98,17 +98,24 @@ def resolve_resume(cfg: Config, resume: Optional[str], trust: bool = False) -> N
 
 
 def use_amp(cfg: Config) -> None:
-    """Turn the optimizer wrapper into mmengine's mixed-precision one.
+    """Turn the optimizer wrapper into mmengine's mixed-precision one, or ours for bfloat16 without a GPU.
 
     ``optim_wrapper.dtype`` says which: 'float16' (the default) or 'bfloat16', which needs no loss scaling.
 
     Raises:
-        UserError: There is no GPU (mmengine's wrapper asks for one), or the config uses another wrapper.
+        UserError: float16 without a GPU, or the config uses another wrapper.
     """
-    if not torch.cuda.is_available():
-        raise UserError('--amp needs a GPU, and torch sees none. Train without it.')
+    if cfg.optim_wrapper.type == 'mmwhitebox.BFloat16OptimWrapper':
+        return
     if cfg.optim_wrapper.type not in ('OptimWrapper', 'AmpOptimWrapper'):
         raise UserError(f'--amp works with OptimWrapper, the config has {cfg.optim_wrapper.type}.')
+    if not torch.cuda.is_available():
+        if cfg.optim_wrapper.get('dtype') != 'bfloat16':
+            raise UserError('--amp in float16 needs a GPU, and torch sees none. Train without it, or in bfloat16: '
+                            '--cfg-options optim_wrapper.dtype=bfloat16.')
+        cfg.optim_wrapper.type = 'mmwhitebox.BFloat16OptimWrapper'
+        del cfg.optim_wrapper.dtype
+        return
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     half = cfg.optim_wrapper.get('dtype', 'float16') == 'float16'
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic' if half else dict(enabled=False))

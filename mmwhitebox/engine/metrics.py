@@ -1,4 +1,4 @@
-"""Metrics that look inside the model: zero-shot segmentation during ``tools/test.py``."""
+"""Metrics: IoU of every class as a logged value, zero-shot segmentation by looking inside the model."""
 from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
@@ -6,6 +6,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmseg.evaluation import IoUMetric
 from torch import nn
 
 from mmwhitebox.errors import UserError
@@ -14,6 +15,24 @@ from mmwhitebox.interpret.capture import attention_layers
 from mmwhitebox.interpret.maps import patch_size
 from mmwhitebox.interpret.zero_shot import ZeroShotScores, make_targets, score_image
 from mmwhitebox.registry import HOOKS, METRICS
+
+
+@METRICS.register_module()
+class PerClassIoUMetric(IoUMetric):
+    """mmseg's ``IoUMetric``, which only prints the classes, with ``IoU.<class>`` in percent as values of their own.
+
+    Logs and files then hold them; a class that neither occurs nor is predicted has NaN. Arguments as in
+    ``IoUMetric``.
+    """
+
+    def compute_metrics(self, results: list) -> Dict[str, float]:
+        """mmseg's values and the IoU of every class."""
+        metrics = super().compute_metrics(results)
+        if not self.format_only:
+            intersections, unions = (sum(areas) for areas in list(zip(*results))[:2])
+            for name, iou in zip(self.dataset_meta['classes'], 100 * intersections / unions):
+                metrics[f'IoU.{name}'] = round(iou.item(), 2)
+        return metrics
 
 
 @METRICS.register_module()

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import HOOKS, MODELS, OPTIMIZERS
 
-from mmwhitebox.engine import CompileHook, TF32Hook
+from mmwhitebox.engine import BFloat16OptimWrapper, CompileHook, TF32Hook
 from mmwhitebox.engine.acceleration import compile_networks
 from mmwhitebox.engine.launch import pin_memory, use_amp, use_compile
 from mmwhitebox.models.backbones import WhiteBoxTransformer
@@ -109,6 +109,22 @@ def test_bfloat16_by_config_needs_no_loss_scale(monkeypatch):
     cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper', dtype='bfloat16')))
     use_amp(cfg)
     assert cfg.optim_wrapper == dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=dict(enabled=False))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='what --amp does on a machine without a GPU')
+def test_bfloat16_without_a_gpu():
+    cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper', dtype='bfloat16', optimizer=dict(type='SGD', lr=1.))))
+    for _ in range(2):  # again: the config may name the wrapper itself
+        use_amp(cfg)
+        assert cfg.optim_wrapper.type == 'mmwhitebox.BFloat16OptimWrapper' and 'dtype' not in cfg.optim_wrapper
+    model = torch.nn.Linear(3, 2)
+    wrapper = BFloat16OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.))
+    before = model.weight.detach().clone()
+    with wrapper.optim_context(model):
+        out = model(torch.ones(1, 3))
+    wrapper.update_params(out.float().sum())
+    assert out.dtype == torch.bfloat16 and model(torch.ones(1, 3)).dtype == torch.float32
+    assert model.weight.dtype == torch.float32 and torch.equal(model.weight, before - 1)
 
 
 @pytest.mark.parametrize('schedule', ['finetune_200e', 'schedule_160k'])  # AdamW, SGD

@@ -82,7 +82,7 @@ def test_print_config_shows_inherited_keys(monkeypatch, capsys, tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason='shows the message on a machine without a GPU')
 def test_amp_without_a_gpu(monkeypatch, tmp_path, no_data):
     message = run_tool(monkeypatch, 'train.py', no_data, '--work-dir', tmp_path / 'work', '--amp')
-    assert '--amp needs a GPU' in message
+    assert '--amp in float16 needs a GPU' in message and 'optim_wrapper.dtype=bfloat16' in message
 
 
 def test_amp_takes_mmengine_s_wrapper(monkeypatch):
