@@ -1,0 +1,57 @@
+"""Reproduce the results of docs/results.md: bash tools/reproduce.sh camvid|cifar10 [--quick] [--jobs N]
+
+Trains every config of the suite under every seed (what is finished stays, what was interrupted goes on), and writes the
+scalars of each training to docs/results/<suite>/.
+"""
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.report import say
+from mmengine.fileio import dump
+from reproduction.runs import record, runs_of, train_all
+from reproduction.suites import ROOT, SUITES
+
+from mmwhitebox.engine.launch import exit_message
+from mmwhitebox.errors import UserError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Reproduce the results of docs/results.md')
+    parser.add_argument('suite', choices=list(SUITES))
+    parser.add_argument('--only', nargs='+', metavar='ROW', help='train these configs of the suite alone')
+    parser.add_argument('--quick', action='store_true', help='toy length, one seed, written to work_dirs')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='trainings at a time (one for each core)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    suite = SUITES[args.suite]
+    options = suite.quick if args.quick else ()
+    folder = ROOT / 'work_dirs' / ('results_quick' if args.quick else 'results') / suite.name
+    logs = folder / 'logs' if args.quick else ROOT / 'docs' / 'results' / suite.name
+    runs = runs_of(suite, folder, args.quick)
+    known = {run.row.name for run in runs}
+    if not known.issuperset(args.only or ()):
+        raise UserError(f'--only: {suite.name} has the rows {", ".join(sorted(known))}.')
+    runs = [run for run in runs if run.row.name in (args.only or known)]
+    start, done = time.time(), 0
+    say(f'{len(runs)} trainings, {args.jobs} at a time, in {folder}')
+    for run in train_all(runs, options, args.jobs):
+        log = record(run, options)
+        Path(logs).mkdir(parents=True, exist_ok=True)
+        dump(log, logs / f'{run.name}.json')
+        done += 1
+        left = (time.time() - start) / done * (len(runs) - done) / 60
+        say(f'{done} of {len(runs)}: {run.name}, {suite.metric} {log["val"][-1][suite.metric]:.2f}, '
+            f'{log["seconds"]} s; about {left:.0f} min left')
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except UserError as error:
+        sys.exit(exit_message(error))
