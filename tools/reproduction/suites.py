@@ -50,9 +50,10 @@ SUITES = {
         Suite(
             name='camvid',
             metric='mIoU',
-            tables=dict(decoders=(
-                Row('cbt', 'CBT'), Row('depict_sa', 'DEPICT-SA'), Row('depict_ca', 'DEPICT-CA'),
-                Row('segmenter_mask', 'Segmenter, mask'), Row('segmenter_linear', 'Segmenter, linear'))),
+            tables=dict(
+                decoders=(Row('cbt', 'CBT'), Row('depict_sa', 'DEPICT-SA'), Row('depict_ca', 'DEPICT-CA'),
+                          Row('segmenter_mask', 'Segmenter, mask'), Row('segmenter_linear', 'Segmenter, linear')),
+                best=(Row('cbt_best', 'CBT, best recipe', seeds=(0, )), )),
             quick=('train_cfg.max_iters=8', 'train_cfg.val_interval=8', 'default_hooks.logger.interval=4',
                    'train_dataloader.batch_size=2', 'val_dataloader.dataset.indices=8',
                    'test_dataloader.dataset.indices=8')),
@@ -65,7 +66,9 @@ SUITES = {
                 gates=(Row('gate_sigmoid', 'sigmoid', 60.92), Row('gate_relu', 'ReLU', 61.27),
                        Row('gate_gelu', 'GELU', 61.11), Row('dmsa', 'ST', 61.30)),
                 operators=(Row('mhsa', 'MHSA'), Row('mssa', 'MSSA'), Row('agent', 'Agent'), Row('cbsa', 'CBSA'),
-                           Row('tssa', 'TSSA', 61.59), Row('dmsa', 'DMSA', 62.62))),
+                           Row('tssa', 'TSSA', 61.59), Row('dmsa', 'DMSA', 62.62)),
+                best=tuple(Row(f'{title.lower()}_best', title, seeds=(0, ))
+                           for title in ('DMSA', 'CBSA', 'TSSA', 'MHSA'))),
             quick=('train_cfg.max_iters=8', 'train_cfg.val_interval=8', 'default_hooks.logger.interval=4',
                    'train_dataloader.batch_size=16', 'val_dataloader.dataset.indices=200',
                    'test_dataloader.dataset.indices=200')))
