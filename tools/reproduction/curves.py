@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmwhitebox.interpret.figures import colour, layer_ticks, new_figure, to_array
 
-from .page import RATES, all_trainings, layer_number, layer_rates, rate_logs
+from .page import METRICS, RATES, all_trainings, layer_number, layer_rates, rate_logs
 from .suites import SUITES, Suite
 
 DPI = 110
@@ -45,7 +45,7 @@ def training_figure(suite: Suite, table: str, logs: Path) -> Optional[Figure]:
                 runs[row.name], lambda log: {values['step']: values[suite.metric] for values in log['val']})
             band(metric, steps, curves, colour(i), marker='o')
     loss.set(title='Training loss', xlabel='iterations')
-    metric.set(title=f'Validation, {suite.metric.removeprefix("accuracy/")}', xlabel='iterations', ylabel='%')
+    metric.set(title=f'Validation, {METRICS[suite.metric]}', xlabel='iterations', ylabel='%')
     for panel in (loss, metric):
         panel.set_xlim(left=0)
     figure.legend(loc='outside lower center', ncols=6, fontsize=9, frameon=False)

@@ -23,6 +23,7 @@ RATES = {
     'compression_ffn': 'R_c after the feed-forward, in the same subspaces'}
 RATE_ROWS = ('mssa', 'cbsa', 'tssa', 'dmsa')
 """Rows of CIFAR-10 whose coding rates are logged."""
+METRICS = {'mIoU': 'mIoU', 'accuracy/top1': 'top-1'}
 TARGETS = ('foreground', 'background', 'boundary')
 
 
@@ -121,7 +122,7 @@ def suite_table(suite: Suite, table: str, logs: Path) -> str:
     values = {name: last(logs_of_row, suite.metric) for name, logs_of_row in runs.items()}
     columns: Dict[str, Callable[[Row], object]] = {
         '': lambda row: row.title,
-        f'{suite.metric.removeprefix("accuracy/")} (%)': lambda row: mean_std(values.get(row.name, ()))}
+        f'{METRICS[suite.metric]} (%)': lambda row: mean_std(values.get(row.name, ()))}
     if suite.name == 'camvid':
         columns['aAcc (%)'] = lambda row: mean_std(last(runs[row.name], 'aAcc')) if row.name in runs else NOT_RUN
     if all(row.paper is not None for row in rows):
@@ -142,7 +143,7 @@ def suite_table(suite: Suite, table: str, logs: Path) -> str:
     if found.get('speed'):
         parts.append(f'images/s: {environment_line(found)}; median and quartiles.')
     if runs:
-        parts.append(picture(f'{suite.name}_{table}', f'{suite.name}, {table}: training loss and {suite.metric}'))
+        parts.append(picture(f'{suite.name}_{table}', f'{suite.name}, {table}: training loss and {METRICS[suite.metric]}'))
     return '\n\n'.join(parts)
 
 
