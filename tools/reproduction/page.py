@@ -143,7 +143,8 @@ def suite_table(suite: Suite, table: str, logs: Path) -> str:
     if found.get('speed'):
         parts.append(f'images/s: {environment_line(found)}; median and quartiles.')
     if runs:
-        parts.append(picture(f'{suite.name}_{table}', f'{suite.name}, {table}: training loss and {METRICS[suite.metric]}'))
+        caption = f'{suite.name}, {table}: training loss and {METRICS[suite.metric]}'
+        parts.append(picture(f'{suite.name}_{table}', caption))
     return '\n\n'.join(parts)
 
 
