@@ -65,32 +65,30 @@ def ranks(values: Dict[str, float]) -> Dict[str, int]:
 
 
 def told_apart(first: Sequence[float], second: Sequence[float]) -> bool:
-    """Whether two means differ by more than twice the standard error of their difference."""
-    if min(len(first), len(second)) < 2:
-        return False
+    """Whether the means of two samples differ by more than twice the standard error of their difference."""
     error = sum(stdev(values)**2 / len(values) for values in (first, second))**0.5
     return abs(fmean(first) - fmean(second)) > 2 * error
 
 
 def pair_lines(rows: Sequence[Row], values: Dict[str, List[float]]) -> List[str]:
-    """How many pairs stand in the order of the paper, and which pairs the seeds tell apart."""
+    """How many pairs stand in the order of the paper, and which pairs of several seeds differ by more than noise."""
     pairs = [sorted(pair, key=lambda row: -fmean(values[row.name]))
              for pair in combinations([row for row in rows if row.name in values], 2)]
-    if not pairs:
-        return []
     known = [(high, low) for high, low in pairs if high.paper is not None and low.paper is not None]
     lines = []
     if known:
         agreeing = sum(high.paper > low.paper for high, low in known)
         lines.append(f'Pairs in the order of the paper: {agreeing} of {len(known)}.')
+    repeated = [pair for pair in pairs if all(len(values[row.name]) > 1 for row in pair)]
     apart = []
-    for high, low in pairs:
+    for high, low in repeated:
         if told_apart(values[high.name], values[low.name]):
             verdict = '' if (high, low) not in known else (
                 ' (as in the paper)' if high.paper > low.paper else ' (against the paper)')
             apart.append(f'{high.title} > {low.title}{verdict}')
-    lines.append(f'Pairs whose means differ by more than twice the standard error of the difference: {len(apart)} of '
-                 f'{len(pairs)}{": " if apart else ""}{", ".join(apart)}.')
+    if repeated:
+        lines.append(f'Pairs whose means differ by more than twice the standard error of the difference: {len(apart)} '
+                     f'of {len(repeated)}{": " if apart else ""}{", ".join(apart)}.')
     return lines
 
 
