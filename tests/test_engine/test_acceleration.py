@@ -127,6 +127,16 @@ def test_bfloat16_without_a_gpu():
     assert model.weight.dtype == torch.float32 and torch.equal(model.weight, before - 1)
 
 
+@pytest.mark.parametrize('flash', [True, False])
+def test_bfloat16_with_or_without_flash_attention(flash):
+    model = torch.nn.Linear(4, 4)
+    wrapper = BFloat16OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.), flash_attention=flash)
+    with wrapper.optim_context(model):
+        x = model(torch.ones(1, 1, 5, 4))
+        out = torch.nn.functional.scaled_dot_product_attention(x, x, x)
+    assert ('Flash' in out.grad_fn.name()) is flash
+
+
 @pytest.mark.parametrize('schedule', ['finetune_200e', 'schedule_160k'])  # AdamW, SGD
 def test_fused_optimizers_step_like_plain_ones(schedule):
     cfg = Config.fromfile(f'configs/_base_/schedules/{schedule}.py').optim_wrapper.optimizer
