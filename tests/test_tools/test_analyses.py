@@ -83,7 +83,8 @@ def test_segmentors(camvid, tmp_path, capsys):
     runs = random_runs(SEGMENTORS, tmp_path / 'runs')
     found = analyses.measure(SEGMENTORS, runs, quick=True)
     assert json.loads(json.dumps(found)) == found
-    assert set(found) == {'complexity', 'speed', 'robustness', 'zero_shot', 'environment'}
+    assert set(found) == {'complexity', 'speed', 'robustness', 'tta', 'zero_shot', 'environment'}
+    assert found['tta'] == {}  # no best recipe in this suite
     assert set(found['environment']) == {'hardware', 'threads'}
     for row in SEGMENTORS.rows():
         costs, model = found['complexity'][row.name], network(SEGMENTORS, row)

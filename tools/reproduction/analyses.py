@@ -38,7 +38,7 @@ from mmwhitebox.interpret.maps import patch_grid, patch_size
 from mmwhitebox.interpret.perturbation import attention_projections, noise_sweep
 from mmwhitebox.interpret.zero_shot import TARGETS, make_targets, score_image
 
-from .runs import Run
+from .runs import Run, augmented_metrics
 from .suites import ROOT, Suite
 
 SCALES = (0, 0.25, 0.5, 1, 2)
@@ -60,7 +60,8 @@ def measure(suite: Suite, runs: Sequence[Run], quick: bool) -> dict:
         quick (bool): A few images and rounds.
 
     Returns:
-        dict: ``complexity``, of all; ``speed`` and ``robustness`` of segmentors; ``zero_shot`` where CamVid is there;
+        dict: ``complexity``, of all; ``speed``, ``robustness`` and, of the best recipes, ``tta`` (test-time
+        augmentation) of segmentors; ``zero_shot`` where CamVid is there;
         ``environment``. By the names of the rows, and of values that depend on a training by the seed.
     """
     runs = [run for run in runs if checkpoint_of(run) is not None]
@@ -80,6 +81,7 @@ def measure(suite: Suite, runs: Sequence[Run], quick: bool) -> dict:
         if all(hasattr(model, 'decode_head') for model in models.values()):
             results['speed'] = speed(models, images, suite.rows()[0].name, QUICK_ROUNDS if quick else ROUNDS)
             results['robustness'] = robustness(runs, quick)
+            results['tta'] = augmented(runs, quick)
         found = zero_shot(runs, quick)
     return dict(results, **dict(zero_shot=found) if found else {})
 
@@ -148,6 +150,17 @@ def robustness(runs: Sequence[Run], quick: bool) -> Dict[str, dict]:
             continue
         results.setdefault(run.row.name, dict(scales=list(SCALES), values={}))['values'][str(run.seed)] = scores
         say(f'robustness: {run.name}, mIoU {" ".join(f"{score:.2f}" for score in scores)} under noise of {SCALES}')
+    return results
+
+
+def augmented(runs: Sequence[Run], quick: bool) -> Dict[str, dict]:
+    """mIoU of the best recipes with test-time augmentation."""
+    results: Dict[str, dict] = {}
+    for run in runs:
+        if run.row in run.suite.tables.get('best', ()):
+            found = augmented_metrics(run, checkpoint_of(run), run.suite.quick if quick else ())
+            results.setdefault(run.row.name, {})[str(run.seed)] = found['mIoU']
+            say(f'test-time augmentation: {run.name}, mIoU {found["mIoU"]:.2f}')
     return results
 
 

@@ -98,6 +98,22 @@ def train(run: Run, options: Sequence[str], threads: int) -> None:
         raise UserError(f'{run.name}: tools/train.py ended with status {done.returncode}; its output is in {output}.')
 
 
+def augmented_metrics(run: Run, checkpoint: Path, options: Sequence[str]) -> Dict[str, float]:
+    """The metrics of a trained model under multi-scale and flip test-time augmentation.
+
+    Raises:
+        UserError: ``tools/test.py`` failed.
+    """
+    folder = run.work_dir / 'tta'
+    done = subprocess.run(
+        [sys.executable, 'tools/test.py', run.suite.config(run.row), str(checkpoint), '--tta', '--work-dir',
+         str(folder), *(['--cfg-options', *options] if options else [])], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f'{run.name}: tools/test.py --tta ended with status {done.returncode}:\n{done.stderr[-2000:]}')
+    metrics = json.loads(max(folder.glob('*/*.json')).read_text())
+    return {key: round(value, 2) for key, value in metrics.items() if 'time' not in key}
+
+
 def train_all(runs: Sequence[Run], options: Sequence[str], jobs: int) -> Iterator[Run]:
     """Train several at a time, the cores shared among them; yields a run when it is finished.
 
