@@ -50,16 +50,8 @@ def periodic_windows(size: int, bins: int) -> Tuple[int, List[Tuple[int, int]]]:
     return periods, [(start, stop - start) for start, stop in zip(starts, stops)]
 
 
-def average_windows(x: Tensor, dim: int, bins: int) -> Tensor:
-    """Average the windows of a dimension of S places: (..., S, ...) -> (..., g, ...)."""
-    periods, windows = periodic_windows(x.shape[dim], bins)
-    blocks = x.unflatten(dim, (periods, -1))
-    return torch.stack([blocks.narrow(dim + 1, *window).mean(dim + 1) for window in windows],
-                       dim + 1).flatten(dim, dim + 1)
-
-
 def spread_over_windows(grad: Tensor, out: Tensor, dim: int) -> Tensor:
-    """The adjoint of :func:`average_windows`, added to ``out``: (..., g, ...) -> (..., S, ...)."""
+    """The adjoint of the pool of one dimension, added to ``out``: (..., g, ...) -> (..., S, ...)."""
     periods, windows = periodic_windows(out.shape[dim], grad.shape[dim])
     blocks, bins = out.unflatten(dim, (periods, -1)), grad.unflatten(dim, (periods, -1))
     for i, (start, length) in enumerate(windows):
@@ -74,11 +66,10 @@ class _PoolTokens(torch.autograd.Function):
     def forward(tokens: Tensor, start: int, hw_shape: Tuple[int, int], bins: int) -> Tensor:
         patches = tokens.narrow(1, start, math.prod(hw_shape)).unflatten(1, hw_shape)  # (B, H, W, C)
         grid = patches.permute(0, 3, 1, 2)
-        if grid.is_contiguous(memory_format=torch.channels_last):
-            pooled = F.adaptive_avg_pool2d(grid, bins).permute(0, 2, 3, 1)
-        else:  # torch's pool would copy the grid first
-            pooled = average_windows(average_windows(patches, 1, bins), 2, bins)
-        return pooled.flatten(1, 2)
+        # other tokens between the grids of two images: torch's pool would copy them all first, but not one at a time
+        whole = grid.is_contiguous(memory_format=torch.channels_last)
+        pooled = torch.cat([F.adaptive_avg_pool2d(part, bins) for part in ([grid] if whole else grid.split(1))])
+        return pooled.permute(0, 2, 3, 1).flatten(1, 2)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
