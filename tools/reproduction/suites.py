@@ -53,7 +53,8 @@ SUITES = {
             tables=dict(
                 decoders=(Row('cbt', 'CBT'), Row('depict_sa', 'DEPICT-SA'), Row('depict_ca', 'DEPICT-CA'),
                           Row('segmenter_mask', 'Segmenter, mask'), Row('segmenter_linear', 'Segmenter, linear')),
-                best=(Row('cbt_best', 'CBT, best recipe', seeds=(0, )), )),
+                best=(Row('cbt_best', 'CBT, best recipe', seeds=(0, )),
+                      Row('cbt_whole_images', 'CBT, whole images', seeds=(0, )))),
             quick=('train_cfg.max_iters=8', 'train_cfg.val_interval=8', 'default_hooks.logger.interval=4',
                    'train_dataloader.batch_size=2', 'val_dataloader.dataset.indices=8',
                    'test_dataloader.dataset.indices=8')),
