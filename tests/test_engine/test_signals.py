@@ -22,6 +22,14 @@ OPTIONS = {'custom_hooks': [dict(type='EMAHook', momentum=0.1)], 'randomness': d
            'default_hooks.checkpoint.interval': 99}
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Python's own SIGINT: tests started in the background of a script inherit one that is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Signal(Hook):
     """Sends this process a signal at a stage of an iteration, or of the validation after it."""
 

@@ -35,6 +35,18 @@ test_pipeline = [
     dict(type='mmwhitebox.LoadSegAnnotation', num_classes=11),  # after Resize: scored at full size
     dict(type='PackSegInputs')
 ]
+tta_pipeline = [
+    dict(type='mmwhitebox.LoadImage'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale=(int(240 * r), int(180 * r)), keep_ratio=True)
+             for r in (1.0, 1.25, 1.5, 1.75, 2.0)],  # the scales of the training
+            [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0., 1.)],
+            [dict(type='mmwhitebox.LoadSegAnnotation', num_classes=11)],
+            [dict(type='PackSegInputs')],
+        ])
+]
 train_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=4, num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
