@@ -1,6 +1,7 @@
 """Whatever happens while a checkpoint is written: what was there stays, and a resumed run ends where it would have."""
 import errno
 import io
+import multiprocessing
 import os
 import resource
 import signal
@@ -280,27 +281,25 @@ def test_killed_before_any_change_of_a_file_it_resumes_to_the_same_end(tmp_path,
         assert hub['best_ckpt'] == str(folder / 'best_mIoU_iter_8.pth') and hub['keep_ckpt_ids'] == [6, 8], at
 
 
-def in_child(work):
-    """Run ``work`` in a forked process; returns how it ended."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            torch.set_num_threads(1)
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitpid(child, 0)[1]
+def in_child(work, folder):
+    """Run ``work(folder)`` in a process of its own, not forked: torch's autograd may have threads by now.
+
+    Returns its exit code, or minus the signal that ended it.
+    """
+    child = multiprocessing.get_context('spawn').Process(target=work, args=(folder, ))
+    child.start()
+    child.join()
+    return child.exitcode
 
 
-def test_sigkill_inside_a_write(tmp_path, monkeypatch, undisturbed):
-    def work():
-        Disk(monkeypatch, lambda done, path: os.kill(os.getpid(), signal.SIGKILL)
-             if done == 'replace' and path.endswith('iter_6.pth') else None)
-        make_runner(tmp_path, **BEST).train()
+def killed_inside_a_write(folder):
+    Disk(pytest.MonkeyPatch(), lambda done, path: os.kill(os.getpid(), signal.SIGKILL)
+         if done == 'replace' and path.endswith('iter_6.pth') else None)
+    make_runner(folder, **BEST).train()
 
-    assert os.WTERMSIG(in_child(work)) == signal.SIGKILL
+
+def test_sigkill_inside_a_write(tmp_path, undisturbed):
+    assert in_child(killed_inside_a_write, tmp_path) == -signal.SIGKILL
     assert len([name for name in files(tmp_path) if name.endswith('.tmp')]) == 1  # inside the write indeed
     assert newest_checkpoint([tmp_path]) == (tmp_path / 'iter_4.pth', [])
     continued(tmp_path, **BEST).train()
@@ -309,16 +308,17 @@ def test_sigkill_inside_a_write(tmp_path, monkeypatch, undisturbed):
     assert same(parameters(tmp_path), parameters(undisturbed))
 
 
-def test_a_limit_on_file_size_is_met_with_a_message(tmp_path):
-    def work():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
-        try:
-            make_runner(tmp_path, max_failures=2).train()
-        except UserError as error:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-            (tmp_path / 'message').write_text(str(error))
+def limited_in_file_size(folder):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
+    try:
+        make_runner(folder, max_failures=2).train()
+    except UserError as error:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        (folder / 'message').write_text(str(error))
 
-    assert in_child(work) == 0
+
+def test_a_limit_on_file_size_is_met_with_a_message(tmp_path):
+    assert in_child(limited_in_file_size, tmp_path) == 0
     assert 'File too large' in (tmp_path / 'message').read_text()
     assert checkpoints(tmp_path) == [] and not [name for name in files(tmp_path) if name.endswith('.tmp')]
 
