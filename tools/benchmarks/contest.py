@@ -24,7 +24,8 @@ class Settings:
             Defaults to 0.01.
         call_budget (float): Longest time of one step in seconds; a contestant above it is left out.
             Defaults to 20.
-        compile_mode (str): Mode of ``torch.compile``. Defaults to 'default'.
+        compile_options (dict): Arguments of ``torch.compile``, e.g. ``dict(mode='reduce-overhead')``.
+            Defaults to none.
     """
 
     device: torch.device
@@ -33,7 +34,7 @@ class Settings:
     warmup: int = 3
     min_seconds: float = 0.01
     call_budget: float = 20.
-    compile_mode: str = 'default'
+    compile_options: dict = field(default_factory=dict)
 
     def autocast(self) -> torch.autocast:
         """Autocast to the narrow type; off in float32."""
@@ -63,7 +64,7 @@ class Contestant:
         if self._call is None:
             self._call = self.module
             if self.compiled:
-                self._call = torch.compile(self.module, dynamic=False, mode=settings.compile_mode)
+                self._call = torch.compile(self.module, dynamic=False, **settings.compile_options)
         return self._call(*inputs)
 
 
