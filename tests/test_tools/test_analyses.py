@@ -83,7 +83,7 @@ def test_segmentors(camvid, tmp_path, capsys):
     runs = random_runs(SEGMENTORS, tmp_path / 'runs')
     found = analyses.measure(SEGMENTORS, runs, quick=True)
     assert json.loads(json.dumps(found)) == found
-    assert set(found) == {'complexity', 'speed', 'robustness', 'tta', 'zero_shot', 'environment'}
+    assert set(found) == {'complexity', 'speed', 'robustness', 'windows', 'tta', 'zero_shot', 'environment'}
     assert found['tta'] == {}  # no best recipe in this suite
     assert set(found['environment']) == {'hardware', 'threads'}
     for row in SEGMENTORS.rows():
@@ -102,6 +102,12 @@ def test_segmentors(camvid, tmp_path, capsys):
     model = analyses.load(runs[0])
     assert curve['scales'][0] == 0
     assert curve['values']['0'][0] == pytest.approx(evaluation(model, test_loader(model, None), lambda: None)())
+    windows = dict(mode='slide', crop_size=(176, 176), stride=(88, 88))
+    model = init_model(ROOT / SEGMENTORS.config(runs[0].row), str(runs[0].work_dir / 'iter_8.pth'),
+                       cfg_options={'model.test_cfg': windows})
+    assert found['windows']['cbt']['0'] == pytest.approx(evaluation(model, test_loader(model, None), lambda: None)())
+    assert found['windows']['cbt']['0'] != curve['values']['0'][0]
+    assert set(found['windows']['segmenter_linear']) == {'0'}
     check_zero_shot(found['zero_shot'], SEGMENTORS.rows(), ['0'])
     assert 'segmenter_linear_seed0 has no attention' in capsys.readouterr().err
 

@@ -60,9 +60,9 @@ def measure(suite: Suite, runs: Sequence[Run], quick: bool) -> dict:
         quick (bool): A few images and rounds.
 
     Returns:
-        dict: ``complexity``, of all; ``speed``, ``robustness`` and, of the best recipes, ``tta`` (test-time
-        augmentation) of segmentors; ``zero_shot`` where CamVid is there;
-        ``environment``. By the names of the rows, and of values that depend on a training by the seed.
+        dict: ``complexity``, of all; ``speed``, ``robustness``, ``windows`` and, of the best recipes, ``tta``
+        (test-time augmentation) of segmentors; ``zero_shot`` where CamVid is there; ``environment``. By the names
+        of the rows, and of values that depend on a training by the seed.
     """
     runs = [run for run in runs if checkpoint_of(run) is not None]
     first: Dict[str, Run] = {}
@@ -76,11 +76,12 @@ def measure(suite: Suite, runs: Sequence[Run], quick: bool) -> dict:
         return results
     with quiet():
         models = {name: load(run) for name, run in first.items()}
-        images = some_images(next(iter(models.values())))
-        results['complexity'] = {name: complexity(model, images[:1]) for name, model in models.items()}
+        images = {name: some_images(model) for name, model in models.items()}
+        results['complexity'] = {name: complexity(model, images[name][:1]) for name, model in models.items()}
         if all(hasattr(model, 'decode_head') for model in models.values()):
             results['speed'] = speed(models, images, suite.rows()[0].name, QUICK_ROUNDS if quick else ROUNDS)
             results['robustness'] = robustness(runs, quick)
+            results['windows'] = windowed(runs, quick)
             results['tta'] = augmented(runs, quick)
         found = zero_shot(runs, quick)
     return dict(results, **dict(zero_shot=found) if found else {})
@@ -117,22 +118,26 @@ def complexity(model: BaseModel, image: Tensor) -> Dict[str, float]:
     return costs
 
 
-def speed(models: Dict[str, BaseModel], images: Tensor, reference: str, rounds: int) -> Dict[str, dict]:
-    """Images per second from image to logits of every pixel, timed in turns, and the ratio to a reference."""
-    say(f'speed: {", ".join(models)}; {rounds} rounds of {len(images)} images')
+def speed(models: Dict[str, BaseModel], images: Dict[str, Tensor], reference: str, rounds: int) -> Dict[str, dict]:
+    """Images per second from image to logits of every pixel, timed in turns, and the ratio to a reference.
+
+    Each model gets its own ``images``, (B, 3, H, W): recipes may differ in size.
+    """
+    batch, _, height, width = images[reference].shape
+    say(f'speed: {", ".join(models)}; {rounds} rounds of {batch} images')
     case = Case(
-        labels=dict(size='x'.join(map(str, images.shape[-2:])), mode='inference'),
-        builders={name: lambda model=model: Contestant(LogitsNetwork(model), (images, ))
+        labels=dict(size=f'{height}x{width}', mode='inference'),
+        builders={name: lambda name=name, model=model: Contestant(LogitsNetwork(model), (images[name], ))
                   for name, model in models.items()},
-        same_as={}, references={name: {reference: reference} for name in models}, items=len(images))
-    timed = run_case(case, Settings(images.device, rounds=rounds, min_seconds=0.1))
+        same_as={}, references={name: {reference: reference} for name in models}, items=batch)
+    timed = run_case(case, Settings(images[reference].device, rounds=rounds, min_seconds=0.1))
     relative = {**ratios(timed), reference: {reference: dict(median=1., low=1., high=1.)}}
     results = {}
     for name, row in timed['contestants'].items():
         if not row.get('seconds'):
             say(f'speed: {name} is left out: {row["reason"]}')
             continue
-        results[name] = dict(images_per_second=quartiles([len(images) / seconds for seconds in row['seconds']]))
+        results[name] = dict(images_per_second=quartiles([batch / seconds for seconds in row['seconds']]))
         if reference in relative.get(name, {}):
             results[name]['ratio'] = relative[name][reference]
         say(f'speed: {name} {results[name]["images_per_second"]["median"]:g} images/s')
@@ -150,6 +155,19 @@ def robustness(runs: Sequence[Run], quick: bool) -> Dict[str, dict]:
             continue
         results.setdefault(run.row.name, dict(scales=list(SCALES), values={}))['values'][str(run.seed)] = scores
         say(f'robustness: {run.name}, mIoU {" ".join(f"{score:.2f}" for score in scores)} under noise of {SCALES}')
+    return results
+
+
+def windowed(runs: Sequence[Run], quick: bool) -> Dict[str, Dict[str, float]]:
+    """mIoU on the test dataset in sliding windows of the training's crops, half a window apart."""
+    results: Dict[str, Dict[str, float]] = {}
+    for run in runs:
+        model = load(run)
+        height, width = model.cfg.model.data_preprocessor.size
+        model.test_cfg.update(mode='slide', crop_size=(height, width), stride=(height // 2, width // 2))
+        score = evaluation(model, test_loader(model, QUICK_IMAGES if quick else None), lambda: None)()
+        results.setdefault(run.row.name, {})[str(run.seed)] = round(score, 2)
+        say(f'in windows: {run.name}, mIoU {score:.2f}')
     return results
 
 

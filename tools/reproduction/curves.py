@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mmwhitebox.interpret.figures import colour, layer_ticks, new_figure, to_array
+from mmwhitebox.interpret.figures import PALETTE, colour, layer_ticks, new_figure, to_array
 
 from .page import METRICS, RATES, all_trainings, layer_number, layer_rates, rate_logs
 from .suites import SUITES, Suite
@@ -39,16 +39,17 @@ def training_figure(suite: Suite, table: str, logs: Path) -> Optional[Figure]:
     figure, (loss, metric) = new_figure(2, 4.6, 3.3)
     for i, row in enumerate(suite.tables[table]):
         if row.name in runs:
+            line = '-' if i < len(PALETTE) else '--'  # colours repeat
             steps, curves = common(runs[row.name], lambda log: dict(zip(log['train']['step'], log['train']['loss'])))
-            band(loss, steps, curves, colour(i), row.title)
+            band(loss, steps, curves, colour(i), row.title, linestyle=line)
             steps, curves = common(
                 runs[row.name], lambda log: {values['step']: values[suite.metric] for values in log['val']})
-            band(metric, steps, curves, colour(i), marker='o')
+            band(metric, steps, curves, colour(i), marker='o', linestyle=line)
     loss.set(title='Training loss', xlabel='iterations')
     metric.set(title=f'Validation, {METRICS[suite.metric]}', xlabel='iterations', ylabel='%')
     for panel in (loss, metric):
         panel.set_xlim(left=0)
-    figure.legend(loc='outside lower center', ncols=6, fontsize=9, frameon=False)
+    figure.legend(loc='outside lower center', ncols=4 if len(runs) > 6 else 6, fontsize=9, frameon=False)
     return figure
 
 
@@ -68,7 +69,7 @@ def rates_in_training(logs: Path) -> Optional[Figure]:
         panel.set(title=row.title, xlabel='iterations')
     panels[0].set_ylabel(r'$R_c$, nats')
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc='outside lower center', ncols=6, fontsize=9, frameon=False)
+    figure.legend(handles, labels, loc='outside lower center', ncols=4 if len(runs) > 6 else 6, fontsize=9, frameon=False)
     return figure
 
 

@@ -129,6 +129,8 @@ def suite_table(suite: Suite, table: str, logs: Path) -> str:
         columns['rank'] = lambda row: ours.get(row.name, NOT_RUN)
         columns['paper (%)'] = lambda row: f'{row.paper:.2f}'
         columns['rank in the paper'] = lambda row: papers[row.name]
+    if found.get('windows'):
+        columns['mIoU in windows (%)'] = lambda row: mean_std(found['windows'].get(row.name, {}).values())
     if suite.name == 'camvid' and table == 'best' and found.get('tta'):
         columns['mIoU with --tta (%)'] = lambda row: mean_std(found['tta'].get(row.name, {}).values())
     columns['seeds'] = lambda row: seeds_cell(row, runs.get(row.name, {}))

@@ -68,8 +68,8 @@ SUITES = {
                        Row('gate_gelu', 'GELU', 61.11), Row('dmsa', 'ST', 61.30)),
                 operators=(Row('mhsa', 'MHSA'), Row('mssa', 'MSSA'), Row('agent', 'Agent'), Row('cbsa', 'CBSA'),
                            Row('tssa', 'TSSA', 61.59), Row('dmsa', 'DMSA', 62.62)),
-                best=tuple(Row(f'{title.lower()}_best', f'{title}, best recipe', seeds=(0, ))
-                           for title in ('DMSA', 'CBSA', 'TSSA', 'MHSA'))),
+                best=tuple(Row(f'{title.lower()}_best', f'{title}, best', seeds=(0, ))
+                           for title in ('MHSA', 'MSSA', 'Agent', 'CBSA', 'TSSA', 'TPUSA', 'DMSA', 'TPSUSA'))),
             quick=('train_cfg.max_iters=8', 'train_cfg.val_interval=8', 'default_hooks.logger.interval=4',
                    'train_dataloader.batch_size=16', 'val_dataloader.dataset.indices=200',
                    'test_dataloader.dataset.indices=200')))
