@@ -74,9 +74,7 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument('--representatives', type=int, default=64, help='operators: m of CBSA, a square')
     parser.add_argument('--call-budget', type=float, default=20., metavar='SECONDS',
                         help='leave a contestant out whose step takes longer')
-    parser.add_argument('--compile-mode', help='mode of torch.compile')
-    parser.add_argument('--freeze', action='store_true',
-                        help='compiled inference takes the weights as constants (an option of inductor)')
+    parser.add_argument('--compile-mode', default='default', help='mode of torch.compile')
     parser.add_argument('--quick', action='store_true', help='tiny models, few rounds: to see that it runs')
     parser.add_argument('--out', default='work_dirs/benchmark', metavar='DIR', help='output folder')
     parser.add_argument('--name', help='stem of the output files, for one suite (name of the suite)')
@@ -85,12 +83,6 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     check_args(args)
     return args
-
-
-def compile_options(args: argparse.Namespace) -> dict:
-    """Arguments of ``torch.compile``, as the config key ``compile`` takes them."""
-    options = dict(mode=args.compile_mode) if args.compile_mode else {}
-    return dict(options, options=dict(freezing=True)) if args.freeze else options
 
 
 def check_args(args: argparse.Namespace) -> None:
@@ -103,8 +95,6 @@ def check_args(args: argparse.Namespace) -> None:
     if unknown:
         raise UserError(f'There is no suite {unknown[0]!r}. Suites: {", ".join(SUITES)}.')
     args.suites = list(dict.fromkeys(args.suites)) or list(SUITES)
-    if args.compile_mode and args.freeze:
-        raise UserError('--freeze and --compile-mode: torch.compile takes one of them.')
     if args.name and len(args.suites) > 1:
         raise UserError('--name is for one suite; name the suite.')
     known = dict(classification=WhiteBoxTransformer.arch_zoo, decoder=models.DECODERS,
@@ -193,7 +183,7 @@ def main(argv: Sequence[str]) -> int:
     settings = Settings(
         args.device, getattr(torch, args.dtype), rounds=3 if args.quick else args.rounds,
         warmup=1 if args.quick else args.warmup, min_seconds=0. if args.quick else 0.01,
-        call_budget=args.call_budget, compile_options=compile_options(args))
+        call_budget=args.call_budget, compile_mode=args.compile_mode)
     report.say(f'mmwhitebox {mmwhitebox.__version__} on {args.device}, {torch.get_num_threads()} CPU threads')
     for suite in args.suites:
         run_suite(suite, args, settings, argv)

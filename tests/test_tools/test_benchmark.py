@@ -330,22 +330,8 @@ def test_models_of_all_suites_are_known():
     (['--name', 'x'], '--name is for one suite; name the suite.'),
     (['--representatives', '50'], '--representatives 50: CBSA pools to a square'),
     (['--device', 'abacus'], '--device abacus: '),
-    (['--freeze', '--compile-mode', 'max-autotune'], 'torch.compile takes one of them'),
 ])
 def test_bad_arguments_say_what_to_give(args, message):
     with pytest.raises(UserError) as error:
         tool().main(args)
     assert message in str(error.value)
-
-
-@pytest.mark.parametrize('args, options', [
-    ([], {}),
-    (['--compile-mode', 'reduce-overhead'], dict(mode='reduce-overhead')),
-    (['--freeze'], dict(options=dict(freezing=True))),
-])
-def test_compiled_forms_get_the_options(args, options, monkeypatch):
-    given = []
-    monkeypatch.setattr(torch, 'compile', lambda module, **kwargs: given.append(kwargs) or module)
-    settings = Settings(torch.device('cpu'), compile_options=tool().compile_options(tool().parse_args(args)))
-    Contestant(nn.Identity(), (torch.ones(1), ), compiled=True).call(settings, torch.ones(1))
-    assert given == [dict(dynamic=False, **options)]

@@ -24,8 +24,7 @@ class Settings:
             Defaults to 0.01.
         call_budget (float): Longest time of one step in seconds; a contestant above it is left out.
             Defaults to 20.
-        compile_options (dict): Arguments of ``torch.compile``, e.g. ``dict(mode='reduce-overhead')``.
-            Defaults to none.
+        compile_mode (str): Mode of ``torch.compile``. Defaults to 'default'.
     """
 
     device: torch.device
@@ -34,7 +33,7 @@ class Settings:
     warmup: int = 3
     min_seconds: float = 0.01
     call_budget: float = 20.
-    compile_options: dict = field(default_factory=dict)
+    compile_mode: str = 'default'
 
     def autocast(self) -> torch.autocast:
         """Autocast to the narrow type; off in float32."""
@@ -64,7 +63,7 @@ class Contestant:
         if self._call is None:
             self._call = self.module
             if self.compiled:
-                self._call = torch.compile(self.module, dynamic=False, **settings.compile_options)
+                self._call = torch.compile(self.module, dynamic=False, mode=settings.compile_mode)
         return self._call(*inputs)
 
 
