@@ -69,7 +69,7 @@ def rates_in_training(logs: Path) -> Optional[Figure]:
         panel.set(title=row.title, xlabel='iterations')
     panels[0].set_ylabel(r'$R_c$, nats')
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc='outside lower center', ncols=4 if len(runs) > 6 else 6, fontsize=9, frameon=False)
+    figure.legend(handles, labels, loc='outside lower center', ncols=6, fontsize=9, frameon=False)
     return figure
 
 
