@@ -62,8 +62,8 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
                         help='encoders (archs of WhiteBoxTransformer), decoders '
                         f'({", ".join(models.DECODERS)}), operators ({", ".join(operators.OPERATORS)})')
     parser.add_argument('--forms', nargs='+', metavar='FORM',
-                        choices=(*models.FORMS, *models.PEERS, 'segmenter'),
-                        help=f'contestants: {", ".join((*models.FORMS, *models.PEERS, "segmenter"))}; '
+                        choices=(*models.FORMS, *models.PEERS, *models.DECODER_PEERS),
+                        help=f'contestants: {", ".join((*models.FORMS, *models.PEERS, *models.DECODER_PEERS))}; '
                         'ours is always one (all but plain-compiled; operators: none compiled)')
     parser.add_argument('--modes', nargs='+', choices=MODES, default=MODES)
     parser.add_argument('--sizes', type=int, nargs='+', metavar='PIXELS',
@@ -134,7 +134,7 @@ def plan(suite: str, args: argparse.Namespace, settings: Settings) -> List[Plann
         return [Planned(n * weight[mode],
                         partial(operators.operator_case, ops, Shape(batch, n, *sizes), mode, forms, settings))
                 for n in tokens for mode in args.modes]
-    every = (*models.FORMS[:-1], *models.PEERS, 'segmenter')
+    every = (*models.FORMS[:-1], *models.PEERS, *models.DECODER_PEERS)
     forms = args.forms or [form for form in every if not (args.quick and form.endswith('compiled'))]
     if suite == 'classification':
         make, sizes = models.classification_case, (64, ) if args.quick else (224, 512)

@@ -18,6 +18,7 @@ from rich.progress import Progress
 
 from mmwhitebox.apis import PRECISIONS, init_model, iter_inference, list_images
 from mmwhitebox.engine.launch import exit_message, load_config, prepare_work_dir
+from mmwhitebox.engine.onednn import fast_products
 from mmwhitebox.errors import UserError
 
 MANY_WINDOWS = 16
@@ -100,9 +101,11 @@ def main() -> int:
         cfg.merge_from_dict({'model.test_cfg.keep_logits': False})
     model = init_model(cfg, args.checkpoint, args.device, trust_checkpoint=args.trust_checkpoint,
                        precision=args.precision)
+    products = fast_products(cfg.get('default_hooks', {}).get('onednn', {}).get('enabled', False),
+                             next(model.parameters()).device)
     failed = []
     write = write_segmentations if segments else write_classifications
-    with Progress() as progress:
+    with products, Progress() as progress:
         images = progress.track(list(names), description='images')
         show_windows(progress, model)
         results = iter_inference(model, images, args.batch_size, lambda path, error: failed.append(str(error)))

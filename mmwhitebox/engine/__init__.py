@@ -5,6 +5,7 @@ from .finite import FiniteHook
 from .interpret_hooks import CodingRateHook, MembershipVisHook
 from .metrics import ModelForMetrics, PerClassIoUMetric, ZeroShotSegmentation
 from .mixed_precision import BFloat16OptimWrapper
+from .onednn import OneDNNHook
 from .optimizers import Lion
 from .stop_signals import StopOnSignalHook
 from .vis_backend import TolerantVisBackend
@@ -12,6 +13,6 @@ from .visualizer import SideBySideVisualizer
 
 __all__ = [
     'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'CodingRateHook', 'CompileHook', 'ExactResumeHook', 'FiniteHook',
-    'Lion', 'MembershipVisHook', 'ModelForMetrics', 'PerClassIoUMetric', 'SideBySideVisualizer', 'StopOnSignalHook',
-    'TF32Hook', 'TolerantVisBackend', 'ZeroShotSegmentation'
+    'Lion', 'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook', 'PerClassIoUMetric', 'SideBySideVisualizer',
+    'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend', 'ZeroShotSegmentation'
 ]

@@ -1,10 +1,12 @@
 """What is compared: contestants that do the same job, and one step of each."""
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Callable, Dict, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
+
+from mmwhitebox.engine.onednn import obstacle, onednn_products
 
 
 class Unable(Exception):
@@ -50,12 +52,15 @@ class Contestant:
         compiled (bool): Whether ``torch.compile`` runs it. Defaults to False.
         fused (bool): Whether its fused kernels must run: one that falls back to the plain form is out.
             Defaults to False.
+        onednn (bool): Whether oneDNN multiplies its float32 matrices, instead of torch's choice. Defaults to
+            False.
     """
 
     module: nn.Module
     inputs: Tuple[Tensor, ...]
     compiled: bool = False
     fused: bool = False
+    onednn: bool = False
     _call: Optional[Callable] = None
 
     def call(self, settings: Settings, *inputs: Tensor) -> Tensor:
@@ -65,6 +70,10 @@ class Contestant:
             if self.compiled:
                 self._call = torch.compile(self.module, dynamic=False, mode=settings.compile_mode)
         return self._call(*inputs)
+
+    def products(self) -> AbstractContextManager:
+        """The context in which it runs, forward and backward: the library of its matrix products."""
+        return onednn_products() if self.onednn else nullcontext()
 
 
 @dataclass
@@ -124,6 +133,15 @@ class Case:
             x.detach().to(settings.dtype).requires_grad_(x.requires_grad) for x in contestant.inputs)
 
 
+def require_onednn(settings: Settings) -> None:
+    """Raise :class:`Unable` where oneDNN has no float32 matrices to multiply, or not in full precision."""
+    if settings.device.type != 'cpu' or settings.dtype != torch.float32:
+        raise Unable('oneDNN instead of MKL is for float32 on a CPU')
+    reason = obstacle()
+    if reason is not None:
+        raise Unable(f'oneDNN: {reason}')
+
+
 def make_step(case: Case, contestant: Contestant, settings: Settings) -> Callable[[], Tensor]:
     """One timed step: a forward pass, or forward, loss, backward and the optimizer's step.
 
@@ -132,7 +150,7 @@ def make_step(case: Case, contestant: Contestant, settings: Settings) -> Callabl
     inputs = contestant.inputs
 
     def infer() -> Tensor:
-        with torch.inference_mode(), case.precision(settings):
+        with torch.inference_mode(), case.precision(settings), contestant.products():
             return contestant.call(settings, *inputs)
 
     if not case.training:
@@ -144,9 +162,10 @@ def make_step(case: Case, contestant: Contestant, settings: Settings) -> Callabl
                                   enabled=case.optimizer and settings.dtype == torch.float16)
 
     def train() -> Tensor:
-        with case.precision(settings):
-            root, gradient = case.objective(contestant.call(settings, *inputs))
-        torch.autograd.backward(scaler.scale(root), gradient)
+        with contestant.products():
+            with case.precision(settings):
+                root, gradient = case.objective(contestant.call(settings, *inputs))
+            torch.autograd.backward(scaler.scale(root), gradient)
         if optimizer is not None:
             scaler.step(optimizer)
             scaler.update()

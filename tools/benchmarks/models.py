@@ -15,12 +15,15 @@ from mmwhitebox.models.backbones import WhiteBoxTransformer
 from mmwhitebox.models.decode_heads import WhiteBoxMaskHead
 from mmwhitebox.registry import ATTENTIONS, FEEDFORWARDS
 
-from .contest import Case, Contestant, Settings, Unable
+from .contest import Case, Contestant, Settings, Unable, require_onednn
 from .transcription import transcribe
 
-FORMS = ('ours', 'ours-compiled', 'ours-fused', 'ours-fused-compiled', 'plain', 'plain-compiled')
-"""Forms of one model: eager, through torch.compile, with fused kernels, both; the papers' formulas."""
-PEERS = ('vit', 'vit-compiled')
+FORMS = ('ours', 'ours-compiled', 'ours-onednn', 'ours-onednn-compiled', 'ours-fused', 'ours-fused-compiled',
+         'plain', 'plain-onednn', 'plain-compiled')
+"""Forms of one model: eager, through torch.compile, with oneDNN's products, with fused kernels, two of these;
+the papers' formulas."""
+PEERS = ('vit', 'vit-onednn', 'vit-compiled')
+DECODER_PEERS = ('segmenter', 'segmenter-onednn')
 ENCODERS = ('cbt-tiny', 'cbt-small', 'crate-small', 'tost-small', 'dmst-small')
 NUM_CLASSES = 1000
 DECODERS = {
@@ -114,6 +117,14 @@ def vit(arch: str, size: int) -> nn.Module:
     return timm.create_model(name, img_size=size, num_classes=NUM_CLASSES)
 
 
+def contestant_of(name: str, model: nn.Module, inputs: Tuple[Tensor, ...], settings: Settings) -> Contestant:
+    """A model as its name says it runs, e.g. 'ours-onednn-compiled'."""
+    onednn = 'onednn' in name
+    if onednn:
+        require_onednn(settings)
+    return Contestant(model, inputs, compiled=name.endswith('compiled'), fused='fused' in name, onednn=onednn)
+
+
 def form_builder(make: Callable[[str], nn.Module], base: nn.Module, form: str, inputs: Tuple[Tensor, ...],
                  settings: Settings) -> Callable[[], Contestant]:
     """A function that builds one form of a model, with the weights of the base.
@@ -126,8 +137,7 @@ def form_builder(make: Callable[[str], nn.Module], base: nn.Module, form: str, i
         settings (Settings): For the device.
     """
     def build() -> Contestant:
-        fused = 'fused' in form
-        if fused:
+        if 'fused' in form:
             if settings.device.type != 'cuda':
                 raise Unable('the fused kernels need a GPU')
             model = make('triton')
@@ -135,7 +145,7 @@ def form_builder(make: Callable[[str], nn.Module], base: nn.Module, form: str, i
             model.to(settings.device)
         else:
             model = transcribe(base) if form.startswith('plain') else copy.deepcopy(base)
-        return Contestant(model, inputs, compiled=form.endswith('compiled'), fused=fused)
+        return contestant_of(form, model, inputs, settings)
 
     return build
 
@@ -143,13 +153,22 @@ def form_builder(make: Callable[[str], nn.Module], base: nn.Module, form: str, i
 def peer_builder(make: Callable[[], nn.Module], name: str, inputs: Tuple[Tensor, ...],
                  settings: Settings) -> Callable[[], Contestant]:
     """A function that builds a model that is not ours."""
-    return lambda: Contestant(make().to(settings.device), inputs, compiled=name.endswith('compiled'))
+    return lambda: contestant_of(name, make().to(settings.device), inputs, settings)
 
 
-def forms_of(wanted: Sequence[str], base: str = 'ours') -> Tuple[Dict[str, str], Dict[str, Dict[str, str]]]:
-    """Which forms must agree with the eager one, and which are compared with the transcription."""
-    same = {form: base for form in wanted if form in FORMS and form != base}
-    references = {form: {'plain': 'plain'} for form in wanted if form in FORMS and form != 'plain'}
+def compare_forms(wanted: Sequence[str], peer: str) -> Tuple[Dict[str, str], Dict[str, Dict[str, str]]]:
+    """Which forms must agree with the eager one, and with what each contestant is compared.
+
+    All are compared with the transcription and the peer, those with oneDNN's products also with these two
+    when they have them, too.
+    """
+    same = {form: 'ours' for form in wanted if form in FORMS and form != 'ours'}
+    references: Dict[str, Dict[str, str]] = {}
+    for name in wanted:
+        others = ['plain', 'plain-onednn'] if name in FORMS else []
+        others += [peer, f'{peer}-onednn']
+        references[name] = {other: other for other in others
+                            if other != name and ('onednn' in name or 'onednn' not in other)}
     return same, references
 
 
@@ -179,10 +198,7 @@ def classification_case(arch: str, size: int, mode: str, batch: int, wanted: Seq
     builders = {form: form_builder(make, base, form, inputs, settings) for form in wanted if form in FORMS}
     builders.update({name: peer_builder(partial(vit, arch, size), name, inputs, settings)
                      for name in wanted if name in PEERS})
-    same, references = forms_of(wanted)
-    for name in wanted:
-        if name != 'vit':
-            references.setdefault(name, {})['vit'] = 'vit'
+    same, references = compare_forms(wanted, 'vit')
     if arch.startswith('dmst'):
         tost = partial(encoder, arch.replace('dmst', 'tost'), size)
         tost_base = tost('torch').to(settings.device)
@@ -190,7 +206,8 @@ def classification_case(arch: str, size: int, mode: str, batch: int, wanted: Seq
             name = form.replace('ours', 'tost')
             builders[name] = form_builder(tost, tost_base, form, inputs, settings)
             references[form]['tost'] = name
-            references[name] = {'vit': 'vit'}
+            references[name] = {title: other for title, other in references[form].items()
+                                if title.startswith('vit')}
             if form != 'ours':
                 same[name] = 'tost'
     return Case(
@@ -214,24 +231,21 @@ def decoder_case(name: str, size: int, mode: str, batch: int, wanted: Sequence[s
         size (int): Image side in pixels; the features have a sixteenth of it.
         mode (str): 'inference' or 'training', which differentiates the features too.
         batch (int): Images in a step.
-        wanted (Sequence[str]): Of :data:`FORMS` and 'segmenter'; 'ours' always takes part.
+        wanted (Sequence[str]): Of :data:`FORMS` and :data:`DECODER_PEERS`; 'ours' always takes part.
         settings (Settings): For the device.
     """
     torch.manual_seed(0)
     side = size // PATCH
-    wanted = [form for form in (*FORMS, 'segmenter') if form in wanted or form == 'ours']
+    wanted = [form for form in (*FORMS, *DECODER_PEERS) if form in wanted or form == 'ours']
     features = torch.randn(batch, DECODER_WIDTH, side, side).to(settings.device)
     inputs = (features.requires_grad_(mode == 'training'), )
     labels = torch.randint(DECODER_CLASSES, (batch, side, side)).to(settings.device)
     make = partial(decoder, name)
     base = make('torch').to(settings.device)
     builders = {form: form_builder(make, base, form, inputs, settings) for form in wanted if form in FORMS}
-    same, references = forms_of(wanted)
-    if 'segmenter' in wanted:
-        builders['segmenter'] = peer_builder(segmenter, 'segmenter', inputs, settings)
-        for form in wanted:
-            if form != 'segmenter':
-                references.setdefault(form, {})['segmenter'] = 'segmenter'
+    builders.update({name: peer_builder(segmenter, name, inputs, settings)
+                     for name in wanted if name in DECODER_PEERS})
+    same, references = compare_forms(wanted, 'segmenter')
     return Case(
         labels=dict(decoder=name, size=size, mode=mode),
         builders=builders,
