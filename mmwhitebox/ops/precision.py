@@ -15,12 +15,15 @@ def widen(x: Tensor) -> Tensor:
     return x.to(wide_dtype(x))
 
 
-def wide_copy(x: Tensor) -> Tensor:
-    """A new tensor in float32 or wider, contiguous: to be changed in place, and fit for matrix products.
+def wide_product(x: Tensor, y: Tensor) -> Tensor:
+    """x * y, y of the shape of x or broadcast to it: in float32 or wider, contiguous, in a single pass.
 
-    The heads of projected tokens are a strided view; products of it would copy it each time.
+    The heads of projected tokens are a strided view; matrix products of it would copy it each time.
     """
-    return x.to(wide_dtype(x), copy=True, memory_format=torch.contiguous_format)
+    if x.dtype == wide_dtype(x):
+        return torch.mul(x, y, out=torch.empty_like(x, memory_format=torch.contiguous_format))
+    wide = x.to(wide_dtype(x), memory_format=torch.contiguous_format)
+    return wide.square_() if y is x else wide.mul_(y)
 
 
 def autocasts(x: Tensor) -> bool:

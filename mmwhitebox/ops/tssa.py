@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .function import call
-from .precision import no_autocast, wide_copy, wide_dtype
+from .precision import no_autocast, wide_dtype, wide_product, widen
 
 EPS = 1e-8
 """Added to sum_n Pi_kn, so that a subspace without members has no second moment."""
@@ -68,7 +68,7 @@ class _ScaleBySecondMoment(torch.autograd.Function):
     def forward(w: Tensor, pi: Tensor, gate: Optional[Tensor]):
         weights = pi if gate is None else pi * gate
         moment_weights = weights if gate is None else weights * gate
-        second_moment = weighted_sum(moment_weights, wide_copy(w).square_()) / total(pi)
+        second_moment = weighted_sum(moment_weights, wide_product(w, w)) / total(pi)
         a = (1 + second_moment).reciprocal_()
         return scaled(w, weights, a), a
 
@@ -83,11 +83,11 @@ class _ScaleBySecondMoment(torch.autograd.Function):
         w, pi, gate, a = ctx.saved_tensors
         with no_autocast(w):
             weights = pi if gate is None else pi * gate
-            product = wide_copy(y).mul_(w)
+            product = wide_product(y, w)
             direct = channel_sum(product, a)  # (B, K, N)
             mu = a.square() * weighted_sum(weights, product) / total(pi)  # (B, K, 1, p)
             del product
-            through_moment = channel_sum(wide_copy(w).square_(), mu)  # (B, K, N)
+            through_moment = channel_sum(wide_product(w, w), mu)  # (B, K, N)
             mean = (mu * (1 / a - 1)).sum(-1)  # (B, K, 1): sum_c mu_c M_c
             if gate is None:
                 grad_pi, grad_gate = through_moment - direct - mean, None
@@ -129,7 +129,7 @@ class _TSSA(torch.autograd.Function):
 
     @staticmethod
     def forward(w: Tensor, temp: Tensor):
-        squares = wide_copy(w).square_()
+        squares = wide_product(w, w)
         norms, energy, pi = membership_statistics(squares, temp)
         a = (1 + weighted_sum(pi, squares) / total(pi)).reciprocal_()
         del squares
@@ -146,11 +146,11 @@ class _TSSA(torch.autograd.Function):
     def backward(ctx, y: Tensor, *_):
         w, temp, norms, energy, pi, a = ctx.saved_tensors
         with no_autocast(w):
-            product = wide_copy(y).mul_(w)
+            product = wide_product(y, w)
             direct = channel_sum(product, a)
             mu = a.square() * weighted_sum(pi, product) / total(pi)
             del product
-            squares = wide_copy(w).square_()
+            squares = wide_product(w, w)
             grad_pi = channel_sum(squares, mu) - direct - (mu * (1 / a - 1)).sum(-1)
             grad_logits = pi * (grad_pi - (pi * grad_pi).sum(1, keepdim=True))
             grad_temp = (grad_logits * energy).sum((0, 2)).unsqueeze(-1)
@@ -160,7 +160,7 @@ class _TSSA(torch.autograd.Function):
             del squares
             pi = column(pi)
             factor = torch.addcmul(-2 * rho, column(grad_energy), 2 / norms).addcmul_(pi, 2 * mu)
-            grad_w = factor.mul_(w).addcmul_(y.to(a.dtype, copy=True).mul_(a), pi, value=-1)
+            grad_w = factor.mul_(w).addcmul_(wide_product(y, a), pi, value=-1)
             return grad_w.to(w.dtype), grad_temp.to(temp.dtype)
 
 
@@ -175,7 +175,7 @@ def tssa_membership(w: Tensor, temp: Tensor) -> Tensor:
         Tensor: Pi, (B, K, N), summing to one over the heads; float32 or wider.
     """
     with no_autocast(w):
-        return membership_statistics(wide_copy(w).square(), temp)[-1]
+        return membership_statistics(widen(w).square(), temp)[-1]
 
 
 def tssa(w: Tensor, temp: Tensor) -> Tensor:

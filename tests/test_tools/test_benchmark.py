@@ -12,15 +12,16 @@ import pytest
 import torch
 from torch import nn
 
+from mmwhitebox.engine.onednn import obstacle
 from mmwhitebox.errors import UserError
 from mmwhitebox.models.attention import CBSA, DMSA, MSCA, MSSA, TSSA
 from mmwhitebox.models.feedforward import ISTA
 from tests.configs import ROOT
 
 sys.path.insert(0, str(ROOT / 'tools'))
-from benchmarks import models, operators, report, rounds, scaling  # noqa: E402
+from benchmarks import contest, models, operators, report, rounds, scaling  # noqa: E402
 from benchmarks.agreement import Disagreement  # noqa: E402
-from benchmarks.contest import Case, Contestant, Settings, Unable  # noqa: E402
+from benchmarks.contest import Case, Contestant, Settings, Unable, require_onednn  # noqa: E402
 from benchmarks.memory import peak_bytes, saved_bytes  # noqa: E402
 from benchmarks.roofline import PASSES, Shape, least_time, least_work  # noqa: E402
 from benchmarks.transcription import plain_form, transcribe  # noqa: E402
@@ -126,7 +127,8 @@ def test_contestants_run_in_turn(monkeypatch):
 
     monkeypatch.setattr(rounds, 'timed', note)
     rounds.run_case(case, SETTINGS)
-    assert order[-8:] == order[-2:] * 4 and order[-1] is not order[-2]
+    steps, copies = order[-16::2], order[-15::2]  # after each step a large copy
+    assert steps == steps[:2] * 4 and steps[0] is not steps[1] and set(copies) == {copies[0]}
 
 
 @pytest.mark.parametrize('mode', ['inference', 'training'])
@@ -238,6 +240,49 @@ def test_least_work_in_numbers():
     peaks = dict(bytes_per_second=1e9, flops_per_second=1e9)
     assert least_time(dict(floor=3e9, flops=2e9), peaks) == (3., 'memory')
     assert least_time(dict(floor=1e9, passes=1.5e9, flops=2e9), peaks, 'passes') == (2., 'compute')
+
+
+def test_share_of_the_floor_takes_the_bandwidth_of_its_own_round():
+    row = dict(seconds=[1., 2., 8.], copy_bytes_per_second=[8e9, 4e9, 1e9])
+    work, peaks = dict(floor=2e9, passes=4e9, flops=1e6), dict(bytes_per_second=1., flops_per_second=1e9)
+    assert report.share_of_floor(row, work, peaks, 'floor') == pytest.approx(25)
+    assert report.share_of_floor(row, work, peaks, 'passes') == pytest.approx(50)
+    row['copy_bytes_per_second'] = [8e9, 8e9, 4e9]
+    assert report.share_of_floor(row, work, peaks, 'floor') == pytest.approx(12.5)  # the median of 25, 12.5, 6.25
+
+
+@pytest.mark.skipif(obstacle() is not None, reason=f'oneDNN: {obstacle()}')
+@pytest.mark.parametrize('mode', ['inference', 'training'])
+def test_forms_with_onednn_run_with_it_and_the_others_without(mode, monkeypatch):
+    seen = {}
+    call = Contestant.call
+
+    def note(self, settings, *inputs):
+        seen.setdefault(self.onednn, set()).add(torch.backends.mkldnn.matmul.fp32_precision)
+        out = call(self, settings, *inputs)
+        if out.requires_grad:
+            out.register_hook(lambda _: seen[self.onednn].add(torch.backends.mkldnn.matmul.fp32_precision))
+        return out
+
+    monkeypatch.setattr(Contestant, 'call', note)
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    wanted = ('ours', 'ours-onednn', 'plain', 'plain-onednn', 'segmenter', 'segmenter-onednn')
+    case = models.decoder_case('cbt', 64, mode, 2, wanted, SETTINGS)
+    rows = report.summarise(rounds.run_case(case, SETTINGS))['contestants']
+    assert all(row.get('seconds') for row in rows.values()), rows
+    assert seen == {True: {'bf16'}, False: {before}}
+    assert rows['ours-onednn']['ratios'].keys() == {'plain', 'plain-onednn', 'segmenter', 'segmenter-onednn'}
+    assert rows['ours']['ratios'].keys() == {'plain', 'segmenter'}
+    assert 0 < rows['ours-onednn']['difference']['output'] < 1e-4  # compared in float32
+
+
+def test_onednn_is_for_float32_on_a_cpu(monkeypatch):
+    for settings in (Settings(torch.device('cuda')), Settings(torch.device('cpu'), torch.bfloat16)):
+        with pytest.raises(Unable, match='float32 on a CPU'):
+            require_onednn(settings)
+    monkeypatch.setattr(contest, 'obstacle', lambda: 'the processor has no AVX-512')
+    with pytest.raises(Unable, match='no AVX-512'):
+        require_onednn(SETTINGS)
 
 
 def test_scaling_formula():

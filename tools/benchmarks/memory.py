@@ -74,6 +74,19 @@ def saved_bytes(case: Case, contestant: Contestant, settings: Settings) -> int:
     return sum(storage.nbytes() for storage in saved.values())
 
 
+class LargeCopy:
+    """Copies more memory than fits the caches when called; ``bytes`` are read and written together."""
+
+    def __init__(self, device: torch.device) -> None:
+        size = 2**30 if device.type == 'cuda' else 2**26
+        self.source = torch.empty(size, dtype=torch.uint8, device=device).random_()
+        self.target = torch.empty_like(self.source)
+        self.bytes = 2 * size
+
+    def __call__(self) -> None:
+        self.target.copy_(self.source)
+
+
 def device_peaks(device: torch.device, dtype: torch.dtype, seconds: float = 1.) -> Dict[str, float]:
     """What the device reaches on its own: bytes/s of a large copy, FLOP/s of a large matrix product.
 
@@ -84,14 +97,12 @@ def device_peaks(device: torch.device, dtype: torch.dtype, seconds: float = 1.) 
         dtype (torch.dtype): Type of the product.
         seconds (float): Time for each of the two. Defaults to 1.
     """
-    large = device.type == 'cuda'
-    source = torch.empty((2**30 if large else 2**26), dtype=torch.uint8, device=device).random_()
-    target = torch.empty_like(source)
-    side = 8192 if large else 1536
+    copy = LargeCopy(device)
+    side = 8192 if device.type == 'cuda' else 1536
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     out = torch.empty_like(a)
     return dict(
-        bytes_per_second=2 * source.numel() / best_time(lambda: target.copy_(source), device, seconds),
+        bytes_per_second=copy.bytes / best_time(copy, device, seconds),
         flops_per_second=2 * side**3 / best_time(lambda: torch.mm(a, b, out=out), device, seconds))
 
 

@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
 from typing import Callable, Dict, List, Optional, Sequence
 
 import torch
@@ -160,6 +161,16 @@ def value_of(quantity: Callable, cases: Dict[int, dict], peaks: dict, name: str,
     return quantity(row, cases[tokens]['floors'][name.partition('-')[0]], peaks, before)
 
 
+def share_of_floor(row: dict, work: Dict[str, float], peaks: Dict[str, float], which: str) -> float:
+    """Per cent of the least time in the time of a step: the median over the rounds.
+
+    The bandwidth is that of the copy after the step.
+    """
+    return 100 * median(
+        least_time(work, dict(peaks, bytes_per_second=rate), which)[0] / seconds
+        for seconds, rate in zip(row['seconds'], row['copy_bytes_per_second']))
+
+
 QUANTITIES = {
     'time in ms': lambda row, work, peaks, before: row['median'] * 1e3,
     'times as fast as MHSA':
@@ -171,9 +182,9 @@ QUANTITIES = {
     'GB/s of the bytes of one pass': lambda row, work, peaks, before: work['floor'] / row['median'] / 1e9,
     'GFLOP/s': lambda row, work, peaks, before: work['flops'] / row['median'] / 1e9,
     'share of the floor of one pass in %':
-        lambda row, work, peaks, before: 100 * least_time(work, peaks)[0] / row['median'],
+        lambda row, work, peaks, before: share_of_floor(row, work, peaks, 'floor'),
     'share of the floor with its passes in %':
-        lambda row, work, peaks, before: 100 * least_time(work, peaks, 'passes')[0] / row['median'],
+        lambda row, work, peaks, before: share_of_floor(row, work, peaks, 'passes'),
     'peak MiB': lambda row, work, peaks, before: row['peak_bytes'] / 2**20,
     'kept for the backward pass in MiB':
         lambda row, work, peaks, before: row['saved_bytes'] / 2**20 if 'saved_bytes' in row else None,
@@ -197,9 +208,12 @@ def heading(report: dict) -> str:
     """Where and how the numbers were found, two lines."""
     env, peaks = report['environment'], report['peaks']
     versions = ', '.join(f'{name} {number}' for name, number in env['versions'].items() if number)
+    rates = [rate for case in report['cases'] for row in case['contestants'].values()
+             for rate in row.get('copy_bytes_per_second', ())]
+    between = f', in the rounds {min(rates) / 1e9:.3g} to {max(rates) / 1e9:.3g},' if rates else ''
     return (f'{env["device"]}, {env["threads"]} threads, {env["dtype"]}, {env["rounds"]} rounds; '
             f'{versions}; commit {env["commit"] or "unknown"}. Alone the device copies '
-            f'{peaks["bytes_per_second"] / 1e9:.3g} GB/s and multiplies at '
+            f'{peaks["bytes_per_second"] / 1e9:.3g} GB/s{between} and multiplies at '
             f'{peaks["flops_per_second"] / 1e12:.3g} TFLOP/s.\n`{env["command"]}`')
 
 

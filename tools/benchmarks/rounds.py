@@ -14,7 +14,7 @@ from mmwhitebox.ops import implementation
 
 from .agreement import Disagreement, check_agreement
 from .contest import Case, Contestant, Settings, Unable, make_step
-from .memory import peak_bytes, saved_bytes, synchronize
+from .memory import LargeCopy, peak_bytes, saved_bytes, synchronize
 
 
 @contextmanager
@@ -127,10 +127,14 @@ class Contest:
         """Rounds over all contestants.
 
         What disturbs the machine for a while falls on all of them alike, and the ratio within a round
-        cancels it.
+        cancels it. Operators, whose floor is the bandwidth of the memory, are each followed by a large copy:
+        a bandwidth from another moment would not be theirs where others share the memory.
         """
+        copy = LargeCopy(self.settings.device) if self.case.floors else None
         for name in steps:
             self.rows[name]['seconds'] = []
+            if copy is not None:
+                self.rows[name]['copy_bytes_per_second'] = []
         gc.disable()
         try:
             for _ in range(self.settings.rounds):
@@ -138,6 +142,9 @@ class Contest:
                     seconds = self.attempt(name, timed, *steps[name], self.settings.device)
                     if seconds is not None:
                         self.rows[name]['seconds'].append(float(f'{seconds:.4g}'))
+                        if copy is not None:
+                            rate = copy.bytes / timed(copy, 1, self.settings.device)
+                            self.rows[name]['copy_bytes_per_second'].append(float(f'{rate:.4g}'))
         finally:
             gc.enable()
 
@@ -161,8 +168,9 @@ def run_case(case: Case, settings: Settings) -> dict:
 
     Returns:
         dict: ``labels``, ``items``, ``references``, ``floors`` and ``contestants``: for each its times in
-        seconds, one a round, or the ``reason`` why it has none; ``peak_bytes``, ``saved_bytes``, and the
-        ``difference`` from the form that it must agree with.
+        seconds, one a round, or the ``reason`` why it has none; ``copy_bytes_per_second`` of the large copy
+        after each, for operators; ``peak_bytes``, ``saved_bytes``, and the ``difference`` from the form that
+        it must agree with.
 
     Raises:
         Disagreement: A form computes something else than ours. Nothing is timed then.
