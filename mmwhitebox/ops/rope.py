@@ -2,14 +2,15 @@ r"""2-D axial rotary position embedding (RoFormer, applied to each axis of the p
 
     (x_2i, x_2i+1) -> rotation by (position * theta^{-i / (D/4)}) (x_2i, x_2i+1)
 
-The first half of the D features turns with the row of the token, the second half with its column. With the
-quarter turn J(x)_2i = -x_2i+1, J(x)_2i+1 = x_2i, all pairs turn at once:
+The first half of the D features turns with the row of the token, the second half with its column:
 
-    rope(x) = cos * x + sin * J(x)
+    rope(x)_2i   = cos x_2i - sin x_2i+1
+    rope(x)_2i+1 = sin x_2i + cos x_2i+1
 
 Pairs are complex numbers x_2i + i x_2i+1 and a rotation is one product with e^{i angle}, in eager mode a single
 pass over the tokens; backward is the rotation by -angle. Compilers and exporters, which fuse passes and know no
-complex numbers, are given the line above.
+complex numbers, are given the two lines above. Sine and cosine are taken of the rows and of the columns before
+they are spread over the grid, or a compiler would take them anew for every token of every image.
 """
 from typing import Optional, Tuple
 
@@ -77,8 +78,9 @@ def rope_2d(x: Tensor, hw_shape: Tuple[int, int], theta: float = 10000.) -> Tens
     if not torch.compiler.is_compiling():
         return call(_Rope, x, hw_shape, theta)
     h, w = hw_shape
-    angles = over_tokens(axis_angles(h, x, theta), axis_angles(w, x, theta), x.shape[1] - h * w, 0.)
-    angles = angles.repeat_interleave(2, dim=-1)  # (N, D)
+    rows, columns, num_extra = axis_angles(h, x, theta), axis_angles(w, x, theta), x.shape[1] - h * w
+    cos = over_tokens(rows.cos(), columns.cos(), num_extra, 1.)  # (N, D/2)
+    sin = over_tokens(rows.sin(), columns.sin(), num_extra, 0.)
     even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
-    quarter_turn = torch.stack([-odd, even], dim=-1).flatten(-2)
-    return torch.addcmul(x * angles.cos(), quarter_turn, angles.sin()).to(x.dtype)
+    turned = torch.stack([cos * even - sin * odd, sin * even + cos * odd], dim=-1)
+    return turned.flatten(-2).to(x.dtype)

@@ -1,4 +1,6 @@
 """oneDNN's float32 products: chosen where they are faster, refused where they would lose digits, put back after."""
+import runpy
+import sys
 from types import MappingProxyType, SimpleNamespace
 
 import pytest
@@ -7,9 +9,11 @@ from mmengine.config import Config
 from mmengine.registry import HOOKS
 from torch import nn
 
+from mmwhitebox import apis
 from mmwhitebox.engine import OneDNNHook, onednn
 from mmwhitebox.errors import UserError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
+from tests.configs import ROOT
 
 AMD = dict(architecture='x86_64', cpu_name='AMD EPYC', avx512_f=True, amx_tile=False, avx10_2=False)
 CPU, GPU = torch.device('cpu'), torch.device('cuda')
@@ -104,6 +108,22 @@ def test_hook_chooses_before_the_run_and_puts_back_after_it(processor):
         assert switch() == inside and len(said) == lines
         hook.after_run(runner)
         assert switch() == before
+
+
+@needs_switch
+@pytest.mark.parametrize('enabled, inside', [('auto', True), ('False', False)])
+def test_infer_follows_the_config(processor, monkeypatch, tmp_path, enabled, inside):
+    seen, before = [], switch()
+    monkeypatch.setattr(apis, 'init_model', lambda *args, **kwargs: nn.Linear(2, 2))
+    monkeypatch.setattr(apis, 'iter_inference', lambda *args: seen.append(switch()) or ())
+    (tmp_path / 'photo.jpg').touch()
+    monkeypatch.setattr(sys, 'argv', [
+        'infer.py', 'configs/cbt_decoder_ade20k_mini.py', 'x.pth', str(tmp_path), '--out', str(tmp_path / 'out'),
+        '--cfg-options', f'default_hooks.onednn.enabled={enabled}'])
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(str(ROOT / 'tools' / 'infer.py'), run_name='__main__')
+    assert done.value.code == 0 and switch() == before
+    assert seen == ['bf16' if inside else before]
 
 
 @pytest.mark.parametrize('name', ['cbt_decoder_ade20k.py', 'cbt_small_imagenet.py'])
