@@ -19,7 +19,6 @@ Backward, for the gradient Y of the output. A is computed again, so that no (B, 
 from typing import Optional, Tuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -74,6 +73,14 @@ def extract(w: Tensor, r0: Tensor, step_rep: Tensor) -> Tuple[Tensor, Tensor]:
     return a, r0 + step_rep * (a @ w)
 
 
+def similarities(r: Tensor) -> Tensor:
+    """softmax(s R R^T), (B, K, m, m).
+
+    It is small. torch's fused attention, which does not make it, takes longer on a CPU (with oneDNN five times).
+    """
+    return (r.shape[-1]**-0.5 * r @ r.mT).softmax(-1)
+
+
 def contract(r: Tensor, contraction: Optional[str] = 'softmax', eps_squared: float = 0.01) -> Tensor:
     """Contract the representatives: one gradient step on their coding rate (eq. 7 or 8).
 
@@ -90,7 +97,7 @@ def contract(r: Tensor, contraction: Optional[str] = 'softmax', eps_squared: flo
     if contraction is None:
         return r
     if contraction == 'softmax':
-        return F.scaled_dot_product_attention(r, r, r)
+        return similarities(r) @ r
     with no_autocast(r):
         return solve_gram(widen(r), widen(r), eps_squared).to(r.dtype)
 
@@ -118,7 +125,7 @@ def contract_backward(r: Tensor, c: Tensor, grad: Tensor, contraction: Optional[
     m, p = r.shape[-2:]
     if contraction == 'softmax':
         s = p**-0.5
-        attention = (s * r @ r.mT).softmax(-1)  # (B, K, m, m)
+        attention = similarities(r)
         t = attention * (grad @ r.mT - (grad * c).sum(-1, keepdim=True))
         return attention.mT @ grad + s * (t + t.mT) @ r
     y = solve_gram(r, grad, eps_squared)

@@ -18,10 +18,11 @@ def widen(x: Tensor) -> Tensor:
 def wide_product(x: Tensor, y: Tensor) -> Tensor:
     """x * y, y of the shape of x or broadcast to it: in float32 or wider, contiguous, in a single pass.
 
-    The heads of projected tokens are a strided view; matrix products of it would copy it each time.
+    The heads of projected tokens are a strided view; matrix products of it would copy it each time. Not differentiable:
+    for functions with a backward pass of their own.
     """
     if x.dtype == wide_dtype(x):
-        return torch.mul(x, y, out=torch.empty_like(x, memory_format=torch.contiguous_format))
+        return torch.mul(x.detach(), y.detach(), out=torch.empty_like(x, memory_format=torch.contiguous_format))
     wide = x.to(wide_dtype(x), memory_format=torch.contiguous_format)
     return wide.square_() if y is x else wide.mul_(y)
 
