@@ -127,8 +127,8 @@ def test_contestants_run_in_turn(monkeypatch):
 
     monkeypatch.setattr(rounds, 'timed', note)
     rounds.run_case(case, SETTINGS)
-    steps, copies = order[-16::2], order[-15::2]  # after each step a large copy
-    assert steps == steps[:2] * 4 and steps[0] is not steps[1] and set(copies) == {copies[0]}
+    steps, copies = order[-24::2], order[-23::2]  # ours, ours on half the tokens, plain; after each a large copy
+    assert steps == steps[:3] * 4 and len(set(steps)) == 3 and set(copies) == {copies[0]}
 
 
 @pytest.mark.parametrize('mode', ['inference', 'training'])
@@ -240,6 +240,22 @@ def test_least_work_in_numbers():
     peaks = dict(bytes_per_second=1e9, flops_per_second=1e9)
     assert least_time(dict(floor=3e9, flops=2e9), peaks) == (3., 'memory')
     assert least_time(dict(floor=1e9, passes=1.5e9, flops=2e9), peaks, 'passes') == (2., 'compute')
+
+
+def test_growth_is_measured_beside_half_the_tokens():
+    case = ista_case(forms=('ours', 'plain'))
+    assert list(case.builders) == ['ista', 'ista-half', 'ista-plain']
+    ours, half = (case.builders[name]().inputs[0] for name in ('ista', 'ista-half'))
+    assert ours.shape == (2, 16, 16) and torch.equal(half, ours[:, :8]) and half.is_leaf and half.requires_grad
+    result = report.summarise(rounds.run_case(case, SETTINGS))
+    rows = result['contestants']
+    growth = report.QUANTITIES['time(N) / time(N/2)'](rows['ista'], {}, {})
+    per_round = np.array(rows['ista-half']['seconds']) / np.array(rows['ista']['seconds'])
+    assert growth == pytest.approx(1 / np.median(per_round), rel=1e-3)
+    tables = report.operator_tables(dict(cases=[result], peaks=dict(bytes_per_second=1e9, flops_per_second=1e9)))
+    assert not any('half' in table.get_string() for table in tables.values())
+    quadratic = operators.operator_case(['mssa'], Shape(1, 16, 2, 8), 'inference', ('ours', ), SETTINGS, [])
+    assert list(quadratic.builders) == ['mssa']
 
 
 def test_share_of_the_floor_takes_the_bandwidth_of_its_own_round():

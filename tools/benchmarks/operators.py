@@ -5,6 +5,7 @@ chosen as in a model; inputs lie in memory as a projection leaves them, (B, N, K
 """
 import math
 import os
+from dataclasses import replace
 from typing import Callable, Optional, Sequence, Tuple
 
 import torch
@@ -23,6 +24,7 @@ OPERATORS = ('cbsa', 'tssa', 'dmsa', 'ista', 'mssa', 'mhsa')
 QUADRATIC = ('mssa', 'mhsa')
 FORMS = ('ours', 'ours-compiled', 'ours-fused', 'plain')
 DEFAULT_FORMS = ('ours', 'ours-fused', 'plain')
+HALF = '-half'  # at half the tokens, in the same rounds: how the time of an operator grows
 COMPARED_TOKENS = 4096  # a transcription of quadratic memory is compared with ours up to here
 
 
@@ -178,6 +180,8 @@ def operator_case(ops: Sequence[str], shape: Shape, mode: str, wanted: Sequence[
                   done: Sequence[dict]) -> Case:
     """All operators on the same number of tokens, against their transcriptions and MHSA.
 
+    Beside the linear ones runs the same on half the tokens.
+
     Args:
         ops (Sequence[str]): Of :data:`OPERATORS`.
         shape (Shape): Sizes.
@@ -188,6 +192,7 @@ def operator_case(ops: Sequence[str], shape: Shape, mode: str, wanted: Sequence[
     """
     torch.manual_seed(0)
     training, width = mode == 'training', shape.heads * shape.head_dims
+    half = replace(shape, tokens=shape.tokens // 2)
 
     def tensor(*size: int) -> Tensor:
         return torch.randn(shape.batch, shape.tokens, *size).to(settings.device).requires_grad_(training)
@@ -207,6 +212,10 @@ def operator_case(ops: Sequence[str], shape: Shape, mode: str, wanted: Sequence[
                 same[name] = op
             if form != 'plain':
                 references[name]['plain'] = name_of(op, 'plain')
+            if op not in QUADRATIC and form != 'plain':
+                fewer = tuple(x.detach()[:, :half.tokens].clone().requires_grad_(training) for x in inputs)
+                builders[name + HALF] = operator_builder(op, form, half, fewer, base, None, settings)
+                references[name]['half'] = name + HALF
     itemsize = settings.dtype.itemsize
     cotangent = tensor(width).detach().to(settings.dtype) if training else None
     return Case(
@@ -215,7 +224,7 @@ def operator_case(ops: Sequence[str], shape: Shape, mode: str, wanted: Sequence[
         same_as=same,
         references=references,
         items=shape.batch * shape.tokens,
-        objective=(lambda out: (out, cotangent[:out.shape[0]].to(out.dtype))) if training else None,
+        objective=(lambda out: (out, cotangent[:out.shape[0], :out.shape[1]].to(out.dtype))) if training else None,
         optimizer=False,
         autocast=True,
         floors={op: least_work(op, shape, itemsize, training) for op in ops})

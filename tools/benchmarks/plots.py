@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 
 from mmwhitebox.interpret.figures import colour, new_figure
 
+from .operators import HALF
+
 STYLES = {'plain': '--', 'fused': '-', 'compiled': '-.'}
 
 
@@ -24,7 +26,7 @@ def operator_plot(report: dict) -> Figure:
         for case in report['cases']:
             if case['labels']['mode'] == mode:
                 for name, row in case['contestants'].items():
-                    if row.get('seconds'):
+                    if row.get('seconds') and not name.endswith(HALF):
                         series.setdefault(name, []).append((case['labels']['tokens'], row['median'] * 1e3))
         kinds = list(dict.fromkeys(name.partition('-')[0] for name in series))
         for name, points in series.items():

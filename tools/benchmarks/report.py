@@ -17,6 +17,7 @@ from prettytable import PrettyTable, TableStyle
 from mmwhitebox.errors import UserError
 
 from .contest import Settings
+from .operators import HALF
 from .roofline import least_time, roofline_markdown
 from .rounds import quartiles, ratios
 from .scaling import scaling_markdown
@@ -133,6 +134,8 @@ def pivot(cases: Dict[int, dict], value: Callable[[str, int], Optional[float]]) 
     table = PrettyTable(['', *(f'{tokens:,}' for tokens in cases)], align='r')
     table.align[''] = 'l'
     for name in dict.fromkeys(name for case in cases.values() for name in case['contestants']):
+        if name.endswith(HALF):
+            continue
         values = [value(name, tokens) for tokens in cases]
         if any(found is not None for found in values):
             table.add_row([name, *('' if found is None else number(found) for found in values)])
@@ -157,8 +160,7 @@ def value_of(quantity: Callable, cases: Dict[int, dict], peaks: dict, name: str,
     row = cases[tokens]['contestants'].get(name, {})
     if not row.get('seconds'):
         return None
-    before = cases.get(tokens // 2, {}).get('contestants', {}).get(name, {})
-    return quantity(row, cases[tokens]['floors'][name.partition('-')[0]], peaks, before)
+    return quantity(row, cases[tokens]['floors'][name.partition('-')[0]], peaks)
 
 
 def share_of_floor(row: dict, work: Dict[str, float], peaks: Dict[str, float], which: str) -> float:
@@ -172,24 +174,24 @@ def share_of_floor(row: dict, work: Dict[str, float], peaks: Dict[str, float], w
 
 
 QUANTITIES = {
-    'time in ms': lambda row, work, peaks, before: row['median'] * 1e3,
+    'time in ms': lambda row, work, peaks: row['median'] * 1e3,
     'times as fast as MHSA':
-        lambda row, work, peaks, before: row.get('ratios', {}).get('mhsa', {}).get('median'),
+        lambda row, work, peaks: row.get('ratios', {}).get('mhsa', {}).get('median'),
     'times as fast as the transcription':
-        lambda row, work, peaks, before: row.get('ratios', {}).get('plain', {}).get('median'),
+        lambda row, work, peaks: row.get('ratios', {}).get('plain', {}).get('median'),
     'time(N) / time(N/2)':
-        lambda row, work, peaks, before: row['median'] / before['median'] if before.get('seconds') else None,
-    'GB/s of the bytes of one pass': lambda row, work, peaks, before: work['floor'] / row['median'] / 1e9,
-    'GFLOP/s': lambda row, work, peaks, before: work['flops'] / row['median'] / 1e9,
+        lambda row, work, peaks: 1 / row['ratios']['half']['median'] if 'half' in row.get('ratios', {}) else None,
+    'GB/s of the bytes of one pass': lambda row, work, peaks: work['floor'] / row['median'] / 1e9,
+    'GFLOP/s': lambda row, work, peaks: work['flops'] / row['median'] / 1e9,
     'share of the floor of one pass in %':
-        lambda row, work, peaks, before: share_of_floor(row, work, peaks, 'floor'),
+        lambda row, work, peaks: share_of_floor(row, work, peaks, 'floor'),
     'share of the floor with its passes in %':
-        lambda row, work, peaks, before: share_of_floor(row, work, peaks, 'passes'),
-    'peak MiB': lambda row, work, peaks, before: row['peak_bytes'] / 2**20,
+        lambda row, work, peaks: share_of_floor(row, work, peaks, 'passes'),
+    'peak MiB': lambda row, work, peaks: row['peak_bytes'] / 2**20,
     'kept for the backward pass in MiB':
-        lambda row, work, peaks, before: row['saved_bytes'] / 2**20 if 'saved_bytes' in row else None,
+        lambda row, work, peaks: row['saved_bytes'] / 2**20 if 'saved_bytes' in row else None,
 }
-"""Of a contestant's row, its least work, the peaks of the device, and its row at half the tokens."""
+"""Of a contestant's row, its least work and the peaks of the device."""
 
 
 def left_out(report: dict) -> List[str]:
@@ -198,7 +200,7 @@ def left_out(report: dict) -> List[str]:
     for case in report['cases']:
         where = ' '.join(map(str, case['labels'].values()))
         for name, row in case['contestants'].items():
-            if 'reason' in row:
+            if 'reason' in row and not name.endswith(HALF):
                 reasons.setdefault((name, row['reason']), []).append(where)
     return [f'{name}: {reason} ({"; ".join(cases) if len(cases) < 4 else f"{len(cases)} cases"})'
             for (name, reason), cases in reasons.items()]
