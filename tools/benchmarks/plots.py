@@ -41,12 +41,13 @@ def operator_plot(report: dict) -> Figure:
 def model_plot(report: dict) -> Figure:
     """Ratios to each reference with their quartiles: a panel for each case."""
     cases = report['cases']
-    figure = Figure((9, max(2., 1.9 * len(cases))), layout='constrained')
-    panels = figure.subplots(len(cases), 1, squeeze=False)[:, 0]
-    for panel, case in zip(panels, cases):
-        bars = [(f'{name} / {title}', values, title) for name, row in case['contestants'].items()
-                for title, values in row.get('ratios', {}).items()]
-        titles = list(dict.fromkeys(title for _, _, title in bars))
+    all_bars = [[(f'{name} / {title}', values, title) for name, row in case['contestants'].items()
+                 for title, values in row.get('ratios', {}).items()] for case in cases]
+    titles = list(dict.fromkeys(title for bars in all_bars for _, _, title in bars))
+    heights = [0.6 + 0.15 * len(bars) for bars in all_bars]  # inches
+    figure = Figure((9, sum(heights)), layout='constrained')
+    panels = figure.subplots(len(cases), 1, squeeze=False, gridspec_kw=dict(height_ratios=heights))[:, 0]
+    for panel, case, bars in zip(panels, cases, all_bars):
         for i, (_, values, title) in enumerate(bars):
             error = [[values['median'] - values['low']], [values['high'] - values['median']]]
             panel.barh(i, values['median'], xerr=error, color=colour(titles.index(title)), height=0.7)
