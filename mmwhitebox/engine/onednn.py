@@ -56,9 +56,9 @@ def obstacle() -> Optional[str]:
     if not (hasattr(mkldnn, 'matmul') and hasattr(torch.cpu, 'get_capabilities')):
         return f'torch {torch.__version__} has no switch for it, a newer one has'
     cpu = torch.cpu.get_capabilities()
-    if cpu['architecture'] != 'x86_64' or not cpu['avx512_f']:
+    if cpu['architecture'] != 'x86_64' or not cpu.get('avx512_f'):
         return 'the processor has no AVX-512'
-    if cpu['amx_tile'] or cpu['avx10_2']:
+    if cpu.get('amx_tile') or cpu.get('avx10_2'):
         return 'on this processor it would round to bfloat16'
     if not largest_error() <= FLOAT32_ERROR:
         return 'a product lost digits'
