@@ -340,6 +340,7 @@ def test_json_is_consistent(quick, suite):
             if 'seconds' in row:
                 assert len(row['seconds']) == 3 and row['low'] <= row['median'] <= row['high']
                 assert row['peak_bytes'] > 0
+                assert len(row.get('copy_bytes_per_second', ())) == (3 if suite == 'operators' else 0)
                 assert ('saved_bytes' in row) == (case['labels']['mode'] == 'training')
     assert result['cases'][1]['contestants'].keys() >= {
         'classification': {'ours', 'plain', 'vit', 'tost'}, 'decoder': {'ours', 'plain'},
