@@ -347,6 +347,18 @@ def test_json_is_consistent(quick, suite):
         'operators': {'cbsa', 'cbsa-plain', 'tssa', 'mhsa'}}[suite]
 
 
+def test_the_summary_of_the_libraries_follows_the_numbers():
+    cases = {(case['labels']['model'], case['labels']['mode']): case['contestants'] for case in json.loads(
+        (PAGE.with_suffix('') / 'cpu-classification-224.json').read_text())['cases']}
+    compared = [('ours-onednn-compiled', 'plain'), ('ours-onednn-compiled', 'plain-onednn'), ('ours-compiled', 'plain')]
+    text, short = PAGE.read_text(), {'T': 'tiny', 'S': 'small'}
+    for model in ('CBT-T', 'CBT-S', 'CRATE-S', 'ToST-S', 'DMST-S'):
+        name, size = model.split('-')
+        cells = [' / '.join(f'{cases[f"{name.lower()}-{short[size]}", mode][ours]["ratios"][plain]["median"]:.2f}'
+                            for mode in ('training', 'inference')) for ours, plain in compared]
+        assert f'| {model} | {" | ".join(cells)} |' in text
+
+
 def test_page_is_written_from_the_json(quick, tmp_path):
     page, folder = tmp_path / 'page.md', tmp_path / 'page'
     page.write_text('before\n<!-- table:numbers -->\nold\n<!-- end -->\n'
