@@ -16,7 +16,7 @@ def widen(x: Tensor) -> Tensor:
 
 
 def wide_product(x: Tensor, y: Tensor) -> Tensor:
-    """x * y, y of the shape of x or broadcast to it: in float32 or wider, contiguous, in a single pass.
+    """x * y, y of the shape of x or broadcast to it: in float32 or wider, and contiguous; x as wide in a single pass.
 
     The heads of projected tokens are a strided view; matrix products of it would copy it each time. Not differentiable:
     for functions with a backward pass of their own.
