@@ -7,10 +7,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import HOOKS
+from mmengine.runner import Runner
 from torch import nn
 
 from mmwhitebox import apis
-from mmwhitebox.engine import OneDNNHook, onednn
+from mmwhitebox.engine import OneDNNHook, TF32Hook, onednn
 from mmwhitebox.errors import UserError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from tests.configs import ROOT
@@ -108,6 +109,22 @@ def test_hook_chooses_before_the_run_and_puts_back_after_it(processor):
         assert switch() == inside and len(said) == lines
         hook.after_run(runner)
         assert switch() == before
+
+
+@needs_switch
+@pytest.mark.parametrize('tf32', [True, False])
+def test_hook_has_the_last_word_over_tf32_in_any_order(processor, tf32):
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    runner = SimpleNamespace(_hooks=[], model=nn.Linear(2, 2), logger=SimpleNamespace(info=lambda line: None))
+    for hook in (OneDNNHook(), TF32Hook(tf32)):
+        Runner.register_hook(runner, hook)
+    try:
+        for hook in runner._hooks:
+            hook.before_run(runner)
+        assert switch() == 'bf16'
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 @needs_switch

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from mmwhitebox.ops import scale_by_second_moment, tssa, tssa_membership
+from mmwhitebox.ops.precision import wide_dtype, wide_product
 
 B, K, N, P = 2, 3, 11, 4
 
@@ -95,3 +96,15 @@ def test_statistics_are_float32_under_autocast(w, temp):
     w, temp = w.float(), temp.float()
     with torch.autocast('cpu', torch.bfloat16):
         torch.testing.assert_close(tssa(w, temp), tssa(w.double(), temp.double()).float())
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float32, torch.float64])
+def test_wide_products_of_strided_heads_are_contiguous_and_leave_their_factors(w, dtype):
+    x = w.transpose(1, 2).contiguous().to(dtype).transpose(1, 2)  # as a projection leaves the heads
+    channels = torch.rand(B, K, 1, P).to(wide_dtype(x))
+    before = x.clone()
+    for factor in (x, x.flip(0), channels):
+        out = wide_product(x, factor)
+        assert out.is_contiguous() and out.dtype == wide_dtype(x)
+        torch.testing.assert_close(out, x.to(out.dtype) * factor.to(out.dtype), rtol=0, atol=0)
+    assert torch.equal(x, before) and not x.is_contiguous()
