@@ -95,7 +95,8 @@ class OneDNNHook(Hook):
     """Whether oneDNN instead of MKL multiplies float32 matrices during a run on a CPU.
 
     The results are of the same precision and differ in their last digits, as sums in another order do. A training
-    that is resumed with the other library is therefore not equal to the last bit.
+    that is resumed with the other library is therefore not equal to the last bit. During the run
+    ``torch.get_float32_matmul_precision`` raises: that older interface has one value for all devices.
 
     Args:
         enabled (bool or str): True; False; 'auto', on an AMD processor with AVX-512. Defaults to 'auto'.

@@ -122,6 +122,9 @@ def test_hook_has_the_last_word_over_tf32_in_any_order(processor, tf32):
         for hook in runner._hooks:
             hook.before_run(runner)
         assert switch() == 'bf16'
+        for hook in runner._hooks:
+            hook.after_run(runner)
+        assert torch.get_float32_matmul_precision() == ('high' if tf32 else 'highest')
     finally:
         torch.set_float32_matmul_precision(before[0])
         torch.backends.cudnn.allow_tf32 = before[1]
