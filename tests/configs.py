@@ -27,10 +27,16 @@ def reduced(name: str) -> Config:
     backbone, head = cfg.model.backbone, cfg.model.get('decode_head')
     if backbone.type == 'mmwhitebox.TimmViT':
         backbone.pretrained = False
+        if cfg.model.get('head'):
+            cfg.model.head.init_cfg = None  # no pretrained classifier either
         backbone.model_kwargs = {**backbone.get('model_kwargs', {}), 'depth': 1}
     else:
         backbone.arch = reduced_arch(backbone.arch)
+        backbone.drop_path_rate = 0.
     backbone.img_size = SIZE
+    if cfg.optim_wrapper.type == 'AmpOptimWrapper':  # needs a GPU
+        cfg.optim_wrapper = dict(type='OptimWrapper', **{
+            key: value for key, value in cfg.optim_wrapper.items() if key in ('optimizer', 'paramwise_cfg')})
     if head is not None and 'num_layers' in head:
         head.num_layers = 1
     if head is not None and 'class_attention' in head:

@@ -17,6 +17,7 @@ from mmwhitebox.engine.config_check import check_config
 from mmwhitebox.engine.config_errors import named_build_errors
 from mmwhitebox.engine.launch import (
     exit_message,
+    fit_precision,
     load_config,
     pin_memory,
     prepare_work_dir,
@@ -64,6 +65,7 @@ def main() -> None:
     resolve_resume(cfg, args.resume, args.trust_checkpoint)
     if args.amp:
         use_amp(cfg)
+    fit_precision(cfg)
     check_datasets(cfg, splits=('train', 'val'))
     use_compile(cfg)
     pin_memory(cfg)

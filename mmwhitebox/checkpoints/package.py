@@ -17,7 +17,7 @@ CLASSIFICATION_CLASSES = {1000: dict(classes=IMAGENET_CATEGORIES)}
 SEGMENTATION_CLASSES = {150: ADE20KDataset.METAINFO, 19: CityscapesDataset.METAINFO}
 
 # Files of configs/_base_: the recipe of a family, and its data set by image size or crop.
-SCHEDULES = dict(cbt='imagenet_lion_150e', crate='imagenet_lion_150e', tost='imagenet_deit_400e')
+SCHEDULES = dict(cbt='imagenet_lion_150e', crate='imagenet_lion_200e', tost='imagenet_deit_400e')
 IMAGENET_DATASETS = dict(
     cbt={224: 'imagenet_224', 384: 'imagenet_384'},
     crate={224: 'imagenet_224', 384: 'imagenet_384'},

@@ -1,4 +1,5 @@
 from .camvid import CamVidDataset
+from .erasing import RandomErasing
 from .image_io import read_image
 from .layout import check_datasets
 from .skipping import watch_workers
@@ -6,6 +7,6 @@ from .small_images import CIFAR10, CIFAR100, SVHN
 from .transforms import LoadImage, LoadSegAnnotation
 
 __all__ = [
-    'CIFAR10', 'CIFAR100', 'CamVidDataset', 'LoadImage', 'LoadSegAnnotation', 'SVHN', 'check_datasets',
+    'CIFAR10', 'CIFAR100', 'CamVidDataset', 'LoadImage', 'LoadSegAnnotation', 'RandomErasing', 'SVHN', 'check_datasets',
     'read_image', 'watch_workers'
 ]

@@ -1,5 +1,6 @@
 from .acceleration import CompileHook, TF32Hook
 from .checkpoint_hook import AtomicCheckpointHook
+from .ema import BesideEMAHook
 from .exact_resume import ExactResumeHook
 from .finite import FiniteHook
 from .interpret_hooks import CodingRateHook, MembershipVisHook
@@ -7,12 +8,14 @@ from .metrics import ModelForMetrics, PerClassIoUMetric, ZeroShotSegmentation
 from .mixed_precision import BFloat16OptimWrapper
 from .onednn import OneDNNHook
 from .optimizers import Lion
+from .schedulers import RampedCosineLR, WarmupCosineLR
 from .stop_signals import StopOnSignalHook
 from .vis_backend import TolerantVisBackend
 from .visualizer import SideBySideVisualizer
 
 __all__ = [
-    'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'CodingRateHook', 'CompileHook', 'ExactResumeHook', 'FiniteHook',
-    'Lion', 'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook', 'PerClassIoUMetric', 'SideBySideVisualizer',
-    'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend', 'ZeroShotSegmentation'
+    'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'BesideEMAHook', 'CodingRateHook', 'CompileHook', 'ExactResumeHook',
+    'FiniteHook', 'Lion', 'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook', 'PerClassIoUMetric', 'RampedCosineLR',
+    'SideBySideVisualizer', 'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend', 'WarmupCosineLR',
+    'ZeroShotSegmentation'
 ]

@@ -121,6 +121,26 @@ def use_amp(cfg: Config) -> None:
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic' if half else dict(enabled=False))
 
 
+def fit_precision(cfg: Config) -> None:
+    """Train in float32 where a recipe in mixed precision meets a machine without a GPU, and say so.
+
+    float16 on a CPU is slow and mmengine's wrapper refuses it; bfloat16 goes on as :class:`BFloat16OptimWrapper`.
+    """
+    wrapper = cfg.optim_wrapper
+    if wrapper.type != 'AmpOptimWrapper' or torch.cuda.is_available():
+        return
+    if wrapper.get('dtype') == 'bfloat16':
+        use_amp(cfg)
+    else:
+        wrapper.type = 'OptimWrapper'
+        for key in ('dtype', 'use_fp64'):
+            wrapper.pop(key, None)
+        print_log('The recipe trains in float16, which needs a GPU, and torch sees none: training in float32. '
+                  '--amp --cfg-options optim_wrapper.dtype=bfloat16 trains in bfloat16.', logger='current',
+                  level=logging.WARNING)
+    wrapper.pop('loss_scale', None)
+
+
 def use_compile(cfg: Config) -> None:
     """Compile the networks for ``compile=True`` or ``compile=dict(...)``, options of ``torch.compile``.
 

@@ -220,6 +220,13 @@ class FourierPositions(nn.Module):
         self.temperature = temperature
         self.proj = nn.Linear(2 * hidden_dims, embed_dims)
 
+    def init_weights(self) -> None:
+        """Start the projection as torch does, whatever the encoder's ``init_cfg`` makes of its other Linear layers.
+
+        The released code has a 1 x 1 convolution here, which its initialisation of Linear layers passes over.
+        """
+        self.proj.reset_parameters()
+
     def axis_features(self, length: int) -> Tensor:
         """Interleaved sines and cosines of one axis, (length, hidden_dims)."""
         args = dict(dtype=torch.promote_types(self.proj.weight.dtype, torch.float32),

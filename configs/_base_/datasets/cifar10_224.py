@@ -3,8 +3,14 @@ dataset_type = 'mmwhitebox.CIFAR10'
 data_root = '{{$CIFAR10_ROOT:data/cifar10}}'
 train_pipeline = [
     dict(type='mmwhitebox.LoadImage'),
-    dict(type='Resize', scale=(224, 224), backend='pillow', interpolation='bicubic'),
-    dict(type='RandomCrop', crop_size=224, padding=28),
+    dict(type='RandomResizedCrop', scale=224, backend='pillow', interpolation='bicubic'),
+    dict(
+        type='RandAugment',  # (2, 14): **reading**, timm's operations and 14 of 30 levels
+        policies='timm_increasing',
+        num_policies=2,
+        total_level=30,
+        magnitude_level=14,
+        hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic')),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='PackInputs')
 ]

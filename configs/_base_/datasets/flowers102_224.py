@@ -4,6 +4,13 @@ data_root = '{{$FLOWERS102_ROOT:data/flowers102}}'
 train_pipeline = [
     dict(type='mmwhitebox.LoadImage'),
     dict(type='RandomResizedCrop', scale=224, backend='pillow', interpolation='bicubic'),
+    dict(
+        type='RandAugment',  # (2, 14): **reading**, timm's operations and 14 of 30 levels
+        policies='timm_increasing',
+        num_policies=2,
+        total_level=30,
+        magnitude_level=14,
+        hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic')),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='PackInputs')
 ]
@@ -21,7 +28,7 @@ train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        split='trainval',
+        split='train',
         pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=64,

@@ -1,4 +1,5 @@
 # ImageNet-1k with the augmentation of DeiT; mixup and cutmix are in models/classifier_mixup.py.
+# Every image is seen three times, augmented anew (repeated augmentation).
 # Batch 512 in all: 8 processes of 64.
 _base_ = './imagenet_224.py'
 train_pipeline = [
@@ -14,9 +15,9 @@ train_pipeline = [
         magnitude_std=0.5,
         hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic')),
     dict(
-        type='RandomErasing',
+        type='mmwhitebox.RandomErasing',
         erase_prob=0.25,
-        mode='rand',
+        mode='rand',  # noise of mean 0 and deviation 1 after normalising
         min_area_ratio=0.02,
         max_area_ratio=1 / 3,
         fill_color=[103.53, 116.28, 123.675],
@@ -29,6 +30,7 @@ test_pipeline = [
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs')
 ]
-train_dataloader = dict(batch_size=64, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(
+    batch_size=64, sampler=dict(_delete_=True, type='RepeatAugSampler'), dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -8,4 +8,5 @@ model = dict(
     head=dict(
         type='LinearClsHead',
         num_classes=1000,
+        init_cfg=None,  # torch's own initialisation, as published
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')))

@@ -9,4 +9,5 @@ model = dict(
         num_convs=0,
         concat_input=False,
         dropout_ratio=0.,
+        init_cfg=dict(type='TruncNormal', std=0.02, override=dict(name='conv_seg')),
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True)))

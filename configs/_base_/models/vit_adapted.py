@@ -10,4 +10,9 @@ model = dict(
         pretrained=True,
         out_type='cls_token',
         attention='cbsa'),
-    head=dict(type='LinearClsHead', num_classes=1000, in_channels=384))
+    head=dict(
+        type='LinearClsHead',
+        num_classes=1000,
+        in_channels=384,
+        loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
+        init_cfg=dict(type='mmwhitebox.TimmClassifier', model_name='vit_small_patch16_224.augreg_in21k_ft_in1k')))

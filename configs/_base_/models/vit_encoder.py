@@ -15,6 +15,7 @@ model = dict(
         type='mmwhitebox.TimmViT',
         model_name='vit_small_patch16_384.augreg_in21k_ft_in1k',
         img_size=512,
+        norm_eps=1e-5,  # as the papers train it; timm's own is 1e-6
         pretrained=True,
         drop_path_rate=0.1),
     test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(512, 512)))

@@ -6,7 +6,10 @@ _base_ = [
 ]
 model = dict(
     backbone=dict(arch=dict(embed_dims=64, num_layers=6)),
-    head=dict(in_channels=64, loss=dict(label_smooth_val=0.)))
+    head=dict(
+        in_channels=64,
+        init_cfg=dict(_delete_=True, type='Normal', layer='Linear', std=0.01),  # with which these were trained
+        loss=dict(label_smooth_val=0.)))
 optim_wrapper = dict(
     type='mmwhitebox.BFloat16OptimWrapper',
     flash_attention=False)  # its backward pass is slow on a CPU for 64 tokens

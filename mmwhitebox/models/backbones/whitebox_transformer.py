@@ -132,8 +132,8 @@ class WhiteBoxTransformer(BaseBackbone):
     multiple of the patch gets zeros at the right and the bottom. A grid smaller than the pool of CBSA is
     allowed: the windows of the pool then repeat tokens.
 
-    Weight decay is left to mmengine's ``paramwise_cfg``. The usual exceptions (norms, biases, position
-    table, class token, temperatures) are::
+    Weight decay is left to mmengine's ``paramwise_cfg``: the published recipes of CBT and CRATE decay every
+    parameter. The usual exceptions (norms, biases, position table, class token, temperatures) are::
 
         paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0., flat_decay_mult=0.,
                            custom_keys=WhiteBoxTransformer.no_weight_decay)
@@ -160,8 +160,9 @@ class WhiteBoxTransformer(BaseBackbone):
         position (dict, optional): Overrides the arch's: 'LearnedPositions' or 'FourierPositions'.
         norm_cfg (dict, optional): Overrides the arch's norm of the layers.
         layer_scale_init_value (float, optional): Overrides the arch's; 0 builds no LayerScale.
-        drop_path_rate (float): Stochastic depth rate of the last layer, rising linearly from 0
-            (**reading**); the class-attention layers have none. Defaults to 0.
+        drop_path_rate (float | Sequence[float]): Stochastic depth rate of the last layer, rising linearly from 0,
+            or one rate for each layer (ToST's and DMST's are constant); the class-attention layers have none.
+            Defaults to 0.
         final_norm (bool): Whether the output of the last layer is normalised; the classification head is
             then one Linear. Defaults to True.
         out_type (str): What is returned for each index. Defaults to 'cls_token'.
@@ -227,7 +228,7 @@ class WhiteBoxTransformer(BaseBackbone):
                  position: Optional[dict] = None,
                  norm_cfg: Optional[dict] = None,
                  layer_scale_init_value: Optional[float] = None,
-                 drop_path_rate: float = 0.,
+                 drop_path_rate: float | Sequence[float] = 0.,
                  final_norm: bool = True,
                  out_type: str = 'cls_token',
                  with_cls_token: bool = True,
@@ -275,13 +276,14 @@ class WhiteBoxTransformer(BaseBackbone):
             EMBEDDINGS, settings['position'], embed_dims=dims, grid_size=self.stem.grid_size(*img_size),
             num_extra_tokens=self.num_extra_tokens, init_std=settings['init_std'],
             interpolate_mode=interpolate_mode)
+        drop_path_rates = self._drop_path_rates(drop_path_rate)
         layer_args = dict(
             num_heads=settings['num_heads'], norm_cfg=settings['norm_cfg'],
             layer_scale_init_value=settings['layer_scale_init_value'])
         self.layers = nn.ModuleList(
             TransformerLayer(
                 dims, attention=attention_cfg, feedforward=feedforward_cfg,
-                drop_path_rate=drop_path_rate * i / max(1, self.num_layers - 1), **layer_args)
+                drop_path_rate=drop_path_rates[i], **layer_args)
             for i, (attention_cfg, feedforward_cfg) in enumerate(
                 zip(self._per_layer('attention'), self._per_layer('feedforward'))))
         self.class_layers = nn.ModuleList(
@@ -319,6 +321,14 @@ class WhiteBoxTransformer(BaseBackbone):
             raise ValueError(f'{self._name}: out_indices={out_indices} must name layers of a model with '
                              f'{self.num_layers}, each in [{-self.num_layers}, {self.num_layers - 1}].')
         return sorted({index % self.num_layers for index in indices})
+
+    def _drop_path_rates(self, rate: float | Sequence[float]) -> List[float]:
+        if isinstance(rate, (int, float)):
+            return [rate * i / max(1, self.num_layers - 1) for i in range(self.num_layers)]
+        if len(rate) != self.num_layers:
+            raise ValueError(f'{self._name}: drop_path_rate has {len(rate)} entries, but the depth (num_layers) is '
+                             f'{self.num_layers}.')
+        return list(rate)
 
     def _per_layer(self, name: str) -> List[dict]:
         cfg = self.arch_settings[name]

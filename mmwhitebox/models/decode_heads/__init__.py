@@ -1,3 +1,4 @@
+from .segmenter_mask_head import SegmenterMaskTransformerHead
 from .whitebox_mask_head import WhiteBoxMaskHead
 
-__all__ = ['WhiteBoxMaskHead']
+__all__ = ['SegmenterMaskTransformerHead', 'WhiteBoxMaskHead']

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from mmwhitebox.models.attention import build_attention
 from mmwhitebox.registry import MODELS
 
+TRUNC_NORMAL = dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.)
+
 
 class AttentionLayer(nn.Module):
     """X + Attention(LayerNorm(X)): (B, N, D) -> (B, N, D)."""
@@ -64,8 +66,8 @@ class WhiteBoxMaskHead(BaseDecodeHead):
     Raises:
         ValueError: For ``out_channels=1``: the norm over a single class is constant. Use two classes.
 
-    The class tokens start from a normal distribution of standard deviation 0.02, truncated at two
-    (**reading**: the papers do not say).
+    Class tokens and the weights of all Linear layers start from a normal distribution of standard deviation 0.02,
+    truncated at -2 and 2, biases at 0, as in the published code; ``init_cfg`` changes the Linear layers.
     """
 
     def __init__(self,
@@ -85,7 +87,7 @@ class WhiteBoxMaskHead(BaseDecodeHead):
             num_classes=num_classes,
             norm_cfg=norm_cfg,
             dropout_ratio=0,
-            **{'out_channels': num_classes, 'init_cfg': None, **kwargs})
+            **{'out_channels': num_classes, 'init_cfg': TRUNC_NORMAL, **kwargs})
         if self.out_channels != num_classes:
             raise ValueError('WhiteBoxMaskHead normalises the masks over the classes, so it needs one '
                              f'output per class: out_channels={self.out_channels} must be num_classes='
@@ -93,7 +95,7 @@ class WhiteBoxMaskHead(BaseDecodeHead):
         del self.conv_seg
         self.in_proj = nn.Identity() if in_channels == channels else nn.Linear(in_channels, channels)
         self.cls_tokens = nn.Parameter(torch.empty(1, num_classes, channels))
-        nn.init.trunc_normal_(self.cls_tokens, std=0.02, a=-0.04, b=0.04)
+        nn.init.trunc_normal_(self.cls_tokens, std=0.02)
         self.layers = nn.ModuleList(
             AttentionLayer(channels, attention, norm_cfg) for _ in range(num_layers))
         self.decoder_norm = build_norm_layer(norm_cfg, channels)[1]

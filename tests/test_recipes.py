@@ -1,0 +1,240 @@
+"""The published trainings: optimizer, learning rate of every epoch, initial statistics, parameter groups, pipelines.
+
+The expected values stand here as the papers' codes have them, not as the configs do.
+"""
+import math
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, PARAM_SCHEDULERS, TRANSFORMS, init_default_scope
+from torch import nn
+
+from tests.configs import ROOT, reduced
+
+CBT = ('cbt_tiny_imagenet', 'cbt_small_imagenet', 'cbt_base_imagenet', 'cbt_large_imagenet', 'crate_cbt_small_imagenet')
+CRATE = ('crate_tiny_imagenet', 'crate_small_imagenet', 'crate_base_imagenet', 'crate_large_imagenet')
+TOST = ('tost_tiny_imagenet', 'tost_small_imagenet', 'tost_medium_imagenet')
+DMST = ('dmst_tiny_imagenet', 'dmst_small_imagenet')
+SEGMENTATION = [f'{decoder}{size}_ade20k' for decoder in ('cbt_decoder', 'depict_sa', 'depict_ca', 'segmenter_mask',
+                                                          'segmenter_linear') for size in ('', '_t', '_b', '_l')]
+
+
+def load(name):
+    cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
+    init_default_scope(cfg.default_scope)
+    return cfg
+
+
+def rates(cfg, steps):
+    """Learning rates of a config's schedulers after each step of a dummy optimizer with its optimizer settings."""
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=cfg.optim_wrapper.optimizer.lr)
+    schedulers = [PARAM_SCHEDULERS.build(dict(scheduler, optimizer=optimizer)) for scheduler in cfg.param_scheduler]
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    return seen
+
+
+@pytest.mark.parametrize('name', [*CBT, *CRATE])
+def test_cbt_and_crate_rate_of_every_epoch(name):
+    cfg = load(name)
+    epochs, batch = (200, 64) if name in CRATE else (150, 32)
+    expected = [2e-4 * min((e + 1) / 20, (1 + math.cos(math.pi * e / epochs)) / 2) for e in range(epochs)]
+    assert rates(cfg, epochs) == pytest.approx(expected, rel=1e-9)
+    assert cfg.train_cfg.max_epochs == epochs
+    assert cfg.train_dataloader.batch_size == batch and cfg.auto_scale_lr.base_batch_size == 8 * batch
+
+
+@pytest.mark.parametrize('name', [*TOST, *DMST])
+def test_tost_and_dmst_rate_of_every_epoch(name):
+    cfg = load(name)
+    lr, batch = (1e-3, 128) if name in TOST else (5e-4, 64)
+    assert lr == pytest.approx(5e-4 * 8 * batch / 512)
+    expected = [1e-6 + (lr - 1e-6) * e / 5 if e < 5 else
+                1e-5 + (lr - 1e-5) * (1 + math.cos(math.pi * e / 400)) / 2 for e in range(400)]
+    assert rates(cfg, 400) == pytest.approx(expected, rel=1e-9)
+    assert cfg.train_cfg.max_epochs == 400 and cfg.train_dataloader.batch_size == batch
+
+
+@pytest.mark.parametrize('name', SEGMENTATION)
+def test_segmentation_optimizer_and_rate(name):
+    cfg = load(name)
+    iters = cfg.train_cfg.max_iters
+    assert round(iters / 1e3, 1) == 161.7 and iters % 64 == 0
+    optimizer = dict(cfg.optim_wrapper.optimizer)
+    assert (optimizer['type'], optimizer['momentum'], optimizer['nesterov'], optimizer['weight_decay']) == (
+        'SGD', 0.9, True, 0)
+    assert cfg.param_scheduler[0].end == iters + 1
+    cfg.param_scheduler[0].end = 51  # the same polynomial, shorter
+    assert rates(cfg, 51) == pytest.approx([1e-5 + (1e-3 - 1e-5) * (1 - i / 50)**0.9 for i in range(51)], rel=1e-6)
+    assert cfg.model.backbone.norm_eps == 1e-5
+
+
+@pytest.mark.parametrize('name', [*CBT, *CRATE, *TOST, *DMST])
+def test_mixed_precision(name):
+    wrapper = load(name).optim_wrapper
+    assert (wrapper.type, wrapper.dtype, wrapper.loss_scale) == ('AmpOptimWrapper', 'float16', 'dynamic')
+
+
+def decays(name):
+    """Weight decay of every parameter of a reduced model."""
+    cfg = reduced(f'{name}.py')
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    decay = {id(p): group['weight_decay'] for group in optimizer.param_groups for p in group['params']}
+    return {key: decay[id(p)] for key, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize('name, decay', [
+    ('cbt_small_imagenet', 0.05), ('crate_base_imagenet', 0.05), ('finetune/cbt_small_cifar10', 0.01),
+    ('finetune/vit_small_cbsa_imagenet_384', 0.01)])
+def test_every_parameter_is_decayed(name, decay):
+    assert set(decays(name).values()) == {decay}
+
+
+@pytest.mark.parametrize('name', ['tost_tiny_imagenet', 'dmst_tiny_imagenet'])
+def test_tost_decays_matrices_and_temperatures(name):
+    for key, decay in decays(name).items():
+        matrix = key.endswith(('weight', 'temp')) and 'norm' not in key and '.stem.' not in key
+        if '.stem.' not in key:
+            assert decay == (0.05 if matrix else 0.), key
+
+
+def test_tuned_recipe_spares_norms_biases_positions():
+    decayed = {key for key, decay in decays('cbt_small_imagenet_tuned').items() if decay}
+    assert decayed and not any('norm' in key or key.endswith(('bias', 'cls_token', 'table')) for key in decayed)
+
+
+@pytest.mark.parametrize('name, rate, depth', [
+    ('tost_tiny_imagenet', 0., 12), ('tost_small_imagenet', 0.05, 12), ('tost_medium_imagenet', 0.15, 24),
+    ('dmst_small_imagenet', 0.05, 12)])
+def test_drop_path_is_constant(name, rate, depth):
+    backbone = load(name).model.backbone
+    with torch.device('meta'):
+        layers = MODELS.build(backbone).layers
+    assert [getattr(layer.drop_path, 'drop_prob', 0.) for layer in layers] == [rate] * depth
+
+
+@pytest.mark.parametrize('name', ['cbt_decoder_t_ade20k', 'depict_sa_t_ade20k', 'depict_ca_t_ade20k'])
+def test_decoder_starts_from_truncated_normal(name):
+    head_cfg = load(name).model.decode_head
+    weights, tokens = [], []
+    for _ in range(5):
+        head = MODELS.build(head_cfg)
+        head.init_weights()
+        tokens.append(head.cls_tokens.detach().flatten())
+        for module in head.modules():
+            if isinstance(module, nn.Linear):
+                weights.append(module.weight.detach().flatten())
+                assert module.bias is None or not module.bias.any()
+    assert torch.cat(tokens).std().item() == pytest.approx(0.02, rel=0.03)
+    if name.startswith('cbt'):
+        assert torch.cat(weights).std().item() == pytest.approx(0.02, rel=0.03)
+
+
+def test_segmenter_decoder_start_and_dropout():
+    cfg = load('segmenter_mask_t_ade20k').model.decode_head
+    head = MODELS.build(cfg)
+    head.init_weights()
+    attention = head.layers[0].attn.attn
+    assert attention.in_proj_weight.std().item() == pytest.approx(0.02, rel=0.03) and not attention.in_proj_bias.any()
+    assert attention.out_proj.weight.std().item() == pytest.approx(0.02, rel=0.03)
+    for projection in (head.patch_proj, head.classes_proj):
+        assert projection.weight.std().item() == pytest.approx(192**-0.5, rel=0.03)
+    assert attention.dropout == 0.1
+    assert [m.p for m in head.layers[0].modules() if isinstance(m, nn.Dropout)].count(0.1) == 3  # output, both of MLP
+
+
+def test_linear_decoder_start():
+    head = MODELS.build(load('segmenter_linear_ade20k').model.decode_head)
+    head.init_weights()
+    assert head.conv_seg.weight.std().item() == pytest.approx(0.02, rel=0.03)
+
+
+@pytest.mark.parametrize('name', ['cbt_tiny_imagenet', 'crate_tiny_imagenet', 'tost_tiny_imagenet'])
+def test_classifier_head_starts_as_torch_does(name):
+    cfg = load(name).model.head
+    head = MODELS.build(cfg)
+    head.init_weights()
+    bound = cfg.in_channels**-0.5
+    assert head.fc.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.03)
+    assert head.fc.weight.abs().max().item() <= bound and head.fc.bias.abs().max().item() > 0
+
+
+def test_tost_position_projection_starts_as_a_convolution():
+    cfg = reduced('tost_small_imagenet.py').model.backbone
+    encoder = MODELS.build(cfg)
+    encoder.init_weights()
+    projection = encoder.pos_embed.proj
+    assert projection.weight.std().item() == pytest.approx(64**-0.5 / 3**0.5, rel=0.03)
+    assert encoder.layers[0].ffn.fc1.weight.std().item() == pytest.approx(0.02, rel=0.03)
+
+
+def test_random_erasing_leaves_the_range_of_bytes():
+    step = next(step for step in load('tost_tiny_imagenet').train_dataloader.dataset.pipeline
+                if step.type.endswith('RandomErasing'))
+    erase = TRANSFORMS.build({**step, 'erase_prob': 1.0, 'min_area_ratio': 1.0, 'max_area_ratio': 1.0})
+    np.random.seed(0)
+    image = erase(dict(img=np.zeros((96, 96, 3), np.uint8)))['img']
+    noise = (image - np.array([103.53, 116.28, 123.675])) / np.array([57.375, 57.12, 58.395])
+    filled = noise[image.any(-1)]
+    assert filled.std() == pytest.approx(1, rel=0.03) and abs(filled.mean()) < 0.03
+    assert image.min() < 0 and image.max() > 255
+
+
+def test_augmentation_of_tost():
+    cfg = load('tost_small_imagenet')
+    assert cfg.train_dataloader.sampler == dict(type='RepeatAugSampler')
+    assert [step.type for step in cfg.train_dataloader.dataset.pipeline][1:-1] == [
+        'RandomResizedCrop', 'RandomFlip', 'RandAugment', 'mmwhitebox.RandomErasing']
+    (hook, ) = cfg.custom_hooks
+    assert hook.type == 'mmwhitebox.BesideEMAHook' and 1 - hook.momentum == pytest.approx(0.99996)
+
+
+@pytest.mark.parametrize('name', ['cifar10', 'cifar100', 'flowers102', 'pets', 'food101', 'svhn'])
+def test_fine_tuning(name):
+    cfg = load(f'finetune/cbt_small_{name}')
+    steps = cfg.train_dataloader.dataset.pipeline
+    types = [step.type for step in steps]
+    assert types[1:3] == ['RandomResizedCrop', 'RandAugment'] and ('RandomFlip' in types) == (name != 'svhn')
+    assert (steps[2].num_policies, steps[2].magnitude_level, steps[2].total_level) == (2, 14, 30)
+    assert cfg.model.head.loss == dict(type='CrossEntropyLoss')
+    if name == 'flowers102':
+        assert cfg.train_dataloader.dataset.split == 'train'
+
+
+@pytest.mark.parametrize('size, dims', [('tiny', 192), ('small', 384), ('base', 768), ('large', 1024)])
+def test_vit_adaptation(size, dims):
+    cfg = load(f'finetune/vit_{size}_cbsa_imagenet_384')
+    expected = [5e-5 * min((e + 1) / 10, (1 + math.cos(math.pi * e / 50)) / 2) for e in range(50)]
+    assert rates(cfg, 50) == pytest.approx(expected, rel=1e-9)
+    head = cfg.model.head
+    assert head.in_channels == dims and head.loss.label_smooth_val == 0.1
+    assert head.init_cfg.model_name == cfg.model.backbone.model_name
+
+
+def test_head_takes_timms_classifier(tmp_path):
+    import timm
+    vit = timm.create_model('test_vit', num_classes=7)
+    torch.save(vit.state_dict(), tmp_path / 'vit.pth')
+    init_default_scope('mmpretrain')
+    head = MODELS.build(dict(
+        type='LinearClsHead', num_classes=1000, in_channels=64, init_cfg=dict(
+            type='mmwhitebox.TimmClassifier', model_name='test_vit', pretrained=str(tmp_path / 'vit.pth'))))
+    full = timm.create_model('test_vit')
+    torch.save(full.state_dict(), tmp_path / 'vit.pth')
+    head.init_weights()
+    assert torch.equal(head.fc.weight, full.head.weight) and torch.equal(head.fc.bias, full.head.bias)
+    small = MODELS.build(dict(
+        type='LinearClsHead', num_classes=7, in_channels=64, init_cfg=dict(
+            type='mmwhitebox.TimmClassifier', model_name='test_vit', pretrained=str(tmp_path / 'vit.pth'))))
+    with pytest.raises(ValueError, match='head.num_classes'):
+        small.init_weights()
