@@ -83,7 +83,7 @@ def test_a_segmentor_of_ade20k_works_with_its_config(monkeypatch, tmp_path):
     assert convert(monkeypatch, src, dst, '--family', 'cbt-decoder', '--num-heads', 2,
                    '--config', config) == ''
     cfg = Config.fromfile(config)
-    assert cfg.train_dataloader.dataset.type == 'ADE20KDataset' and cfg.train_cfg.max_iters == 160000
+    assert cfg.train_dataloader.dataset.type == 'ADE20KDataset' and cfg.train_cfg.max_iters == 161664
     assert len(safe_load(dst)['meta']['dataset_meta']['classes']) == 150
     found = init_model(str(config), str(dst), 'cpu', {'model.test_cfg.mode': 'whole'})
     assert found.dataset_meta['classes'][0] == 'wall' and len(found.dataset_meta['palette']) == 150
