@@ -1,5 +1,5 @@
 # CRATE-B encoder, DEPICT-SA decoder. Mean and std are those of the encoder's training on ImageNet; from its
-# weights: --cfg-options load_from=work_dirs/crate_base_imagenet/epoch_150.pth (its head is left out).
+# weights: --cfg-options load_from=work_dirs/crate_base_imagenet/epoch_200.pth (its head is left out).
 _base_ = [
     '_base_/models/depict_sa.py', '_base_/datasets/ade20k.py',
     '_base_/schedules/schedule_160k.py', '_base_/default_runtime.py'
