@@ -238,3 +238,19 @@ def test_head_takes_timms_classifier(tmp_path):
             type='mmwhitebox.TimmClassifier', model_name='test_vit', pretrained=str(tmp_path / 'vit.pth'))))
     with pytest.raises(ValueError, match='head.num_classes'):
         small.init_weights()
+
+
+@pytest.mark.parametrize('data, epochs, images, batch, lr, scale, crop, classes', [
+    ('cityscapes', 216, 2975, 8, 1e-2, (2048, 1024), 768, 19),
+    ('pascal_context', 256, 4998, 16, 1e-3, (2080, 520), 480, 60)])
+@pytest.mark.parametrize('decoder', ['cbt_decoder', 'depict_sa', 'depict_ca', 'segmenter_mask', 'segmenter_linear'])
+def test_cityscapes_and_pascal_context(decoder, data, epochs, images, batch, lr, scale, crop, classes):
+    for size in ('', '_l'):
+        cfg = load(f'{decoder}{size}_{data}')
+        assert cfg.train_cfg.max_iters == epochs * (images // batch)
+        assert cfg.optim_wrapper.optimizer.lr == lr and cfg.optim_wrapper.optimizer.nesterov
+        assert cfg.param_scheduler[0].end == cfg.train_cfg.max_iters + 1
+        assert cfg.train_dataloader.batch_size * 8 == batch == cfg.auto_scale_lr.base_batch_size
+        assert cfg.train_pipeline[2].scale == cfg.test_pipeline[1].scale == scale
+        assert cfg.train_pipeline[3].crop_size == cfg.model.test_cfg.crop_size == (crop, crop)
+        assert cfg.model.decode_head.num_classes == cfg.train_pipeline[1].num_classes == classes

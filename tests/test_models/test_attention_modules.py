@@ -4,7 +4,7 @@ import itertools
 import pytest
 import torch
 
-from mmwhitebox.models.attention import CBSA, DMSA, TSSA, AgentAttention, ClassAttention, build_attention
+from mmwhitebox.models.attention import CBSA, DMSA, MSSA, TSSA, AgentAttention, ClassAttention, build_attention
 from mmwhitebox.ops import sparsemax
 from mmwhitebox.registry import ATTENTIONS
 
@@ -216,3 +216,20 @@ def test_class_attention_updates_the_extra_tokens_from_all_tokens(x):
     values = module.split_heads(module.kv(x).chunk(2, -1)[1])
     torch.testing.assert_close(module.project_out(weights @ values), y)
     assert module.pairwise_similarities(GRID, 1) == 16 * K
+
+
+@pytest.mark.parametrize('orthogonal, groups', [('head', 3), ('all', 1)])
+def test_orthogonal_projections_stay_orthonormal(orthogonal, groups):
+    """DEPICT's bases U_k: orthonormal at the start and after a step, and the step moves them."""
+    torch.manual_seed(0)
+    attention = MSSA(48, 3, head_dims=12, out_proj='shared', orthogonal=orthogonal)
+    optimizer = torch.optim.SGD(attention.parameters(), lr=1.)
+    before = attention.proj.weight.detach().clone()
+    attention(torch.randn(2, 16, 48), (4, 4)).square().sum().backward()
+    optimizer.step()
+    for weight in (before, attention.proj.weight.detach()):
+        rows = weight.unflatten(0, (groups, -1))
+        torch.testing.assert_close(rows @ rows.mT, torch.eye(36 // groups).expand(groups, -1, -1), rtol=0, atol=1e-5)
+    assert not torch.allclose(before, attention.proj.weight)
+    with pytest.raises(ValueError, match='60 orthonormal vectors of 48'):
+        MSSA(48, 3, head_dims=20, orthogonal='all')

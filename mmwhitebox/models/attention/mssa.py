@@ -4,6 +4,7 @@ from typing import Optional, Tuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
 
 from mmwhitebox.ops import msca, mssa
 from mmwhitebox.registry import ATTENTIONS
@@ -11,6 +12,23 @@ from mmwhitebox.registry import ATTENTIONS
 from .base import SubspaceAttention
 
 OUT_PROJS = ('independent', 'shared', None)
+ORTHOGONAL = (None, 'head', 'all')
+
+
+class OrthonormalRows(nn.Module):
+    """Rows of a matrix made orthonormal, group by group: A = L Q with L lower triangular of positive diagonal -> Q.
+
+    Args:
+        groups (int): Groups of rows; those of different groups may point anywhere.
+    """
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, weight: Tensor) -> Tensor:
+        q, r = torch.linalg.qr(weight.unflatten(0, (self.groups, -1)).mT)  # (G, D, rows), (G, rows, rows)
+        return (q * r.diagonal(dim1=-2, dim2=-1).sign()[:, None]).mT.flatten(0, 1)
 
 
 @ATTENTIONS.register_module()
@@ -26,13 +44,16 @@ class MSSA(SubspaceAttention):
         head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
         out_proj (str, optional): The map back to D: 'independent', 'shared', or None for no map at all
             (CRATE with a single head of D dimensions). Defaults to 'independent'.
+        orthogonal (str, optional): The bases U_k are kept orthonormal: each by itself ('head'), or all of them
+            together ('all', which needs K p <= D). Defaults to None, free bases.
     """
 
     def __init__(self,
                  embed_dims: int,
                  num_heads: int,
                  head_dims: Optional[int] = None,
-                 out_proj: Optional[str] = 'independent') -> None:
+                 out_proj: Optional[str] = 'independent',
+                 orthogonal: Optional[str] = None) -> None:
         super().__init__(embed_dims, num_heads, head_dims, with_to_out=out_proj == 'independent')
         if out_proj not in OUT_PROJS:
             raise ValueError(f'{type(self).__name__}: out_proj must be one of {OUT_PROJS}, '
@@ -44,6 +65,14 @@ class MSSA(SubspaceAttention):
         if out_proj == 'shared':
             nn.init.normal_(self.proj.weight, std=embed_dims**-0.5)
             self.step_size = nn.Parameter(torch.randn(1))  # gamma
+        if orthogonal not in ORTHOGONAL:
+            raise ValueError(f'{type(self).__name__}: orthogonal must be one of {ORTHOGONAL}, got {orthogonal!r}.')
+        if orthogonal:
+            groups = num_heads if orthogonal == 'head' else 1
+            if self.inner_dims // groups > embed_dims:
+                raise ValueError(f'{type(self).__name__}: orthogonal={orthogonal!r} asks for '
+                                 f'{self.inner_dims // groups} orthonormal vectors of {embed_dims} dimensions.')
+            register_parametrization(self.proj, 'weight', OrthonormalRows(groups))
 
     def project_out(self, heads: Tensor) -> Tensor:
         if self.out_proj == 'independent':
@@ -74,6 +103,7 @@ class MSCA(MSSA):
         num_heads (int): Number of heads K.
         head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
         out_proj (str): As in :class:`MSSA`. Defaults to 'shared'.
+        orthogonal (str, optional): As in :class:`MSSA`. Defaults to None.
     """
 
     updates_all_tokens = False
@@ -82,8 +112,9 @@ class MSCA(MSSA):
                  embed_dims: int,
                  num_heads: int,
                  head_dims: Optional[int] = None,
-                 out_proj: Optional[str] = 'shared') -> None:
-        super().__init__(embed_dims, num_heads, head_dims, out_proj)
+                 out_proj: Optional[str] = 'shared',
+                 orthogonal: Optional[str] = None) -> None:
+        super().__init__(embed_dims, num_heads, head_dims, out_proj, orthogonal)
 
     def forward(self, queries: Tensor, x: Tensor) -> Tensor:
         """Update of the queries, (B, M, D), without a residual.
