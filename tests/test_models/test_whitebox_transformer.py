@@ -45,6 +45,7 @@ PARAMETERS = {
     'cbt-tiny': 1.79, 'cbt-small': 6.67, 'cbt-base': 25.69, 'cbt-large': 83.05, 'crate-tiny': 6.09,
     'crate-small': 13.12, 'crate-base': 22.80, 'crate-large': 77.64, 'crate-cbt-tiny': 1.79,
     'crate-cbt-small': 6.67, 'tost-tiny': 5.77, 'tost-small': 22.59, 'tost-medium': 71.48,
+    'tost-tiny-24': 10.22, 'tost-small-24': 40.34, 'tost-large': 160.29,
     'dmst-tiny': 5.78, 'dmst-small': 22.63, 'vit-tiny': 5.72, 'vit-small': 22.05}
 # published without the head
 HEADLESS = {'tost-tiny': 5.57, 'tost-small': 22.20, 'dmst-tiny': 5.585, 'dmst-small': 22.242}
