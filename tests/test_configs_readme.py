@@ -32,7 +32,7 @@ def test_row(row):
     assert cfg.train_pipeline[3].crop_size == (crop, crop)
     assert count_parameters(head) / 1e6 == pytest.approx(head_params, abs=0.006)
     assert (count_parameters(head) + count_parameters(vit)) / 1e6 == pytest.approx(params, abs=0.006)
-    grid = int(crop) // 16
+    grid = int(crop) // vit.patch_embed.patch_size[0]
     features = torch.empty(1, cfg.model.decode_head.in_channels, grid, grid, device='meta')
     counted = count_flops(head, [features]) / 1e9
     assert counted == pytest.approx(flops, abs=0.006)

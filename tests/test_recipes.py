@@ -16,7 +16,8 @@ from tests.configs import ROOT, reduced
 
 CBT = ('cbt_tiny_imagenet', 'cbt_small_imagenet', 'cbt_base_imagenet', 'cbt_large_imagenet', 'crate_cbt_small_imagenet')
 CRATE = ('crate_tiny_imagenet', 'crate_small_imagenet', 'crate_base_imagenet', 'crate_large_imagenet')
-TOST = ('tost_tiny_imagenet', 'tost_small_imagenet', 'tost_medium_imagenet', 'tost_large_imagenet', 'tost_tiny_p8_imagenet')
+TOST = ('tost_tiny_imagenet', 'tost_small_imagenet', 'tost_medium_imagenet', 'tost_large_imagenet',
+        'tost_tiny_p8_imagenet')
 DMST = ('dmst_tiny_imagenet', 'dmst_small_imagenet')
 SEGMENTATION = [f'{decoder}{size}_ade20k' for decoder in ('cbt_decoder', 'depict_sa', 'depict_ca', 'segmenter_mask',
                                                           'segmenter_linear') for size in ('', '_t', '_b', '_l')]
