@@ -8,7 +8,7 @@ from mmengine.registry import HOOKS, MODELS, OPTIMIZERS
 
 from mmwhitebox.engine import BFloat16OptimWrapper, CompileHook, TF32Hook
 from mmwhitebox.engine.acceleration import compile_networks
-from mmwhitebox.engine.launch import pin_memory, use_amp, use_compile
+from mmwhitebox.engine.launch import fit_precision, pin_memory, use_amp, use_compile
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from tests.configs import reduced
 
@@ -173,3 +173,18 @@ def test_segmentors_never_read_a_number_back_from_the_device(name):
     out = model(torch.empty(1, 3, 64, 96, device='meta'))
     out.square().sum().backward()
     assert out.is_meta and model.decode_head.cls_tokens.grad is not None
+
+
+@pytest.mark.parametrize('dtype, expected', [
+    ('float16', dict(type='OptimWrapper', optimizer=1, paramwise_cfg=2)),
+    ('bfloat16', dict(type='mmwhitebox.BFloat16OptimWrapper', optimizer=1, paramwise_cfg=2))])
+def test_a_recipe_in_float16_trains_without_a_gpu(monkeypatch, dtype, expected):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    cfg = Config(dict(optim_wrapper=dict(
+        type='AmpOptimWrapper', dtype=dtype, loss_scale='dynamic', optimizer=1, paramwise_cfg=2)))
+    fit_precision(cfg)
+    assert dict(cfg.optim_wrapper) == expected
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    cfg = Config(dict(optim_wrapper=dict(type='AmpOptimWrapper', dtype=dtype, loss_scale='dynamic')))
+    fit_precision(cfg)
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
