@@ -1,6 +1,6 @@
 # Fine-tuning of a classifier: AdamW, 200 epochs at batch 256 (8 processes of 32), weight decay on every parameter.
-# **reading**: learning rate 5e-5 (ToST 1e-4), weight decay 0.01 and a cosine without warm-up, as CRATE. CBT fine-tunes
-# at batch 512: --auto-scale-lr.
+# Learning rate 5e-5 (ToST 1e-4), weight decay 0.01. **reading**: a cosine without warm-up. CBT fine-tunes at batch 512:
+# --auto-scale-lr.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', fused=True, lr=5e-5, weight_decay=0.01))
