@@ -98,7 +98,7 @@ def head_dims_option(inner: int, heads: int, dims: int, key: str) -> dict:
 
 def named_arch(family: str, settings: dict) -> object:
     """Name of the encoder whose width, depth and heads these are, or an arch dict."""
-    names = [name for name in WhiteBoxTransformer.arch_zoo if re.fullmatch(rf'{family}-[a-z]+', name)]
+    names = [name for name in WhiteBoxTransformer.arch_zoo if re.fullmatch(rf'{family}-[a-z]+(-\d+)?', name)]
     for name in names:
         if all(WhiteBoxTransformer.arch_zoo[name][key] == value for key, value in settings.items()):
             return name
@@ -108,7 +108,7 @@ def named_arch(family: str, settings: dict) -> object:
 def known_heads(family: str, dims: int) -> Optional[int]:
     """Heads of the published encoder of a family with this width."""
     return next((arch['num_heads'] for name, arch in WhiteBoxTransformer.arch_zoo.items()
-                 if re.fullmatch(rf'{family}-[a-z]+', name) and arch['embed_dims'] == dims), None)
+                 if re.fullmatch(rf'{family}-[a-z]+(-\d+)?', name) and arch['embed_dims'] == dims), None)
 
 
 def conv_stem(state: StateDict, prefix: str) -> dict:
