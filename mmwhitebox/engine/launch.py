@@ -105,20 +105,27 @@ def use_amp(cfg: Config) -> None:
     Raises:
         UserError: float16 without a GPU, or the config uses another wrapper.
     """
-    if cfg.optim_wrapper.type == 'mmwhitebox.BFloat16OptimWrapper':
+    wrapper = cfg.get('optim_wrapper')
+    if not isinstance(wrapper, dict):
+        return  # the check of the config, or the Runner, says so
+    name = wrapper.setdefault('type', 'OptimWrapper')
+    name = getattr(name, '__name__', name)
+    if name in ('mmwhitebox.BFloat16OptimWrapper', 'BFloat16OptimWrapper'):
+        if wrapper.get('dtype') == 'bfloat16':
+            del wrapper.dtype  # it has no other
         return
-    if cfg.optim_wrapper.type not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise UserError(f'--amp works with OptimWrapper, the config has {cfg.optim_wrapper.type}.')
+    if name not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise UserError(f'--amp works with OptimWrapper, the config has {name}.')
     if not torch.cuda.is_available():
-        if cfg.optim_wrapper.get('dtype') != 'bfloat16':
+        if wrapper.get('dtype') != 'bfloat16':
             raise UserError('--amp in float16 needs a GPU, and torch sees none. Train without it, or in bfloat16: '
                             '--cfg-options optim_wrapper.dtype=bfloat16.')
-        cfg.optim_wrapper.type = 'mmwhitebox.BFloat16OptimWrapper'
-        del cfg.optim_wrapper.dtype
+        wrapper.type = 'mmwhitebox.BFloat16OptimWrapper'
+        del wrapper.dtype
         return
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    half = cfg.optim_wrapper.get('dtype', 'float16') == 'float16'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic' if half else dict(enabled=False))
+    wrapper.type = 'AmpOptimWrapper'
+    half = wrapper.get('dtype', 'float16') == 'float16'
+    wrapper.setdefault('loss_scale', 'dynamic' if half else dict(enabled=False))
 
 
 def use_compile(cfg: Config) -> None:
