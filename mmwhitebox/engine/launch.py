@@ -15,6 +15,8 @@ from mmwhitebox.checkpoints import newest_checkpoint, verify_checkpoint
 from mmwhitebox.checkpoints.verify import why_no_training_state
 from mmwhitebox.errors import UserError
 
+from .config_reading import read_config
+
 
 def exit_message(error: UserError) -> str:
     """What a tool ends with; of an error in a data-loader worker, its message without the traceback."""
@@ -28,11 +30,9 @@ def load_config(path: str, options: Optional[dict], work_dir: Optional[str], lau
     """Read a config, apply overrides, decide the work dir (argument, then config, then file name).
 
     Raises:
-        UserError: The file does not exist.
+        ConfigError: It cannot be read (see :func:`read_config`).
     """
-    if not Path(path).is_file():
-        raise UserError(f'There is no config file {path}.')
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     cfg.merge_from_dict(options or {})
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
