@@ -8,9 +8,9 @@ Both ways of mmengine work in any process that has imported mmwhitebox, as its c
         from mmwhitebox.configs.cbt_decoder_ade20k import *
 
 mmengine has no place to register a package: it takes ``package::path`` from a list of its own, with a folder in the
-path, and cannot read a base that uses ``_base_`` (as these configs do) into a config that uses ``read_base``. So the two
-functions that find and read a base are extended here, for the folder of these configs alone. Their types keep no scope:
-they are looked up in the ``default_scope`` of the config, as when it is read directly.
+path, and cannot read a base that uses ``_base_`` (as these configs do) into a config that uses ``read_base``. So the
+two functions that find and read a base are extended here, for the folder of these configs alone. Their types keep no
+scope: they are looked up in the ``default_scope`` of the config, as when it is read directly.
 """
 import difflib
 from pathlib import Path
