@@ -177,16 +177,15 @@ def _check_typed(path: str, key: str, value: dict, registries: Registries, owner
     """Check a dict that a registry builds, and the dicts inside it whose builder is known."""
     if path.endswith('_evaluator') and 'metrics' in value:
         registries, name = (mm.EVALUATOR, ), value.get('type', 'Evaluator')
-    elif path == 'train_cfg' and 'type' not in value and 'by_epoch' in value:
-        name = 'EpochBasedTrainLoop' if value['by_epoch'] else 'IterBasedTrainLoop'
+    elif path == 'train_cfg' and 'type' not in value:
+        name = 'EpochBasedTrainLoop' if value.get('by_epoch') else 'IterBasedTrainLoop'
         value = {inner: item for inner, item in value.items() if inner != 'by_epoch'}
     else:
         name = value.get('type', DEFAULT_TYPES.get(path))
     if name is None:
-        if needs_type or key in NEEDS_TYPE or path == 'train_cfg':
+        if needs_type or key in NEEDS_TYPE:
             near = nearest('type', value, CLOSE)
-            yield (f'{path}: the key type is missing' + (' (or by_epoch)' if path == 'train_cfg' else '')
-                   + (f'; {near!r} stands there' if near else ''))
+            yield f'{path}: the key type is missing' + (f'; {near!r} stands there' if near else '')
         return
     if not isinstance(name, str) and not callable(name):
         yield f'{path}.type: must be the name of a class, got {name!r}'
