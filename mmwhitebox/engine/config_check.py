@@ -168,7 +168,7 @@ def _check_part(path: str, key: str, value: Any, registries: Registries, owner: 
                 yield from _check_typed(f'{path}.{i}', key, item, registries, owner, key == 'pipeline')
             elif key == 'pipeline' and not callable(item):
                 yield f'{path}.{i}: must be a dict with a type, got {item!r}'
-    elif key in NEEDS_DICT and kind_of(value) not in (None, *(() if key in ('model', 'dataset') else ('None', ))):
+    elif key in NEEDS_DICT and kind_of(value) and (value is not None or key in ('model', 'dataset', 'optimizer')):
         yield f'{path}: must be a dict with a type, got {value!r}'
 
 
