@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 
 from mmwhitebox.checkpoints import newest_checkpoint, verify_checkpoint
 from mmwhitebox.checkpoints.verify import why_no_training_state
-from mmwhitebox.errors import UserError
+from mmwhitebox.errors import ConfigError, UserError
 
 from .config_reading import read_config
 
@@ -30,10 +30,14 @@ def load_config(path: str, options: Optional[dict], work_dir: Optional[str], lau
     """Read a config, apply overrides, decide the work dir (argument, then config, then file name).
 
     Raises:
-        ConfigError: It cannot be read (see :func:`read_config`).
+        ConfigError: It cannot be read (see :func:`read_config`), or an override does not fit it.
     """
     cfg = read_config(path)
-    cfg.merge_from_dict(options or {})
+    for key, value in (options or {}).items():
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ConfigError(f'--cfg-options {key}={value}: {str(error.args[0]).splitlines()[0]}') from error
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     return cfg

@@ -79,6 +79,14 @@ def test_print_config_shows_inherited_keys(monkeypatch, capsys, tmp_path):
     assert "type='mmwhitebox.WhiteBoxMaskHead'" in printed and 'lr=7.0' in printed
 
 
+@pytest.mark.parametrize('option, message', [
+    ('train_dataloader.dataset.pipeline.99.scale=1', 'Index 99 exceeds the length of list'),
+    ('model.decode_head.num_layers.x=1', "--cfg-options model.decode_head.num_layers.x=1: ")])
+def test_an_override_that_does_not_fit(monkeypatch, option, message):
+    said = run_tool(monkeypatch, 'print_config.py', MINI, '--cfg-options', option)
+    assert message in said and '\n' not in said
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason='shows the message on a machine without a GPU')
 def test_amp_without_a_gpu(monkeypatch, tmp_path, no_data):
     message = run_tool(monkeypatch, 'train.py', no_data, '--work-dir', tmp_path / 'work', '--amp')
