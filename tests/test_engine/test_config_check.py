@@ -1,4 +1,6 @@
 """Every config of the repository passes the check; mistakes are named, with a proposal, before anything is built."""
+from contextlib import nullcontext
+
 import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
@@ -95,6 +97,21 @@ def test_near_misses_at_the_top(key, value, near):
     cfg = Config.fromfile(ROOT / 'configs' / SEG)
     cfg[key] = value
     with pytest.raises(ConfigError, match=f'{key}: unknown key; did you mean {near!r}'):
+        check_config(cfg)
+
+
+@pytest.mark.parametrize('word, message', [
+    ('momentum', None), ('momentm', "momentm: unknown key; did you mean 'momentum'")])
+def test_classes_of_the_read_base_dialect(tmp_path, word, message):
+    (tmp_path / 'lazy.py').write_text(f"""
+from torch.optim import SGD
+from mmengine.optim import OptimWrapper
+with read_base():
+    from mmwhitebox.configs.cbt_decoder_ade20k_mini import *
+optim_wrapper.update(type=OptimWrapper, optimizer=dict(type=SGD, lr=1e-3, {word}=0.9))
+""")
+    cfg = Config.fromfile(tmp_path / 'lazy.py')
+    with nullcontext() if message is None else pytest.raises(ConfigError, match=message):
         check_config(cfg)
 
 
