@@ -1,6 +1,8 @@
 """White-box transformers on the OpenMMLab stack. Importing the package registers everything."""
 import warnings
 
+from . import config_bases  # noqa: F401
+
 __version__ = '0.1.0'
 
 try:

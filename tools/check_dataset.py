@@ -36,6 +36,8 @@ def parse_args() -> argparse.Namespace:
                         help='processes that read; 0 reads in this one (%(default)s)')
     parser.add_argument('--out', type=Path, help='write everything found: NAME.json (with the classes) or NAME.csv')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override config keys')
+    parser.add_argument('--no-config-check', action='store_true',
+                        help='do not look for misspelt keys and types in the config before it is built')
     return parser.parse_args()
 
 
@@ -120,7 +122,8 @@ def main() -> int:
     if args.out is not None and args.out.suffix not in ('.json', '.csv'):
         raise UserError(f'--out {args.out}: the report is NAME.json or NAME.csv.')
     cfg: Config = load_config(args.config, args.cfg_options, None, 'none')
-    check_config(cfg)
+    if not args.no_config_check:
+        check_config(cfg)
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     sets = make_sets(cfg, args.splits)
     read_all(sets, args.workers, console)

@@ -41,6 +41,8 @@ def parse_args() -> argparse.Namespace:
                         help='override config keys')
     parser.add_argument('--trust-checkpoint', action='store_true',
                         help='read checkpoints that need more than weights; such a file can run code')
+    parser.add_argument('--no-config-check', action='store_true',
+                        help='do not look for misspelt keys and types in the config before it is built')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -95,7 +97,8 @@ def use_augmentation(cfg: Config) -> None:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
-    check_config(cfg)
+    if not args.no_config_check:
+        check_config(cfg, training=False)
     prepare_work_dir(cfg.work_dir)
     if args.show_dir:
         show_pictures(cfg, args.show_dir)

@@ -50,6 +50,8 @@ def parse_args() -> argparse.Namespace:
         help='override config keys, e.g. model.decode_head.num_layers=6 train_dataloader.batch_size=4')
     parser.add_argument('--trust-checkpoint', action='store_true',
                         help='read checkpoints that need more than weights; such a file can run code')
+    parser.add_argument('--no-config-check', action='store_true',
+                        help='do not look for misspelt keys and types in the config before it is built')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -58,14 +60,14 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
-    check_config(cfg)
+    if args.amp:
+        use_amp(cfg)  # first: the check looks at what will be built
+    if not args.no_config_check:
+        check_config(cfg)
     prepare_work_dir(cfg.work_dir)
     if not args.trust_checkpoint:
         use_safe_loading()
     resolve_resume(cfg, args.resume, args.trust_checkpoint)
-    if args.amp:
-        use_amp(cfg)
-    fit_precision(cfg)
     check_datasets(cfg, splits=('train', 'val'))
     use_compile(cfg)
     pin_memory(cfg)

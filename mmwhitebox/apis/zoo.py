@@ -1,22 +1,14 @@
 """Models by name, for people who do not want a config: the names are the config files' names."""
 import difflib
-from pathlib import Path
 from typing import List
 
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, init_default_scope
 
+from mmwhitebox.config_bases import config_folder
+
 PARTS = ('backbone', 'decode_head', 'head')
-
-
-def config_folder() -> Path:
-    """Folder of the configs: of the checkout, or installed inside the package."""
-    package = Path(__file__).parents[1]
-    for folder in (package.parent / 'configs', package / 'configs'):
-        if (folder / '_base_').is_dir():
-            return folder
-    raise FileNotFoundError(f'No configs beside {package}: reinstall mmwhitebox.')
 
 
 def list_models(pattern: str = '*') -> List[str]:

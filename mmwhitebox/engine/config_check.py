@@ -1,307 +1,329 @@
 """Checking a config before anything is built: unknown keys, unknown types, values of the wrong kind.
 
 mmengine hands a config on as keyword arguments, so a misspelt key shows late, as a TypeError of some constructor, or
-never, where a class takes any name. Here every dict that names a ``type`` is compared with what that class takes.
+never, where nothing reads it. One rule decides what is refused: only what would certainly fail or be ignored. So only
+those dicts are looked at whose builder is known, and a key that the code of the builder mentions is left to it.
 """
 import difflib
 import inspect
-import re
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Iterable, Iterator
 
 import mmengine.registry as mm
 from mmcv.transforms import RandomChoiceResize, RandomResize
+from mmcv.transforms.wrappers import Compose, KeyMapper, RandomApply, RandomChoice
 from mmengine.config import Config
+from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import DefaultScope, Registry
 from mmengine.runner import Runner
 from mmpretrain.registry import BATCH_AUGMENTS
+from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
 from mmwhitebox.errors import ConfigError
 from mmwhitebox.registry import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS
 
-from .signatures import Arguments, accepted_arguments, kind_of, wrong_kind
+from .signatures import Arguments, accepted_arguments, kind_of, mentions, wrong_kind
 
 RESERVED = {'type', '_scope_', '_delete_'}
-CLOSE, VERY_CLOSE = 0.7, 0.85
+# Similarity of a proposal for what is wrong anyway, of what is wrong for being near, and that where any name is taken.
+CLOSE, NEAR_MISS, VERY_CLOSE = 0.7, 0.8, 0.85
 MAX_NAMED = 12
+Registries = tuple[Registry, ...]
 
-# What may stand under a key: the registries that its type is looked up in, the first that has it.
-MODEL_PARTS = (mm.MODELS, mm.TASK_UTILS)
-REGISTRIES: Dict[str, Tuple[Registry, ...]] = dict(
-    model=MODEL_PARTS, tta_model=MODEL_PARTS, data_preprocessor=MODEL_PARTS, model_wrapper_cfg=(mm.MODEL_WRAPPERS, ),
-    attention=(ATTENTIONS, mm.MODELS), class_attention=(ATTENTIONS, mm.MODELS), feedforward=(FEEDFORWARDS, mm.MODELS),
-    stem=(EMBEDDINGS, mm.MODELS), position=(EMBEDDINGS, mm.MODELS), init_cfg=(mm.WEIGHT_INITIALIZERS, ),
-    augments=(BATCH_AUGMENTS, ), dataset=(mm.DATASETS, ), datasets=(mm.DATASETS, ),
-    sampler=(mm.DATA_SAMPLERS, mm.TASK_UTILS), batch_sampler=(mm.DATA_SAMPLERS, ), collate_fn=(mm.FUNCTIONS, ),
-    worker_init_fn=(mm.FUNCTIONS, ), pipeline=(mm.TRANSFORMS, ), transforms=(mm.TRANSFORMS, ),
-    tta_pipeline=(mm.TRANSFORMS, ), policies=(mm.TRANSFORMS, ), optim_wrapper=(mm.OPTIM_WRAPPERS, ),
-    optimizer=(mm.OPTIMIZERS, ), param_scheduler=(mm.PARAM_SCHEDULERS, ), train_cfg=(mm.LOOPS, ),
-    val_cfg=(mm.LOOPS, ), test_cfg=(mm.LOOPS, ), val_evaluator=(mm.METRICS, mm.EVALUATOR),
-    test_evaluator=(mm.METRICS, mm.EVALUATOR), default_hooks=(mm.HOOKS, ), custom_hooks=(mm.HOOKS, ),
-    visualizer=(mm.VISUALIZERS, ), vis_backends=(mm.VISBACKENDS, ), log_processor=(mm.LOG_PROCESSORS, ))
-NEEDS_DICT = re.compile(r'model(\.backbone)?|optim_wrapper(\.optimizer)?|\w+_dataloader\.dataset')  # paths
-NEEDS_TYPE = {'model', 'backbone', 'decode_head', 'head', 'dataset', 'sampler', 'optimizer', 'attention', 'feedforward'}
-DEFAULT_TYPES = dict(optim_wrapper='OptimWrapper', val_cfg='ValLoop', test_cfg='TestLoop',
-                     log_processor='LogProcessor')
+# The keys of the Runner, and the registries where it looks up what stands there.
+OF_RUNNER: dict[str, Registries] = dict(
+    model=(mm.MODELS, ), data_preprocessor=(mm.MODELS, ), tta_model=(mm.MODELS, ), tta_pipeline=(mm.TRANSFORMS, ),
+    model_wrapper_cfg=(mm.MODEL_WRAPPERS, ), optim_wrapper=(mm.OPTIM_WRAPPERS, ),
+    param_scheduler=(mm.PARAM_SCHEDULERS, ), train_cfg=(mm.LOOPS, ), val_cfg=(mm.LOOPS, ), test_cfg=(mm.LOOPS, ),
+    val_evaluator=(mm.METRICS, ), test_evaluator=(mm.METRICS, ), custom_hooks=(mm.HOOKS, ),
+    visualizer=(mm.VISUALIZERS, ), log_processor=(mm.LOG_PROCESSORS, ))
+TRAINING = {'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg',
+            'val_evaluator'}
+OTHER_KEYS = {'custom_imports', 'runner_type', 'find_unused_parameters', 'compile'}
+VARIABLES = {'train_pipeline', 'val_pipeline', 'test_pipeline'}  # as configs call them
+DEFAULT_TYPES = dict(optim_wrapper='OptimWrapper', val_cfg='ValLoop', test_cfg='TestLoop', log_processor='LogProcessor',
+                     model_wrapper_cfg='MMDistributedDataParallel')
 
-# Keys that mmengine takes out before it calls the class.
-EXTRA = {
+# The keys under which a class hands a dict to the registry as it stands: of any class, and of ours.
+PARTS: dict[str, Registries] = dict(
+    **dict.fromkeys(('backbone', 'neck', 'decode_head', 'auxiliary_head', 'head', 'data_preprocessor', 'loss',
+                     'loss_decode', 'norm_cfg', 'act_cfg'), (mm.MODELS, )),
+    init_cfg=(mm.WEIGHT_INITIALIZERS, ), augments=(BATCH_AUGMENTS, ), dataset=(mm.DATASETS, ),
+    datasets=(mm.DATASETS, ), pipeline=(mm.TRANSFORMS, ), metrics=(mm.METRICS, ), optimizer=(mm.OPTIMIZERS, ),
+    vis_backends=(mm.VISBACKENDS, ))
+OUR_PARTS: dict[str, Registries] = dict(
+    attention=(ATTENTIONS, ), class_attention=(ATTENTIONS, ), feedforward=(FEEDFORWARDS, ), stem=(EMBEDDINGS, ),
+    position=(EMBEDDINGS, ))
+OF_LOADER: dict[str, Registries] = dict(
+    dataset=(mm.DATASETS, ), sampler=(mm.DATA_SAMPLERS, ), batch_sampler=(mm.DATA_SAMPLERS, ),
+    collate_fn=(mm.FUNCTIONS, ), worker_init_fn=(mm.FUNCTIONS, ))
+NEEDS_DICT = {'model', 'backbone', 'decode_head', 'optim_wrapper', 'optimizer', 'dataset'}
+NEEDS_TYPE = {*NEEDS_DICT, 'sampler', 'head', 'attention', 'feedforward', 'loss', 'loss_decode'} - {'optim_wrapper'}
+
+# Keys that a builder takes out before it calls the class.
+TAKEN_OUT = {
     mm.PARAM_SCHEDULERS: {'convert_to_iter_based', 'epoch_length'},
     mm.OPTIM_WRAPPERS: {'optimizer', 'paramwise_cfg', 'constructor'},
     mm.HOOKS: {'priority'},
     mm.WEIGHT_INITIALIZERS: {'layer', 'override'},
-    mm.LOOPS: {'by_epoch'},
 }
-EXTRA_OF_KEY = dict(norm_cfg={'requires_grad'}, act_cfg={'inplace'})
+TAKEN_OUT_OF = dict(norm_cfg={'requires_grad'}, act_cfg={'inplace'})
 LOADER_EXTRA = {'dataset', 'collate_fn', 'worker_init_fn', 'num_batch_per_epoch', 'disable_subprocess_warning'}
-TOP_EXTRA = {'default_scope', 'custom_imports', 'runner_type', 'tta_model', 'tta_pipeline', 'find_unused_parameters',
-             'train_pipeline', 'val_pipeline', 'test_pipeline'}
-DECAY = {'lr_mult', 'decay_mult'}
 
-# Dicts without a type: what they usually hold. Others may add keys, so only near misses are reported.
-USUAL_KEYS: Dict[str, Set[str]] = dict(
+# Dicts without a type: what is read there. Others may read other keys, so only near misses are reported.
+READ_KEYS: dict[str, set[str]] = dict(
     paramwise_cfg={'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult',
                    'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate'},
-    clip_grad={'max_norm', 'norm_type', 'error_if_nonfinite', 'clip_value'},
+    clip_grad={*inspect.signature(clip_grad_norm_).parameters, 'clip_value', 'type'},
     env_cfg={'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
-    mp_cfg={'mp_start_method', 'opencv_num_threads'},
-    dist_cfg={'backend', 'timeout', 'init_backend'},
-    auto_scale_lr={'enable', 'base_batch_size'},
-    randomness={'seed', 'diff_rank_seed', 'deterministic'},
-    default_hooks={'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint',
-                   'visualization'},
-    data_prefix={'img_path', 'seg_map_path'},
-    metainfo={'classes', 'palette'},
-    test_cfg={'mode', 'crop_size', 'stride', 'batch_windows', 'tile_size', 'keep_logits', 'size',
-              'size_divisor'},
-    train_cfg={'augments', 'by_epoch', 'max_epochs', 'max_iters', 'val_interval', 'val_begin'},
+    mp_cfg={'mp_start_method', 'opencv_num_threads'}, dist_cfg={'backend', 'timeout', 'init_backend'},
+    auto_scale_lr={'enable', 'base_batch_size'}, data_prefix={'img_path', 'seg_map_path'},
+    metainfo={'classes', 'palette'}, train_cfg={'augments'},
+    test_cfg={'mode', 'crop_size', 'stride', 'batch_windows', 'tile_size', 'keep_logits', 'size', 'size_divisor'},
     arch={'embed_dims', 'num_layers', 'num_heads', 'attention', 'feedforward', 'stem', 'position', 'norm_cfg',
           'layer_scale_init_value', 'num_class_layers', 'init_std', 'init_cfg'})
+HOOK_NAMES = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization'}
 
 
-class Node(NamedTuple):
-    """A dict of the config: where it stands and where its types are looked up."""
-    path: str
-    key: str
-    value: dict
-    registries: Tuple[Registry, ...]
-
-
-def check_config(cfg: Config) -> None:
-    """Compare every dict of a config with what it configures; nothing is built.
+def check_config(cfg: Config, training: bool = True) -> None:
+    """Compare every dict of a config whose builder is known with what it configures; nothing is built.
 
     Top-level names that no Runner knows are the config's own variables, and reported only when they are near misses
-    of a name that it knows.
+    of a name that it knows and their value is used nowhere.
 
     Args:
-        cfg (Config): Full config.
+        cfg (Config): Full config, as it will be built.
+        training (bool): Whether what only a training builds is looked at.
 
     Raises:
         ConfigError: Unknown keys (the nearest known one is proposed), unknown types, or values that are no
             number, text, dict or list where one is needed. All are named with their paths.
     """
-    problems: List[str] = []
     with mm.MODELS.switch_scope_and_registry(cfg.get('default_scope', 'mmseg')):  # imports that scope
-        problems.extend(_check_top_level(cfg))
-        for key, value in cfg.items():
-            if key.endswith('_dataloader'):
-                problems.extend(_check_loader(key, value))
-            elif key == 'randomness' and kind_of(value) == 'dict':
-                problems.extend(_check_known(key, value, accepted_arguments(Runner.set_randomness).known, 'Runner'))
-            elif key in REGISTRIES or key in USUAL_KEYS:
-                problems.extend(_check_slot(Node(key, key, value, REGISTRIES.get(key, ()))))
+        problems = list(dict.fromkeys(_problems(cfg, () if training else TRAINING)))
     if problems:
-        problems = list(dict.fromkeys(problems))
         name = f'The config {cfg.filename}' if getattr(cfg, 'filename', None) else 'The config'
         raise ConfigError(f'{name} cannot be used:\n  ' + '\n  '.join(problems))
 
 
-def _check_top_level(cfg: Config) -> Iterator[str]:
-    known = set(inspect.signature(Runner).parameters) | TOP_EXTRA
-    for key in cfg:
-        if key in known or any(key.startswith(f'{k}_') or key.endswith(f'_{k}') for k in known):
+def _problems(cfg: Config, left_out: Iterable[str]) -> Iterator[str]:
+    yield from _check_names(cfg)
+    for key, value in cfg.items():
+        if key in left_out or (value is None and key != 'model'):
             continue
-        near = nearest(key, known, VERY_CLOSE)
-        if near:
+        if key == 'data_preprocessor' and key in (cfg.get('model') or ()):
+            continue  # the model's own is taken, this one is a variable
+        if key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+            yield from _check_loader(key, value)
+        elif key == 'randomness' and isinstance(value, dict):
+            yield from _check_keys(key, value, accepted_arguments(Runner.set_randomness), 'Runner')
+        elif key == 'default_hooks' and isinstance(value, dict):
+            for name, hook in value.items():
+                near = nearest(name, HOOK_NAMES, NEAR_MISS) if name not in HOOK_NAMES else None
+                if near and 'type' not in (hook or {}):
+                    yield f'{key}.{name}: unknown key; did you mean {near!r}?'
+                elif isinstance(hook, dict):
+                    yield from _check_typed(f'{key}.{name}', 'hook', hook, (mm.HOOKS, ), needs_type=True)
+        elif key in OF_RUNNER:
+            yield from _check_part(key, key, value, OF_RUNNER[key])
+        elif key in READ_KEYS:
+            yield from _check_untyped(key, key, value, Runner)
+
+
+def _check_names(cfg: Config) -> Iterator[str]:
+    """Near misses of the Runner's names. A variable that repeats what stands elsewhere is used there."""
+    known = {*inspect.signature(Runner).parameters, *OF_RUNNER, *OTHER_KEYS, *VARIABLES}
+    for key, value in cfg.items():
+        near = nearest(key, known, NEAR_MISS) if key not in known else None
+        if near is None or near in VARIABLES or key.startswith(f'{near}_') or key.endswith(f'_{near}'):
+            continue
+        holds = isinstance(value, (dict, list, tuple))
+        needs = near in {*OF_RUNNER, *READ_KEYS, 'default_hooks', 'randomness'} or near.endswith('_dataloader')
+        if holds == needs and not (holds and any(_equal(value, part) for part in _parts(cfg, key))):
             yield f'{key}: unknown key; did you mean {near!r}?'
 
 
 def _check_loader(path: str, value: Any) -> Iterator[str]:
-    if value is None:
+    if not isinstance(value, dict):
+        if kind_of(value) not in (None, 'list'):  # an object; several loaders of somebody's loop
+            yield f'{path}: must be a dict, got {value!r}'
         return
-    if kind_of(value) != 'dict':
-        yield f'{path}: must be a dict, got {value!r}'
-        return
-    known = accepted_arguments(DataLoader).known
-    yield from _check_known(path, value, {**known, **dict.fromkeys(LOADER_EXTRA)}, 'a data loader')
-    for key in ('dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn'):
+    loader = accepted_arguments(DataLoader)
+    yield from _check_keys(path, value, loader._replace(known={**dict.fromkeys(LOADER_EXTRA), **loader.known}),
+                           'a data loader')
+    for key, registries in OF_LOADER.items():
         if key in value:
-            yield from _check_slot(Node(f'{path}.{key}', key, value[key], REGISTRIES[key]))
+            yield from _check_part(f'{path}.{key}', key, value[key], registries)
 
 
-def _check_slot(node: Node) -> Iterator[str]:
-    """Check what stands under a key: a dict, a list of dicts, or a plain value."""
-    value = node.value
-    named = isinstance(value, str) and node.key in ('attention', 'head')  # names that a class of ours resolves
+def _check_part(path: str, key: str, value: Any, registries: Registries, owner: Any = None) -> Iterator[str]:
+    """Check what stands where a class is configured: a dict, a list of dicts, or a plain value."""
     if isinstance(value, dict):
-        yield from _check_dict(node)
-    elif NEEDS_DICT.fullmatch(node.path):
-        yield f'{node.path}: must be a dict with a type, got {value!r}'
-    elif node.key == 'pipeline' and not isinstance(value, (list, tuple)):
-        yield f'{node.path}: must be a list of steps, got {value!r}'
-    elif isinstance(value, (list, tuple)):
+        yield from _check_typed(path, key, value, registries, owner)
+    elif key == 'pipeline' and kind_of(value) not in (None, 'list'):
+        yield f'{path}: must be a list of steps, got {value!r}'
+    elif isinstance(value, (list, tuple)) and key not in ('model', 'optim_wrapper', 'backbone', 'optimizer'):
         for i, item in enumerate(value):
-            if node.key == 'pipeline' and not isinstance(item, dict) and not callable(item):
-                yield f'{node.path}.{i}: must be a dict with a type, got {item!r}'
-            elif isinstance(item, (dict, list, tuple)):
-                yield from _check_slot(node._replace(path=f'{node.path}.{i}', value=item))
-    elif node.key in NEEDS_TYPE and node.registries and value is not None and not named:
-        yield f'{node.path}: must be a dict with a type, got {value!r}'
+            if isinstance(item, dict):
+                yield from _check_typed(f'{path}.{i}', key, item, registries, owner, key == 'pipeline')
+            elif key == 'pipeline' and not callable(item):
+                yield f'{path}.{i}: must be a dict with a type, got {item!r}'
+    elif key in NEEDS_DICT and kind_of(value) and (value is not None or key in ('model', 'dataset', 'optimizer')):
+        yield f'{path}: must be a dict with a type, got {value!r}'
 
 
-def _check_dict(node: Node) -> Iterator[str]:
-    value = node.value
-    name = value.get('type', _default_type(node))
-    if name is None:
-        if node.registries and (node.key in NEEDS_TYPE or node.path.startswith('default_hooks.')):
-            near = nearest('type', value, CLOSE)
-            yield f'{node.path}: the key type is missing' + (f"; {near!r} stands there" if near else '')
-        yield from _check_usual(node)
-        registries = node.registries
-    elif isinstance(name, str) or callable(name):
-        target, registries = find_type(name, node.registries)
-        if target is None:
-            yield from _unknown_type(node, name)
-        else:
-            yield from _check_arguments(node, target, registries)
+def _check_typed(path: str, key: str, value: dict, registries: Registries, owner: Any = None,
+                 needs_type: bool = False) -> Iterator[str]:
+    """Check a dict that a registry builds, and the dicts inside it whose builder is known."""
+    if path.endswith('_evaluator') and 'metrics' in value:
+        registries, name = (mm.EVALUATOR, ), value.get('type', 'Evaluator')
+    elif path == 'train_cfg' and 'type' not in value:
+        name = 'EpochBasedTrainLoop' if value.get('by_epoch') else 'IterBasedTrainLoop'
+        value = {inner: item for inner, item in value.items() if inner != 'by_epoch'}
     else:
-        yield f'{node.path}.type: must be the name of a class, got {name!r}'
-        registries = node.registries
+        name = value.get('type', DEFAULT_TYPES.get(path))
+    if name is None:
+        if needs_type or key in NEEDS_TYPE:
+            near = nearest('type', value, CLOSE)
+            yield f'{path}: the key type is missing' + (f'; {near!r} stands there' if near else '')
+        return
+    if not isinstance(name, str) and not callable(name):
+        yield f'{path}.type: must be the name of a class, got {name!r}'
+        return
+    target = find_type(name, registries, value.get('_scope_'))
+    if target is None:
+        yield _unknown_type(path, name, registries)
+        return
+    if path == 'optim_wrapper' and not _default_constructor(value):
+        return  # what it does with the dict is its own affair
+    extra = set().union(TAKEN_OUT_OF.get(key, ()), *(TAKEN_OUT.get(registry, ()) for registry in registries))
+    arguments = _arguments(target, value)
+    yield from _check_keys(path, value, arguments._replace(known={**dict.fromkeys(extra), **arguments.known}),
+                           getattr(target, '__name__', str(target)),
+                           [reader for reader in (owner, target if arguments.open_ended else None) if reader])
+    yield from _check_inside(path, value, target)
+
+
+def _check_inside(path: str, value: dict, owner: Any) -> Iterator[str]:
+    """Check the dicts among the arguments of a class (``owner``), as far as their builders are known."""
+    bases = getattr(owner, '__mro__', ())
+    parts = {**PARTS, **(OUR_PARTS if any(base.__module__.startswith('mmwhitebox.') for base in bases) else {})}
+    if any(base in (Compose, KeyMapper, RandomApply, RandomChoice) for base in bases):
+        parts['transforms'] = (mm.TRANSFORMS, )
     for key, inner in value.items():
-        if key not in RESERVED:
-            yield from _check_slot(Node(f'{node.path}.{key}', key, inner, _registries_inside(node, key, registries)))
+        if key in parts:
+            yield from _check_part(f'{path}.{key}', key, inner, parts[key], owner)
+        elif key in READ_KEYS:
+            yield from _check_untyped(f'{path}.{key}', key, inner, owner)
 
 
-def _registries_inside(node: Node, key: str, own: Tuple[Registry, ...]) -> Tuple[Registry, ...]:
-    if node.key in ('model', 'module') and key in ('train_cfg', 'test_cfg'):
-        return ()  # of the model, not loops
-    return REGISTRIES.get(key, own)
+def _check_untyped(path: str, key: str, value: Any, owner: Any) -> Iterator[str]:
+    """Near misses in a dict that has no type; what the code of its owner mentions is read there."""
+    if not isinstance(value, dict) or 'type' in value and key != 'clip_grad':
+        return
+    if key == 'arch' and not owner.__module__.startswith('mmwhitebox.'):
+        return
+    for name, item in value.items():
+        near = nearest(name, READ_KEYS[key], NEAR_MISS) if name not in READ_KEYS[key] else None
+        if near and not mentions(owner, name):
+            yield f'{path}.{name}: unknown key; did you mean {near!r}?'
+        elif name == 'custom_keys' and isinstance(item, dict):
+            for pattern, group in item.items():
+                wrong = {} if not isinstance(group, dict) else {
+                    inner: nearest(inner, ('lr_mult', 'decay_mult'), NEAR_MISS)
+                    for inner in group if inner not in ('lr_mult', 'decay_mult')}
+                yield from (f'{path}.{name}.{pattern}.{inner}: unknown key; did you mean {near!r}?'
+                            for inner, near in wrong.items() if near)
+                if kind_of(group) not in (None, 'dict'):
+                    yield f'{path}.{name}.{pattern}: must be a dict such as dict(lr_mult=0.1), got {group!r}'
+    yield from _check_inside(path, value, owner)
 
 
-def _default_type(node: Node) -> Optional[str]:
-    """The type that mmengine fills in at the top level."""
-    if node.path == 'train_cfg':
-        return 'EpochBasedTrainLoop' if node.value.get('by_epoch') else 'IterBasedTrainLoop'
-    return DEFAULT_TYPES.get(node.path)
+def _default_constructor(value: dict) -> bool:
+    name = value.get('constructor', DefaultOptimWrapperConstructor)
+    return find_type(name, (mm.OPTIM_WRAPPER_CONSTRUCTORS, )) is DefaultOptimWrapperConstructor
 
 
-def _check_usual(node: Node) -> Iterator[str]:
-    """Near misses in a dict that has no type."""
-    usual = USUAL_KEYS.get(node.key)
-    entries = [(node.path, node.value, usual)] if usual else []
-    if node.key == 'custom_keys':
-        entries = [(f'{node.path}.{key}', value, DECAY) for key, value in node.value.items()
-                   if isinstance(value, dict)]
-    for path, value, known in entries:
-        for key in value:
-            near = nearest(key, known, CLOSE) if key not in known else None
-            if near:
-                yield f'{path}.{key}: unknown key; did you mean {near!r}?'
-
-
-def _check_arguments(node: Node, target: Any, registries: Tuple[Registry, ...]) -> Iterator[str]:
-    arguments = _arguments(node, target)
-    extra = set(EXTRA_OF_KEY.get(node.key, ())).union(*(EXTRA.get(registry, ()) for registry in registries))
-    yield from _check_known(node.path, node.value, {**dict.fromkeys(extra), **arguments.known},
-                            getattr(target, '__name__', str(target)), arguments.open_ended, arguments.modules)
-
-
-def _arguments(node: Node, target: Any) -> Arguments:
+def _arguments(target: Any, value: dict) -> Arguments:
     """What a class takes; mmcv's random resizing steps hand all else to ``Resize``."""
     arguments = accepted_arguments(target)
-    if target in (RandomResize, RandomChoiceResize) and node.value.get('resize_type', 'Resize') == 'Resize':
-        inner, _ = find_type('Resize', (mm.TRANSFORMS, ))
-        resize = accepted_arguments(inner)
-        return Arguments({**resize.known, **arguments.known}, resize.open_ended,
-                         {**resize.modules, **arguments.modules})
-    return arguments
+    if target not in (RandomResize, RandomChoiceResize):
+        return arguments
+    resize = accepted_arguments(find_type(value.get('resize_type', 'Resize'), (mm.TRANSFORMS, )) or target)
+    return resize._replace(known={**resize.known, **arguments.known}, modules={**resize.modules, **arguments.modules})
 
 
-def _check_known(path: str, value: dict, known: Dict[str, Optional[inspect.Parameter]], owner: str,
-                 open_ended: bool = False, modules: Dict[str, str] = {}) -> Iterator[str]:
-    """Unknown keys, and values of the wrong kind, of one dict."""
+def _check_keys(path: str, value: dict, arguments: Arguments, builds: str, readers: Iterable = ()) -> Iterator[str]:
+    """Unknown keys, and values of the wrong kind, of a dict that becomes keyword arguments.
+
+    Keys that the code of ``readers`` mentions are left to it; a class that takes any name gets the near misses.
+    """
     for key, item in value.items():
-        if key in RESERVED:
+        parameter = arguments.known.get(key)
+        if key in RESERVED or (key in arguments.known and parameter is None):
             continue
-        if key in known:
-            own = modules.get(key, '').startswith('mmwhitebox.')
-            wanted = wrong_kind(known[key], item, strict=own) if known[key] is not None else None
+        if parameter is not None:
+            own = arguments.modules.get(key, '').startswith('mmwhitebox.')
+            wanted = wrong_kind(parameter, item, strict=own)
             if wanted:
-                yield f'{path}.{key}: {owner} takes {wanted} here, got {item!r}'
+                yield f'{path}.{key}: {builds} takes {wanted} here, got {item!r}'
             continue
-        near = nearest(key, {*known, 'type'}, VERY_CLOSE if open_ended else CLOSE)
-        if near:
-            yield f'{path}.{key}: unknown key; did you mean {near!r}?'
-        elif not open_ended:
-            some = sorted(name for name, parameter in known.items() if parameter is not None) or sorted(known)
-            yield (f'{path}.{key}: unknown key; {owner} takes {", ".join(some[:MAX_NAMED])}'
-                   f'{", ..." if len(some) > MAX_NAMED else ""}')
+        near = nearest(key, {*arguments.known, 'type'}, VERY_CLOSE if arguments.open_ended else CLOSE)
+        if (near or not arguments.open_ended) and not any(mentions(reader, key) for reader in readers):
+            some = sorted(name for name, known in arguments.known.items() if known is not None)
+            yield f'{path}.{key}: unknown key; ' + (f'did you mean {near!r}?' if near else (
+                f'{builds} takes {", ".join(some[:MAX_NAMED])}{", ..." if len(some) > MAX_NAMED else ""}'))
 
 
-def _unknown_type(node: Node, name: str) -> Iterator[str]:
-    names: Set[str] = set()
-    for registry in node.registries:
-        names |= _names_in(registry)
+def _unknown_type(path: str, name: str, registries: Registries) -> str:
     scope, dot, bare = name.rpartition('.')
+    names = sorted({known for registry in registries for child in (registry, *registry.children.values())
+                    if not scope or scope == child.scope for known in child.module_dict})
     near = nearest(bare, names, CLOSE)
-    certain = node.key in REGISTRIES or node.key in NEEDS_TYPE or (
-        node.path.startswith('model.') and 'kwargs' not in node.path)
     if near:
-        yield f'{node.path}.type: unknown type {name!r}; did you mean {scope + dot + near!r}?'
-    elif certain:
-        known = f' Known types: {", ".join(sorted(names))}' if 0 < len(names) <= MAX_NAMED else ''
-        yield f'{node.path}.type: unknown type {name!r}.{known}'
+        return f'{path}.type: unknown type {name!r}; did you mean {scope + dot + near!r}?'
+    return f'{path}.type: unknown type {name!r}.' + (
+        f' Known types: {", ".join(names)}' if 0 < len(names) <= MAX_NAMED else '')
 
 
-def find_type(name: Any, registries: Iterable[Registry]) -> Tuple[Optional[Any], Tuple[Registry, ...]]:
-    """The class of a name, and the registry that holds it.
-
-    The given registries are asked first, then all of mmengine's: what a class does with a nested dict is its own
-    affair.
+def find_type(name: Any, registries: Iterable[Registry], scope: str | None = None) -> Any:
+    """The class of a name, as mmengine finds it; None when there is none.
 
     Args:
         name (str | Callable): ``type`` of a config dict.
-        registries (Iterable[Registry]): Where such a type is expected.
+        registries (Iterable[Registry]): Where such a type is looked up, one after another.
+        scope (str, optional): ``_scope_`` of the dict.
     """
-    registries = tuple(registries)
     if not isinstance(name, str):
-        return name, registries
-    for registry in dict.fromkeys((*registries, *REGISTRIES_OF_PARTS)):
+        return name
+    for registry in registries:
+        own = registry.children.get(scope or DefaultScope.get_current_instance().scope_name, registry)
         try:
-            found = _in_scope(registry).get(name)
+            found = own.get(name)
         except Exception:  # mmengine tries to import the name as a module
             found = None
         if found is not None:
-            return found, (registry, )
-    return None, registries
+            return found
+    return None
 
 
-def _in_scope(registry: Registry) -> Registry:
-    """The registry of the default scope below mmengine's, if there is one."""
-    return registry.children.get(DefaultScope.get_current_instance().scope_name, registry)
-
-
-def _names_in(registry: Registry) -> Set[str]:
-    names = set(registry.module_dict)
-    for child in registry.children.values():
-        names |= set(child.module_dict)
-    return names
-
-
-def nearest(name: str, known: Iterable[str], cutoff: float) -> Optional[str]:
+def nearest(name: str, known: Iterable[str], cutoff: float) -> str | None:
     """The known name most like the given one, if any is like it at all."""
     return next(iter(difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=cutoff)), None)
 
 
-REGISTRIES_OF_PARTS = (mm.MODELS, mm.TRANSFORMS, mm.DATASETS, mm.HOOKS, mm.METRICS, mm.TASK_UTILS, ATTENTIONS,
-                       FEEDFORWARDS, EMBEDDINGS, BATCH_AUGMENTS, mm.WEIGHT_INITIALIZERS, mm.FUNCTIONS)
+def _parts(cfg: Config, without: str) -> Iterator[Any]:
+    """All dicts and lists of a config outside one of its keys."""
+    waiting = [value for key, value in cfg.items() if key != without]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, (dict, list, tuple)):
+            yield value
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+
+
+def _equal(first: Any, second: Any) -> bool:
+    try:
+        return bool(first == second)
+    except Exception:  # arrays and other values without one answer
+        return False

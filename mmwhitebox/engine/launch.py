@@ -13,7 +13,9 @@ from mmengine.logging import print_log
 
 from mmwhitebox.checkpoints import newest_checkpoint, verify_checkpoint
 from mmwhitebox.checkpoints.verify import why_no_training_state
-from mmwhitebox.errors import UserError
+from mmwhitebox.errors import ConfigError, UserError
+
+from .config_reading import read_config
 
 
 def exit_message(error: UserError) -> str:
@@ -28,12 +30,14 @@ def load_config(path: str, options: Optional[dict], work_dir: Optional[str], lau
     """Read a config, apply overrides, decide the work dir (argument, then config, then file name).
 
     Raises:
-        UserError: The file does not exist.
+        ConfigError: It cannot be read (see :func:`read_config`), or an override does not fit it.
     """
-    if not Path(path).is_file():
-        raise UserError(f'There is no config file {path}.')
-    cfg = Config.fromfile(path)
-    cfg.merge_from_dict(options or {})
+    cfg = read_config(path)
+    for key, value in (options or {}).items():
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ConfigError(f'--cfg-options {key}={value}: {str(error.args[0]).splitlines()[0]}') from error
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     return cfg
@@ -105,20 +109,27 @@ def use_amp(cfg: Config) -> None:
     Raises:
         UserError: float16 without a GPU, or the config uses another wrapper.
     """
-    if cfg.optim_wrapper.type == 'mmwhitebox.BFloat16OptimWrapper':
+    wrapper = cfg.get('optim_wrapper')
+    if not isinstance(wrapper, dict):
+        return  # the check of the config, or the Runner, says so
+    name = wrapper.setdefault('type', 'OptimWrapper')
+    name = getattr(name, '__name__', name)
+    if name in ('mmwhitebox.BFloat16OptimWrapper', 'BFloat16OptimWrapper'):
+        if wrapper.get('dtype') == 'bfloat16':
+            del wrapper.dtype  # it has no other
         return
-    if cfg.optim_wrapper.type not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise UserError(f'--amp works with OptimWrapper, the config has {cfg.optim_wrapper.type}.')
+    if name not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise UserError(f'--amp works with OptimWrapper, the config has {name}.')
     if not torch.cuda.is_available():
-        if cfg.optim_wrapper.get('dtype') != 'bfloat16':
+        if wrapper.get('dtype') != 'bfloat16':
             raise UserError('--amp in float16 needs a GPU, and torch sees none. Train without it, or in bfloat16: '
                             '--cfg-options optim_wrapper.dtype=bfloat16.')
-        cfg.optim_wrapper.type = 'mmwhitebox.BFloat16OptimWrapper'
-        del cfg.optim_wrapper.dtype
+        wrapper.type = 'mmwhitebox.BFloat16OptimWrapper'
+        del wrapper.dtype
         return
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    half = cfg.optim_wrapper.get('dtype', 'float16') == 'float16'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic' if half else dict(enabled=False))
+    wrapper.type = 'AmpOptimWrapper'
+    half = wrapper.get('dtype', 'float16') == 'float16'
+    wrapper.setdefault('loss_scale', 'dynamic' if half else dict(enabled=False))
 
 
 def fit_precision(cfg: Config) -> None:

@@ -1,4 +1,6 @@
 """Every config of the repository passes the check; mistakes are named, with a proposal, before anything is built."""
+from contextlib import nullcontext
+
 import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
@@ -52,6 +54,72 @@ def test_mistakes_are_named(name, options, message):
     with pytest.raises(ConfigError) as caught:
         check_config(cfg)
     assert message in str(caught.value) and name in str(caught.value)
+
+
+@pytest.mark.parametrize('options', [
+    {'optim_wrapper.paramwise_cfg': dict(custom_keys={
+        'backbone': dict(lr_mult=0.1), 'head': dict(lr_mult=10.), 'decode_head': dict(lr_mult=10., decay_mult=0.)})},
+    {'train_dataloader.dataset.data_prefix.depth_map_path': 'depths'},
+    {'train_dataloader.dataset.pipeline': [
+        dict(type='LoadImageFromFile'),
+        dict(type='Albu', transforms=[dict(type='Resize', height=64, width=64), dict(type='HorizontalFlip', p=1)]),
+        dict(type='mmpretrain.RandAugment', policies=[dict(type='Rotate', magnitude_key='angle',
+                                                           magnitude_range=(0, 30))],
+             num_policies=1, magnitude_level=9)]},
+    {'train_cfg2': dict(type='IterBasedTrainLoop', max_iters=9), 'train_cfg': dict(type='IterBasedTrainLoop',
+                                                                                   max_iters=9)},
+    {'mode': 'slide', 'resume_from_here': True, 'optimiser': dict(type='AdamW', lr=1e-3)},
+    {'optimizer': dict(type='SGD', betas=(.9, .99))},  # a variable
+    {'default_hooks.checkpoints': dict(type='CheckpointHook', interval=3)},  # one more hook
+    {'optim_wrapper.constructor': 'LearningRateDecayOptimizerConstructor', 'optim_wrapper.paramwise_cfg': dict(
+        num_layers=12, layer_decay_rate=0.9, decay_type='layer_wise')},
+    {'model.decode_head.norm_cfg': dict(type='BN', requires_grad=False)},
+    {'val_dataloader': None, 'val_cfg': None, 'val_evaluator': None},
+    {'train_cfg': dict(max_iters=9)}, {'train_cfg': dict(by_epoch=True, max_epochs=9)},
+])
+def test_what_mmengine_accepts_passes(options):
+    cfg = Config.fromfile(ROOT / 'configs' / SEG)
+    for key, value in options.items():
+        parent, _, name = key.rpartition('.')
+        node = cfg
+        for part in parent.split('.') if parent else ():
+            node = node[part]
+        node[name] = value
+    check_config(cfg)
+
+
+@pytest.mark.parametrize('key, value, near', [
+    ('trian_cfg', dict(max_iters=9), 'train_cfg'), ('tets_cfg', dict(), 'test_cfg'),
+    ('train_dataloaders', dict(batch_size=9), 'train_dataloader'), ('models', dict(type='A'), 'model'),
+    ('resme', True, 'resume'), ('lod_from', 'a.pth', 'load_from'), ('custom_hook', [dict(type='EMAHook')],
+                                                                     'custom_hooks')])
+def test_near_misses_at_the_top(key, value, near):
+    cfg = Config.fromfile(ROOT / 'configs' / SEG)
+    cfg[key] = value
+    with pytest.raises(ConfigError, match=f'{key}: unknown key; did you mean {near!r}'):
+        check_config(cfg)
+
+
+@pytest.mark.parametrize('word, message', [
+    ('momentum', None), ('momentm', "momentm: unknown key; did you mean 'momentum'")])
+def test_classes_of_the_read_base_dialect(tmp_path, word, message):
+    (tmp_path / 'lazy.py').write_text(f"""
+from torch.optim import SGD
+from mmengine.optim import OptimWrapper
+with read_base():
+    from mmwhitebox.configs.cbt_decoder_ade20k_mini import *
+optim_wrapper.update(type=OptimWrapper, optimizer=dict(type=SGD, lr=1e-3, {word}=0.9))
+""")
+    cfg = Config.fromfile(tmp_path / 'lazy.py')
+    with nullcontext() if message is None else pytest.raises(ConfigError, match=message):
+        check_config(cfg)
+
+
+def test_a_test_does_not_read_what_a_training_builds():
+    cfg = Config(dict(model=dict(type='EncoderDecoder', backbone=None), train_cfg=dict(max_epochs=1)))
+    with pytest.raises(ConfigError, match=r'train_cfg\.max_epochs: unknown key; IterBasedTrainLoop takes'):
+        check_config(cfg)
+    check_config(cfg, training=False)
 
 
 def test_all_mistakes_come_at_once():

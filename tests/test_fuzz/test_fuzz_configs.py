@@ -52,7 +52,7 @@ def misspellings(draw, word):
 def is_known(cfg, path, key):
     """Whether a key is one that the dict at this place takes anyway."""
     node = node_at(cfg, path)
-    target, _ = find_type(node['type'], (MODELS, DATASETS, TRANSFORMS)) if 'type' in node else (None, ())
+    target = find_type(node['type'], (MODELS, DATASETS, TRANSFORMS)) if 'type' in node else None
     return key in node or (target is not None and key in accepted_arguments(target).known)
 
 

@@ -79,10 +79,31 @@ def test_print_config_shows_inherited_keys(monkeypatch, capsys, tmp_path):
     assert "type='mmwhitebox.WhiteBoxMaskHead'" in printed and 'lr=7.0' in printed
 
 
+@pytest.mark.parametrize('option, message', [
+    ('train_dataloader.dataset.pipeline.99.scale=1', 'Index 99 exceeds the length of list'),
+    ('model.decode_head.num_layers.x=1', "--cfg-options model.decode_head.num_layers.x=1: ")])
+def test_an_override_that_does_not_fit(monkeypatch, option, message):
+    said = run_tool(monkeypatch, 'print_config.py', MINI, '--cfg-options', option)
+    assert message in said and '\n' not in said
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason='shows the message on a machine without a GPU')
 def test_amp_without_a_gpu(monkeypatch, tmp_path, no_data):
     message = run_tool(monkeypatch, 'train.py', no_data, '--work-dir', tmp_path / 'work', '--amp')
     assert '--amp in float16 needs a GPU' in message and 'optim_wrapper.dtype=bfloat16' in message
+    message = run_tool(monkeypatch, 'train.py', no_data, '--work-dir', tmp_path / 'work', '--amp',
+                       '--cfg-options', 'optim_wrapper.dtype=bfloat16')  # as that message says
+    assert 'nowhere/images/training does not exist' in message
+
+
+@pytest.mark.parametrize('tool, args', [('train.py', ()), ('test.py', ('none.pth', )), ('check_dataset.py', ())])
+def test_the_check_of_the_config_can_be_left_out(monkeypatch, tmp_path, no_data, tool, args):
+    wrong = (no_data, *args, '--cfg-options', 'model.decode_head.atention=1')
+    if tool != 'check_dataset.py':
+        wrong = (*wrong, '--work-dir', tmp_path / 'work')
+    assert "did you mean 'attention'" in run_tool(monkeypatch, tool, *wrong)
+    message = run_tool(monkeypatch, tool, '--no-config-check', *wrong)
+    assert 'atention' not in message and ('none.pth' in message or 'nowhere' in message)
 
 
 def test_amp_takes_mmengine_s_wrapper(monkeypatch):

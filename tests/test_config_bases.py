@@ -1,0 +1,57 @@
+"""The installed configs are bases of other configs, in both dialects, from a checkout and from a built package."""
+import os
+import subprocess
+import sys
+
+import pytest
+from mmengine.config import Config
+
+from tests.configs import ROOT
+
+TEXT = "_base_ = 'mmwhitebox::{name}.py'\nmodel = dict(type='Mine', extra=dict(a=1))\n"
+LAZY = """from mmengine.config import read_base
+with read_base():
+    from mmwhitebox.configs.{module} import *
+model.update(type='Mine', extra=dict(a=1))
+"""
+NAMES = ['cbt_decoder_ade20k', 'crate_tiny_imagenet', 'results/camvid/cbt_best', 'dmst_ablation/tssa_svhn']
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('dialect', [TEXT, LAZY], ids=['_base_', 'read_base'])
+def test_a_base_is_what_the_file_itself_says(tmp_path, monkeypatch, name, dialect):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'mine.py').write_text(dialect.format(name=name, module=name.replace('/', '.')))
+    direct = Config.fromfile(ROOT / 'configs' / f'{name}.py').to_dict()
+    mine = Config.fromfile('mine.py').to_dict()
+    assert mine['model'].pop('extra') == dict(a=1) and mine['model'].pop('type') == 'Mine'
+    del direct['model']['type']
+    assert mine == direct
+
+
+def test_other_packages_and_files_are_found_as_before(tmp_path):
+    (tmp_path / 'base.py').write_text('a = 1\n')
+    (tmp_path / 'mine.py').write_text(
+        "_base_ = ['base.py', 'mmpretrain::resnet/resnet50_8xb32_in1k.py']\nb = 2\n")
+    cfg = Config.fromfile(tmp_path / 'mine.py')
+    assert (cfg.a, cfg.b, cfg.model.backbone.type) == (1, 2, 'ResNet')
+    (tmp_path / 'lazy.py').write_text('with read_base():\n    from .base import *\nb = a + 1\n')
+    assert Config.fromfile(tmp_path / 'lazy.py').b == 2
+
+
+def test_a_built_package(tmp_path):
+    """What a wheel holds: the configs as files, no links, and both dialects read them."""
+    built = tmp_path / 'built'
+    subprocess.run([sys.executable, 'setup.py', '-q', 'build_py', '--build-lib', str(built)], cwd=ROOT, check=True,
+                   capture_output=True)
+    packed = {path.relative_to(built / 'mmwhitebox' / 'configs') for path in built.glob('mmwhitebox/configs/**/*.py')}
+    assert packed == {path.relative_to(ROOT / 'configs') for path in ROOT.glob('configs/**/*.py')}
+    assert not [path for path in built.rglob('*') if path.is_symlink()]
+    for file, dialect in (('text.py', TEXT), ('lazy.py', LAZY)):
+        (tmp_path / file).write_text(dialect.format(name=NAMES[0], module=NAMES[0]))
+    code = ('import mmwhitebox; from mmengine.config import Config; print(mmwhitebox.__file__); '
+            "print([Config.fromfile(f).model.decode_head.attention.type for f in ('text.py', 'lazy.py')])")
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=tmp_path, text=True, capture_output=True,
+                          env={**os.environ, 'PYTHONPATH': str(built), 'OMP_NUM_THREADS': '1'})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == [str(built / 'mmwhitebox' / '__init__.py'), "['CBSA', 'CBSA']"]
