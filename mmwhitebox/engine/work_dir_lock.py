@@ -4,6 +4,7 @@ The lock is a file that says who holds it. It is made by a hard link, which is e
 and its holder sets its time every few seconds. So a lock that a killed process left is recognised: on the same
 machine by the process, from elsewhere (another host, another container) by a time that stands still.
 """
+import errno
 import json
 import logging
 import os
@@ -29,18 +30,16 @@ POLL = 1.
 
 def started(pid: int) -> Optional[str]:
     """When a process began, in ticks since the machine did; '' if it does not run, None if the system does not say."""
-    if not os.path.isdir('/proc/self'):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return ''
-        except OSError:
-            pass
-        return None
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return ''
+    except OSError:
+        pass  # somebody else's
     try:
         fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
     except OSError:
-        return ''
+        return None
     return '' if fields[0] in 'ZX' else fields[19]  # a zombie writes nothing
 
 
@@ -57,9 +56,9 @@ def machine() -> str:
 def identity() -> dict:
     """What a lock says of the process that holds it."""
     return dict(
-        host=socket.gethostname(), process=os.getpid(), since=time.strftime('%Y-%m-%d %H:%M:%S'), token=uuid.uuid4().hex,
-        machine=machine(), started=started(os.getpid()), job=os.environ.get('SLURM_JOB_ID', ''),
-        requeued=int(os.environ.get('SLURM_RESTART_COUNT') or 0))
+        host=socket.gethostname(), process=os.getpid(), since=time.strftime('%Y-%m-%d %H:%M:%S'),
+        token=uuid.uuid4().hex, machine=machine(), started=started(os.getpid()),
+        job=os.environ.get('SLURM_JOB_ID', ''), requeued=int(os.environ.get('SLURM_RESTART_COUNT') or 0))
 
 
 def read(path: Path) -> Optional[dict]:
@@ -106,8 +105,7 @@ class WorkDirLock:
             UserError: Another training holds it.
             WriteError: The file cannot be written.
         """
-        told = False
-        seen, moved_at, beat = None, time.monotonic(), None
+        told, seen, moved_at, beat = False, object(), 0., 0.
         while not self.create(self.path):
             holder = read(self.path)
             if holder is None:
@@ -125,11 +123,11 @@ class WorkDirLock:
                     print_log(f'{self.path} was left by a training that runs no more ({describe(holder)}) and is taken '
                               'over.', logger='current', level=logging.WARNING)
                     break
-                seen = None
+                seen = object()
             elif not told:
                 told = True
-                print_log(f'{self.path} is held from elsewhere ({describe(holder)}): waiting for a sign of life, at most '
-                          f'{STALE:.0f} s. If that training runs no more, delete the file.', logger='current',
+                print_log(f'{self.path} is held from elsewhere ({describe(holder)}): waiting for a sign of life, at '
+                          f'most {STALE:.0f} s. If that training runs no more, delete the file.', logger='current',
                           level=logging.WARNING)
             time.sleep(POLL)
         threading.Thread(target=self.keep, name='work dir lock', daemon=True).start()
@@ -150,26 +148,25 @@ class WorkDirLock:
 
     def write(self) -> Path:
         """Write what the lock says to a file of this process's own."""
-        temporary = self.path.with_name(f'.{NAME}.{self.own["token"]}.{os.getpid()}.tmp')
+        temporary = self.path.with_name(f'.{NAME}.{self.own["token"]}')
         temporary.write_text(json.dumps(self.own))
         return temporary
 
     def create(self, path: Path) -> bool:
         """Make a lock file; False if there is one."""
-        temporary = None
+        temporary = self.path
         try:
             temporary = self.write()
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                pass  # or the answer to a first try was lost on the network
-            except OSError:  # a file system without links
-                return self.create_without_link(path)
-            return os.stat(temporary).st_nlink == 2
+            os.link(temporary, path)
+            return True
+        except FileExistsError:
+            return (read(path) or {}).get('token') == self.own['token']  # a network may lose the answer to a first try
         except OSError as error:
-            raise WriteError(f'The lock {path} cannot be written ({error.strerror}).') from error
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES) or temporary == self.path:
+                raise WriteError(f'The lock {path} cannot be written ({error.strerror}).') from error
+            return self.create_without_link(path)  # a file system without links
         finally:
-            if temporary is not None:
+            if temporary != self.path:
                 temporary.unlink(missing_ok=True)
 
     def create_without_link(self, path: Path) -> bool:
