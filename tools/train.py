@@ -6,7 +6,7 @@ that goes on from there and ends with status 75; a second signal ends it at once
 import argparse
 import sys
 
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch.distributed.elastic.multiprocessing.errors import record
@@ -27,7 +27,9 @@ from mmwhitebox.engine.launch import (
     setup_launcher,
     use_amp,
     use_compile,
+    use_schedule,
 )
+from mmwhitebox.engine.work_dir_lock import lock_work_dir
 from mmwhitebox.errors import UserError
 
 
@@ -40,7 +42,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', help='where logs and checkpoints go; work_dirs/CONFIG by default')
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-        help='continue from CHECKPOINT, or from the latest one in the work dir when no path is given')
+        help='continue from CHECKPOINT, or from the latest one in the work dir when no path is given; '
+        'with "if-any" from the latest one, or from the beginning if there is none')
+    parser.add_argument(
+        '--resume-schedule', choices=['config', 'checkpoint'],
+        help='whose learning rates, schedulers and optimizer options a resumed training follows; by default the '
+        "config's if it changed the length of the training or of a scheduler, else the checkpoint's")
     parser.add_argument('--amp', action='store_true', help='mixed-precision training')
     parser.add_argument(
         '--auto-scale-lr', action='store_true',
@@ -62,12 +69,19 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
     if args.amp:
         use_amp(cfg)  # first: the check looks at what will be built
+    fit_precision(cfg)
     if not args.no_config_check:
         check_config(cfg)
     prepare_work_dir(cfg.work_dir)
+    with lock_work_dir(cfg):
+        train(cfg, args)
+
+
+def train(cfg: Config, args: argparse.Namespace) -> None:
     if not args.trust_checkpoint:
         use_safe_loading()
     resolve_resume(cfg, args.resume, args.trust_checkpoint)
+    use_schedule(cfg, args.resume_schedule)
     check_datasets(cfg, splits=('train', 'val'))
     use_compile(cfg)
     pin_memory(cfg)

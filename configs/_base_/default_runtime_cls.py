@@ -14,6 +14,7 @@ default_hooks = dict(
         max_failures=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     exact_resume=dict(type='mmwhitebox.ExactResumeHook'),
+    schedule=dict(type='mmwhitebox.ScheduleHook'),
     stop_on_signal=dict(type='mmwhitebox.StopOnSignalHook'),
     finite=dict(type='mmwhitebox.FiniteHook', on_nonfinite='stop'),
     visualization=dict(type='VisualizationHook'))

@@ -8,14 +8,15 @@ from .metrics import ModelForMetrics, PerClassIoUMetric, ZeroShotSegmentation
 from .mixed_precision import BFloat16OptimWrapper
 from .onednn import OneDNNHook
 from .optimizers import Lion
+from .resume_schedule import ScheduleHook
 from .schedulers import RampedCosineLR, WarmupCosineLR
 from .stop_signals import StopOnSignalHook
 from .vis_backend import TolerantVisBackend
 from .visualizer import SideBySideVisualizer
 
 __all__ = [
-    'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'BesideEMAHook', 'CodingRateHook', 'CompileHook', 'ExactResumeHook',
-    'FiniteHook', 'Lion', 'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook', 'PerClassIoUMetric', 'RampedCosineLR',
-    'SideBySideVisualizer', 'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend', 'WarmupCosineLR',
-    'ZeroShotSegmentation'
+    'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'BesideEMAHook', 'CodingRateHook', 'CompileHook',
+    'ExactResumeHook', 'FiniteHook', 'Lion', 'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook', 'PerClassIoUMetric',
+    'RampedCosineLR', 'ScheduleHook', 'SideBySideVisualizer', 'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend',
+    'WarmupCosineLR', 'ZeroShotSegmentation'
 ]

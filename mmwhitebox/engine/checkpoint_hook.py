@@ -7,7 +7,7 @@ from collections import deque
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Sequence
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process, master_only
 from mmengine.fileio import LocalBackend, get_file_backend
@@ -107,6 +107,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self.max_failures = max_failures
         self.num_failures = 0
         self.failed_step: Optional[int] = None
+        self.to_repeat: Optional[Tuple[int, dict]] = None  # step and meta of a checkpoint that does not know the best
 
     # Start of a training
 
@@ -242,8 +243,14 @@ class AtomicCheckpointHook(CheckpointHook):
             VALIDATED, runner.epoch if isinstance(runner._train_loop, EpochBasedTrainLoop) else runner.iter)
         super().after_val_epoch(runner, metrics)
 
+    def after_val(self, runner: Runner) -> None:
+        """Write the regular checkpoint that knows of the best one, now that every hook has seen the validation."""
+        if self.to_repeat is not None:
+            (step, meta), self.to_repeat = self.to_repeat, None
+            self._save_checkpoint_with_step(runner, step, meta)
+
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        """Write the best checkpoint, then the regular one that knows of it, then delete the former best."""
+        """Write the best checkpoint; the regular one that knows of it, and the end of the former best, follow."""
         if not self.save_best:
             return
         if 'auto' in self.key_indicators:
@@ -270,7 +277,7 @@ class AtomicCheckpointHook(CheckpointHook):
             runner.logger.info(f'The best checkpoint with {score:0.4f} {metric} at '
                                f'{step} {"epoch" if self.by_epoch else "iter"} is saved to {name}.')
         if updated and self.last_ckpt is not None:
-            self._save_checkpoint_with_step(runner, step, meta)
+            self.to_repeat = step, meta
         elif updated:
             self._remove(runner, runner.message_hub.runtime_info[SUPERSEDED])
             runner.message_hub.update_info(SUPERSEDED, [])

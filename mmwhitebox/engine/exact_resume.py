@@ -1,8 +1,9 @@
 """A training that was stopped and resumed ends with the parameters that it would have had, bit for bit on a CPU.
 
 mmengine keeps the model, its average, the optimizer, the schedulers, the loss scaler and the message hub. Here is the
-rest: the place in the data, the randomness, gradients that wait for their update. A validation that was cut short is
-the affair of :class:`.checkpoint_hook.AtomicCheckpointHook`.
+rest: the place in the data, the randomness, gradients that wait for their update, what hooks remember. A validation
+that was cut short is the affair of :class:`.checkpoint_hook.AtomicCheckpointHook`, a schedule that the config has
+changed that of :class:`.resume_schedule.ScheduleHook`.
 
 Randomness needs no state. Every sample draws from a seed of its place in the data (:mod:`.sampling`), and every
 iteration, in the main process, from a seed of its number (:mod:`.streams`). Neither the number of workers, nor what
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader, Sampler
 from mmwhitebox.registry import HOOKS
 
 from .accumulation import gather_gradients, is_accumulating, restore_gradients
+from .hook_states import hook_states, restore_hooks, warn_of_inexact_hooks
 from .sampling import NumberedBatches, number_batches
 from .saving import saves_this_iteration
 from .streams import ITERATION, seed_generators
@@ -63,7 +65,7 @@ class ExactResumeHook(Hook):
     On a GPU the arithmetic itself repeats only with ``randomness=dict(deterministic=True)``, which also turns off
     ``env_cfg.cudnn_benchmark``. With more than two processes DistributedDataParallel sums the first gradients after a
     start in another order, so that last bits may differ. Not covered: samplers that depend on more than their seed
-    and epoch, transforms that remember earlier samples, hooks with a state of their own (``EarlyStoppingHook``).
+    and epoch, transforms that remember earlier samples, and the hooks that :mod:`.hook_states` names.
 
     A checkpoint written while gradients accumulate holds the waiting gradients of every process; a checkpoint
     interval that is a multiple of ``accumulative_counts`` avoids that.
@@ -92,6 +94,7 @@ class ExactResumeHook(Hook):
             return
         loop = runner.train_loop
         self.iteration = loop.iter
+        warn_of_inexact_hooks(runner)
         try:
             if not isinstance(loop, (EpochBasedTrainLoop, IterBasedTrainLoop)):
                 raise TypeError(f'{type(loop).__name__} is a train loop of another kind')
@@ -103,6 +106,7 @@ class ExactResumeHook(Hook):
             loop.run_epoch = partial(run_epoch, loop, self.batches)
         if loop.iter > 0 and self.loaded is not None and self.loaded['iteration'] == loop.iter:
             self.resume(runner, self.loaded)
+            restore_hooks(runner, self.loaded.get('hooks', []))
         elif loop.iter > 0 and isinstance(loop, IterBasedTrainLoop):  # a checkpoint written without this hook
             infinite = isinstance(index_sampler(loop.dataloader), InfiniteSampler)
             self.go_to(loop, *((0, loop.iter) if infinite else divmod(loop.iter, len(loop.dataloader))))
@@ -195,4 +199,5 @@ class ExactResumeHook(Hook):
             place=self.place,
             batch=self.batch(runner),
             sampler_seed=getattr(index_sampler(runner.train_loop.dataloader), 'seed', None),
-            gradients=self.gradients)
+            gradients=self.gradients,
+            hooks=hook_states(runner))

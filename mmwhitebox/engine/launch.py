@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmwhitebox.checkpoints import newest_checkpoint, verify_checkpoint
-from mmwhitebox.checkpoints.verify import why_no_training_state
+from mmwhitebox.checkpoints.verify import POINTER, why_no_training_state
 from mmwhitebox.errors import ConfigError, UserError
 
 from .config_reading import read_config
@@ -66,11 +66,21 @@ def checkpoint_folders(cfg: Config) -> List[str]:
     return [cfg.work_dir, str(Path(out_dir) / Path(cfg.work_dir).resolve().name)]
 
 
+def why_not_from_the_start(cfg: Config, passed_over: List[str]) -> List[str]:
+    """Traces of an earlier training in a work dir without a usable checkpoint: none was ever written if empty."""
+    traces = list(passed_over)
+    pointer = Path(cfg.work_dir) / POINTER
+    if pointer.is_file():
+        traces.append(f'{pointer} names {pointer.read_text(errors="replace").strip()}.')
+    return traces
+
+
 def resolve_resume(cfg: Config, resume: Optional[str], trust: bool = False) -> None:
     """Set ``resume`` and ``load_from`` of a config for ``--resume [CHECKPOINT]``.
 
     ``auto`` takes the checkpoint of the highest iteration that verifies and logs a line for every one that it passed
-    over. Every process looks for itself, before any of them writes, by a rule that depends on the files alone;
+    over; ``if-any`` does the same, and leaves the config as it is in a work dir that never had one. Every process
+    looks for itself, before any of them writes, by a rule that depends on the files alone;
     :class:`AtomicCheckpointHook` compares the choices. Checkpoints that a hook keeps on remote storage are not
     searched: name one.
 
@@ -80,13 +90,24 @@ def resolve_resume(cfg: Config, resume: Optional[str], trust: bool = False) -> N
     """
     if resume is None:
         return
-    if resume == 'auto':
+    first = os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0'
+    if resume in ('auto', 'if-any'):
         needs_optimizer = cfg.get('default_hooks', {}).get('checkpoint', {}).get('save_optimizer', True)
         path, passed_over = newest_checkpoint(checkpoint_folders(cfg), needs_optimizer, trust)
+        if path is None and resume == 'if-any':
+            traces = why_not_from_the_start(cfg, passed_over)
+            if traces:
+                raise UserError('\n  '.join([f'--resume if-any: {cfg.work_dir} is not empty, and nothing in it can be '
+                                             'continued from. Name a checkpoint: --resume PATH; to start from the '
+                                             'beginning, remove what is there or choose another --work-dir.', *traces]))
+            if first:
+                print_log(f'--resume if-any: there is no checkpoint in {cfg.work_dir}, the training starts from the '
+                          'beginning.', logger='current')
+            return
         if path is None:
             raise UserError('\n  '.join([f'--resume: there is no checkpoint in {cfg.work_dir} to continue from. Start '
                                          'without --resume, or name one: --resume PATH.', *passed_over]))
-        if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
+        if first:
             for line in passed_over:
                 print_log(f'--resume: {line}', logger='current', level=logging.WARNING)
             print_log(f'--resume: continuing from {path}', logger='current')
@@ -162,6 +183,15 @@ def use_compile(cfg: Config) -> None:
     if options:
         hook = dict(type='mmwhitebox.CompileHook', **(options if isinstance(options, dict) else {}))
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+
+
+def use_schedule(cfg: Config, resume_schedule: Optional[str]) -> None:
+    """Watch the schedule in configs that do not, and say what a resumed training follows; None leaves the choice."""
+    hooks = cfg.get('default_hooks') or {}
+    schedule = hooks.get('schedule', dict(type='mmwhitebox.ScheduleHook'))
+    if resume_schedule is not None:
+        schedule = {**(schedule or dict(type='mmwhitebox.ScheduleHook')), 'on_resume': resume_schedule}
+    cfg.default_hooks = {**hooks, 'schedule': schedule}
 
 
 def pin_memory(cfg: Config) -> None:

@@ -69,3 +69,51 @@ def test_a_named_checkpoint(work_dir):
     torch.save(weights, work_dir / 'weights.pth')
     with pytest.raises(UserError, match='does not say at which iteration.*load_from'):
         resolve_resume(cfg, str(work_dir / 'weights.pth'))
+
+
+# --resume if-any
+
+
+def test_if_any_begins_in_an_empty_work_dir(tmp_path):
+    cfg = config(tmp_path)
+    cfg.load_from = 'weights.pth'
+    resolve_resume(cfg, 'if-any')
+    assert 'resume' not in cfg and cfg.load_from == 'weights.pth'
+
+
+def test_if_any_goes_on_where_there_is_one(work_dir):
+    truncate(work_dir / 'iter_4.pth')
+    cfg = config(work_dir)
+    resolve_resume(cfg, 'if-any')
+    assert cfg.resume and cfg.load_from == str(work_dir / 'iter_2.pth')
+
+
+def test_if_any_never_restarts_in_silence(work_dir):
+    """Damaged ones, weights alone, checkpoints that went elsewhere: the work dir has had a training."""
+    for name in ('iter_2.pth', 'iter_4.pth'):
+        truncate(work_dir / name)
+    with pytest.raises(UserError, match='if-any.*nothing in it can be continued from') as caught:
+        resolve_resume(config(work_dir), 'if-any')
+    assert 'iter_2.pth' in str(caught.value) and 'iter_4.pth' in str(caught.value)
+    for name in ('iter_2.pth', 'iter_4.pth'):
+        (work_dir / name).unlink()
+    with pytest.raises(UserError, match='last_checkpoint names .*iter_4.pth'):
+        resolve_resume(config(work_dir), 'if-any')
+    (work_dir / 'last_checkpoint').unlink()
+    torch.save(dict(state_dict={}), work_dir / 'best.pth')
+    with pytest.raises(UserError, match='best.pth was skipped'):
+        resolve_resume(config(work_dir), 'if-any')
+
+
+@pytest.mark.parametrize('choice', [None, 'config', 'checkpoint'])
+def test_whose_schedule_is_followed(choice):
+    for hooks in ({}, dict(schedule=dict(type='mmwhitebox.ScheduleHook', allow_zero_lr=True)), dict(schedule=None)):
+        cfg = Config(dict(default_hooks=dict(hooks)))
+        launch.use_schedule(cfg, choice)
+        if choice is not None:
+            assert cfg.default_hooks.schedule.on_resume == choice
+            assert cfg.default_hooks.schedule.get('allow_zero_lr') == (hooks.get('schedule') or {}).get('allow_zero_lr')
+        elif hooks:
+            assert cfg.default_hooks == hooks
+        else:
+            assert cfg.default_hooks.schedule.type == 'mmwhitebox.ScheduleHook'
