@@ -8,10 +8,10 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from mmwhitebox.errors import CheckpointError
+from mmwhitebox.errors import CheckpointError, name_keys
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 
-from .convert import convert_to_official, family_rules, name_keys, unwrap
+from .convert import convert_to_official, family_rules, unwrap
 from .official_keys import CLASSIFIERS
 
 # What is not in the weights: constants of the official code.

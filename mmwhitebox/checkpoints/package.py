@@ -7,9 +7,9 @@ from mmengine.config import Config, ConfigDict
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from mmseg.datasets import ADE20KDataset, CityscapesDataset
 
-from mmwhitebox.errors import CheckpointError
+from mmwhitebox.errors import CheckpointError, name_keys
 
-from .convert import convert_official, convert_to_official, name_keys, unwrap
+from .convert import convert_official, convert_to_official, unwrap
 from .describe import default_scope, describe_official, missing_or_reshaped
 from .official_keys import CLASSIFIERS
 
