@@ -15,6 +15,7 @@ from mmwhitebox.checkpoints import use_safe_loading
 from mmwhitebox.datasets import check_datasets, watch_workers
 from mmwhitebox.engine.config_check import check_config
 from mmwhitebox.engine.config_errors import named_build_errors
+from mmwhitebox.engine.initial_weights import check_initial_weights
 from mmwhitebox.engine.launch import (
     exit_message,
     load_config,
@@ -61,6 +62,7 @@ def main() -> None:
     prepare_work_dir(cfg.work_dir)
     if not args.trust_checkpoint:
         use_safe_loading()
+    check_initial_weights(cfg)
     resolve_resume(cfg, args.resume, args.trust_checkpoint)
     if args.amp:
         use_amp(cfg)

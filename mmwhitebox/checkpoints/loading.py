@@ -121,7 +121,9 @@ def tensors_of(checkpoint: object, path: Union[str, Path]) -> Dict[str, torch.Te
     state_dict = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else checkpoint
     if not isinstance(state_dict, dict) or not all(
             isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state_dict.items()):
-        raise CheckpointError(f'Checkpoint {path} holds no weights: its state_dict must be a dict of named tensors.')
+        raise CheckpointError(f'Checkpoint {path} holds no weights: its state_dict must be a dict of named tensors. Weights '
+                              'of an official implementation are converted first: '
+                              'tools/model_converters/convert_official.py.')
     tensors = OrderedDict((key.removeprefix('module.'), value) for key, value in state_dict.items())
     metadata = getattr(state_dict, '_metadata', None)
     tensors._metadata = {re.sub(r'^module(\.|$)', '', key): value for key, value in metadata.items()} \

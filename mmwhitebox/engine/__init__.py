@@ -2,6 +2,7 @@ from .acceleration import CompileHook, TF32Hook
 from .checkpoint_hook import AtomicCheckpointHook
 from .exact_resume import ExactResumeHook
 from .finite import FiniteHook
+from .initial_weights import InitialWeightsHook
 from .interpret_hooks import CodingRateHook, MembershipVisHook
 from .metrics import ModelForMetrics, PerClassIoUMetric, ZeroShotSegmentation
 from .mixed_precision import BFloat16OptimWrapper
@@ -13,6 +14,6 @@ from .visualizer import SideBySideVisualizer
 
 __all__ = [
     'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'CodingRateHook', 'CompileHook', 'ExactResumeHook', 'FiniteHook',
-    'Lion', 'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook', 'PerClassIoUMetric', 'SideBySideVisualizer',
+    'InitialWeightsHook', 'Lion', 'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook', 'PerClassIoUMetric', 'SideBySideVisualizer',
     'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend', 'ZeroShotSegmentation'
 ]
