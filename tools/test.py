@@ -12,6 +12,7 @@ from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
 from mmwhitebox.datasets import check_datasets, watch_workers
 from mmwhitebox.engine.config_check import check_config
 from mmwhitebox.engine.config_errors import named_build_errors
+from mmwhitebox.engine.model_check import check_model
 from mmwhitebox.engine.launch import (
     exit_message,
     load_config,
@@ -114,6 +115,7 @@ def main() -> None:
     with named_build_errors(cfg), watch_workers():
         runner = Runner.from_cfg(cfg)
         model = runner.model.module if args.launcher != 'none' else runner.model
+        check_model(model.module if args.tta else model)
         load_weights(model.module if args.tta else model, args.checkpoint, args.trust_checkpoint)
         with torch.inference_mode():
             runner.test()

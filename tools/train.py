@@ -28,6 +28,7 @@ from mmwhitebox.engine.launch import (
     use_amp,
     use_compile,
 )
+from mmwhitebox.engine.model_check import check_model
 from mmwhitebox.errors import UserError
 
 
@@ -74,6 +75,7 @@ def main() -> None:
     report_batch_size(cfg, scale_lr=args.auto_scale_lr)
     with named_build_errors(cfg), watch_workers():
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+        check_model(runner.model)
         runner.train()
 
 

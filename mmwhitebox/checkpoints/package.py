@@ -38,13 +38,15 @@ def dataset_meta(family: str, num_classes: int) -> dict:
 
 
 def convert_checkpoint(
-        checkpoint: dict, family: str, num_heads: Optional[int] = None) -> Tuple[dict, ConfigDict]:
+        checkpoint: dict, family: str, num_heads: Optional[int] = None,
+        img_size: Optional[Tuple[int, int]] = None) -> Tuple[dict, ConfigDict]:
     """An official checkpoint -> one of mmwhitebox with all its meta data, checked against the model.
 
     Args:
         checkpoint (dict): As written by the official code; optimizer and the like are left out.
         family (str): As in :func:`convert_official`.
         num_heads (int, optional): As in :func:`describe_official`. Defaults to None.
+        img_size (tuple[int, int], optional): As in :func:`describe_official`. Defaults to None.
 
     Returns:
         tuple[dict, ConfigDict]: The checkpoint: ``state_dict`` and ``meta`` with ``source_family``,
@@ -57,7 +59,7 @@ def convert_checkpoint(
     """
     official = unwrap(checkpoint)
     state_dict = convert_official(official, family)
-    model = describe_official(official, family, num_heads)
+    model = describe_official(official, family, num_heads, img_size)
     problems = missing_or_reshaped(official, family, model)
     if problems:
         raise CheckpointError(f'The state dict is no whole model of the family {family}. It lacks '

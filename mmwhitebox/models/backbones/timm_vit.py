@@ -160,6 +160,7 @@ class TimmViT(BaseModule):
             **(model_kwargs or {}))
         self.vit = self._create_vit()
         self.embed_dims = self.vit.embed_dim
+        self.in_channels = in_channels
         self.num_extra_tokens = self.vit.num_prefix_tokens
         self.patch_size = self.vit.patch_embed.patch_size
         if interpolate_mode == 'bilinear':

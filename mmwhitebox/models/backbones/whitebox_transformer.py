@@ -244,6 +244,7 @@ class WhiteBoxTransformer(BaseBackbone):
         self.arch_settings = settings
         self.embed_dims = dims = settings['embed_dims']
         self.num_layers = settings['num_layers']
+        self.in_channels = in_channels
         if out_type not in self.OUT_TYPES:
             raise ValueError(f'{self._name}: out_type must be one of {self.OUT_TYPES}, got {out_type!r}.')
         if out_type == 'cls_token' and not with_cls_token:
