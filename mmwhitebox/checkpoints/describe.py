@@ -345,8 +345,8 @@ def describe_official(
         img_size: Optional[Tuple[int, int]] = None) -> ConfigDict:
     """Config of the model that official weights belong to.
 
-    Read from the shapes: width, depth, classes, patch size, position grid (square unless ``img_size`` is given), the attention of
-    every layer, the kind of decoder, and the heads where a parameter has one entry per head. From the
+    Read from the shapes: width, depth, classes, patch size, position grid (square unless ``img_size`` is given), the
+    attention of every layer, the kind of decoder, and the heads where a parameter has one entry per head. From the
     official code, since weights do not tell: eps of the norms, the step and threshold of ISTA, the pooling
     of the classification CBSA over the class token (``pool_tokens='official'``), the pool of the decoder,
     the heads of DEPICT, the rule for positions in segmentation (``interpolate_mode='bilinear'``), mean and

@@ -1,5 +1,6 @@
 """Converted checkpoints as files: weights with their meta data, and the config that loads them."""
 import os
+from collections import OrderedDict
 from pathlib import Path
 from typing import List, Optional, Tuple
 
@@ -8,6 +9,7 @@ from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from mmseg.datasets import ADE20KDataset, CityscapesDataset
 
 from mmwhitebox.errors import CheckpointError, name_keys
+from mmwhitebox.models.position_tables import KEY as GRID_KEY
 
 from .convert import convert_official, convert_to_official, unwrap
 from .describe import default_scope, describe_official, missing_or_reshaped
@@ -37,6 +39,15 @@ def dataset_meta(family: str, num_classes: int) -> dict:
             for key, values in known.get(num_classes, {}).items() if key in ('classes', 'palette')}
 
 
+def with_grid(state_dict: dict, backbone: ConfigDict) -> dict:
+    """A state dict that says, for models of other sizes, which grid its position table is made for: the rows do not."""
+    patch_size = backbone.get('patch_size') or backbone.get('model_kwargs', {}).get('patch_size', 16)
+    owner = 'backbone' if backbone.type == 'mmwhitebox.TimmViT' else 'backbone.pos_embed'
+    told = OrderedDict(state_dict)
+    told._metadata = {owner: {GRID_KEY: tuple(side // patch_size for side in backbone.img_size)}}
+    return told
+
+
 def convert_checkpoint(
         checkpoint: dict, family: str, num_heads: Optional[int] = None,
         img_size: Optional[Tuple[int, int]] = None) -> Tuple[dict, ConfigDict]:
@@ -64,6 +75,8 @@ def convert_checkpoint(
     if problems:
         raise CheckpointError(f'The state dict is no whole model of the family {family}. It lacks '
                               f'{name_keys(problems)}.')
+    if not isinstance(model.backbone.img_size, int):
+        state_dict = with_grid(state_dict, model.backbone)
     meta = dict(source_family=family, model=model.to_dict())
     attention = model.backbone.get('attention', [])
     layers = [attention] if isinstance(attention, dict) else attention
