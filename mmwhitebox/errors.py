@@ -1,4 +1,12 @@
 """Errors for people: their message says what was wrong and what to do."""
+from typing import Sequence
+
+MAX_NAMED = 6
+
+
+def name_keys(keys: Sequence[str]) -> str:
+    """The first few keys, for a message."""
+    return ', '.join(keys[:MAX_NAMED]) + (f', ... ({len(keys)} in all)' if len(keys) > MAX_NAMED else '')
 
 
 class UserError(Exception):
@@ -19,6 +27,10 @@ class AnnotationError(UserError, ValueError):
 
 class CheckpointError(UserError, RuntimeError):
     """A checkpoint that cannot be read or does not fit the model; the message says why."""
+
+
+class MissingCheckpointError(CheckpointError, FileNotFoundError):
+    """A file of weights that is not there."""
 
 
 class WriteError(UserError, OSError):

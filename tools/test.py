@@ -20,6 +20,7 @@ from mmwhitebox.engine.launch import (
     setup_launcher,
     use_compile,
 )
+from mmwhitebox.engine.model_check import check_model
 from mmwhitebox.errors import UserError
 
 
@@ -117,6 +118,7 @@ def main() -> None:
     with named_build_errors(cfg), watch_workers():
         runner = Runner.from_cfg(cfg)
         model = runner.model.module if args.launcher != 'none' else runner.model
+        check_model(model.module if args.tta else model)
         load_weights(model.module if args.tta else model, args.checkpoint, args.trust_checkpoint)
         with torch.inference_mode():
             runner.test()

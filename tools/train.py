@@ -15,6 +15,7 @@ from mmwhitebox.checkpoints import use_safe_loading
 from mmwhitebox.datasets import check_datasets, watch_workers
 from mmwhitebox.engine.config_check import check_config
 from mmwhitebox.engine.config_errors import named_build_errors
+from mmwhitebox.engine.initial_weights import check_initial_weights
 from mmwhitebox.engine.launch import (
     exit_message,
     fit_precision,
@@ -29,6 +30,7 @@ from mmwhitebox.engine.launch import (
     use_compile,
     use_schedule,
 )
+from mmwhitebox.engine.model_check import check_model
 from mmwhitebox.engine.work_dir_lock import lock_work_dir
 from mmwhitebox.errors import UserError
 
@@ -80,6 +82,7 @@ def main() -> None:
 def train(cfg: Config, args: argparse.Namespace) -> None:
     if not args.trust_checkpoint:
         use_safe_loading()
+    check_initial_weights(cfg)
     resolve_resume(cfg, args.resume, args.trust_checkpoint)
     use_schedule(cfg, args.resume_schedule)
     check_datasets(cfg, splits=('train', 'val'))
@@ -90,6 +93,7 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
     report_batch_size(cfg, scale_lr=args.auto_scale_lr)
     with named_build_errors(cfg), watch_workers():
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+        check_model(runner.model)
         runner.train()
 
 

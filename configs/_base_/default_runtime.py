@@ -13,6 +13,7 @@ default_hooks = dict(
         type='mmwhitebox.AtomicCheckpointHook', by_epoch=False, interval=16000, max_keep_ckpts=2,
         save_best='mIoU', max_failures=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    initial_weights=dict(type='mmwhitebox.InitialWeightsHook', min_fraction=0.5),
     exact_resume=dict(type='mmwhitebox.ExactResumeHook'),
     schedule=dict(type='mmwhitebox.ScheduleHook'),
     stop_on_signal=dict(type='mmwhitebox.StopOnSignalHook'),

@@ -4,17 +4,11 @@ from typing import Dict, Tuple
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmwhitebox.errors import CheckpointError
+from mmwhitebox.errors import CheckpointError, name_keys
 
 from .official_keys import FAMILIES, Rule, looks_like
 
-MAX_NAMED = 6
 WRAPPERS = ('state_dict', 'model')
-
-
-def name_keys(keys: list) -> str:
-    """The first few keys, for a message."""
-    return ', '.join(keys[:MAX_NAMED]) + (f', ... ({len(keys)} in all)' if len(keys) > MAX_NAMED else '')
 
 
 def family_rules(family: str) -> Tuple[Rule, ...]:

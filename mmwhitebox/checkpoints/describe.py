@@ -1,17 +1,17 @@
 """The model that an official state dict belongs to: what the shapes tell, and what is known besides."""
 import math
 import re
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple, Union
 
 import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from mmwhitebox.errors import CheckpointError
+from mmwhitebox.errors import CheckpointError, name_keys
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 
-from .convert import convert_to_official, family_rules, name_keys, unwrap
+from .convert import convert_to_official, family_rules, unwrap
 from .official_keys import CLASSIFIERS
 
 # What is not in the weights: constants of the official code.
@@ -28,6 +28,7 @@ TOST_IMG_SIZE = 224  # without a position table every size is as good
 VIT_HEAD_DIMS = 64
 VIT_SIZES = {192: ('tiny', 12), 384: ('small', 12), 768: ('base', 12), 1024: ('large', 24)}
 DISTILLED_SIZES = ('tiny', 'small', 'base')
+ImageSize = Union[int, Tuple[int, int]]
 
 
 class StateDict:
@@ -58,12 +59,29 @@ class StateDict:
         return len(found)
 
 
-def square_grid(num_patches: int, key: str) -> int:
-    """Side of the patch grid of a position table."""
+def square_side(number: int, key: str) -> int:
+    """Side of a square of so many pixels."""
+    side = math.isqrt(max(number, 0))
+    if side == 0 or side**2 != number:
+        raise CheckpointError(f'{key} is made for patches of {number} pixels, which is no square.')
+    return side
+
+
+def image_size(num_patches: int, key: str, patch_size: int, given: Optional[Tuple[int, int]]) -> ImageSize:
+    """Image size of a position table: what is given, as far as it fits, else that of a square grid."""
+    if given is not None:
+        height, width = given
+        if min(given) <= 0 or height % patch_size or width % patch_size:
+            raise CheckpointError(f'--img-size {height} {width}: both are multiples of the patch, {patch_size}.')
+        if (height // patch_size) * (width // patch_size) != num_patches:
+            raise CheckpointError(f'{key} has rows for {num_patches} patches of {patch_size} pixels; --img-size {height} '
+                                  f'{width} makes {height // patch_size} x {width // patch_size}.')
+        return height if height == width else (height, width)
     side = math.isqrt(max(num_patches, 0))
     if side == 0 or side**2 != num_patches:
-        raise CheckpointError(f'{key} has rows for {num_patches} patches, which is no square grid.')
-    return side
+        raise CheckpointError(f'{key} has rows for {num_patches} patches, which is no square grid: say for which image '
+                              'size it was made (--img-size HEIGHT WIDTH).')
+    return side * patch_size
 
 
 def mlp_ratio(state: StateDict, key: str, dims: int) -> int:
@@ -121,7 +139,7 @@ def conv_stem(state: StateDict, prefix: str) -> dict:
 def crate_stem(state: StateDict) -> dict:
     """Patch size of a linear stem on RGB images."""
     inputs = state.shape('to_patch_embedding.1.weight', 1)[0]
-    return dict(patch_size=square_grid(inputs // 3, 'to_patch_embedding.1.weight'), in_channels=3)
+    return dict(patch_size=square_side(inputs // 3, 'to_patch_embedding.1.weight'), in_channels=3)
 
 
 def describe_layer(state: StateDict, layer: str, heads: int, dims: int) -> dict:
@@ -136,7 +154,8 @@ def describe_layer(state: StateDict, layer: str, heads: int, dims: int) -> dict:
     return dict(type='MSSA', **option) if has_output else dict(type='MSSA', out_proj=None, **option)
 
 
-def describe_crate_skeleton(state: StateDict, family: str, num_heads: Optional[int]) -> dict:
+def describe_crate_skeleton(state: StateDict, family: str, num_heads: Optional[int],
+                            img_size: Optional[Tuple[int, int]]) -> dict:
     """Backbone of the families cbt and crate."""
     rows, dims = state.shape('pos_embedding', 3)[1:]
     num_layers = state.count('transformer.layers')
@@ -154,7 +173,7 @@ def describe_crate_skeleton(state: StateDict, family: str, num_heads: Optional[i
     stem = conv_stem(state, 'to_patch_embedding.proj') if family == 'cbt' else crate_stem(state)
     return dict(
         arch=named_arch(family, dict(embed_dims=dims, num_heads=heads, num_layers=num_layers)),
-        img_size=square_grid(rows - 1, 'pos_embedding') * stem['patch_size'],
+        img_size=image_size(rows - 1, 'pos_embedding', stem['patch_size'], img_size),
         **stem,
         attention=attention[0] if attention.count(attention[0]) == num_layers else attention,
         feedforward=dict(ISTA),
@@ -177,10 +196,13 @@ def describe_tost(state: StateDict, num_heads: Optional[int]) -> dict:
         feedforward=dict(type='MLP', ratio=mlp_ratio(state, 'blocks.0.mlp.fc1.weight', dims)))
 
 
-def describe_classifier(state: StateDict, family: str, num_heads: Optional[int]) -> dict:
+def describe_classifier(state: StateDict, family: str, num_heads: Optional[int],
+                        img_size: Optional[Tuple[int, int]]) -> dict:
     """ImageClassifier of the families cbt, crate and tost."""
+    if family == 'tost' and img_size is not None:
+        raise CheckpointError('--img-size: ToST has no position table, every image size is as good.')
     backbone = describe_tost(state, num_heads) if family == 'tost' else \
-        describe_crate_skeleton(state, family, num_heads)
+        describe_crate_skeleton(state, family, num_heads, img_size)
     num_classes, dims = state.shape('head.weight' if family == 'tost' else 'mlp_head.1.weight', 2)
     return dict(
         type='ImageClassifier',
@@ -190,11 +212,11 @@ def describe_classifier(state: StateDict, family: str, num_heads: Optional[int])
         head=dict(type='LinearClsHead', num_classes=num_classes, in_channels=dims))
 
 
-def describe_vit_encoder(state: StateDict, num_heads: Optional[int]) -> dict:
+def describe_vit_encoder(state: StateDict, num_heads: Optional[int], img_size: Optional[Tuple[int, int]]) -> dict:
     """TimmViT of a segmentation model, with the official rule for positions and eps."""
     dims, in_channels, patch_size = state.shape('encoder.patch_embed.proj.weight', 4)[:3]
     distilled = 'encoder.dist_token' in state
-    grid = square_grid(state.shape('encoder.pos_embed', 3)[1] - 1 - distilled, 'encoder.pos_embed')
+    num_patches = state.shape('encoder.pos_embed', 3)[1] - 1 - distilled
     size, depth = VIT_SIZES.get(dims, VIT_SIZES[384])
     if distilled:
         size = size if size in DISTILLED_SIZES else DISTILLED_SIZES[-1]
@@ -213,7 +235,7 @@ def describe_vit_encoder(state: StateDict, num_heads: Optional[int]) -> dict:
     return dict(
         type='mmwhitebox.TimmViT',
         model_name=name,
-        img_size=grid * patch_size,
+        img_size=image_size(num_patches, 'encoder.pos_embed', patch_size, img_size),
         in_channels=in_channels,
         interpolate_mode='bilinear',
         norm_eps=SEGMENTATION_NORM_EPS,
@@ -301,11 +323,12 @@ def describe_decoder(
     return ConfigDict(describe_cbt_decoder(state) if family == 'cbt-decoder' else describe_depict(state))
 
 
-def describe_segmentor(state: StateDict, family: str, num_heads: Optional[int]) -> dict:
+def describe_segmentor(state: StateDict, family: str, num_heads: Optional[int],
+                       img_size: Optional[Tuple[int, int]]) -> dict:
     """EncoderDecoder with a TimmViT."""
-    encoder = describe_vit_encoder(state, num_heads)
+    encoder = describe_vit_encoder(state, num_heads, img_size)
     head = describe_decoder(state.tensors, family, num_heads)
-    crop = (encoder['img_size'], ) * 2
+    crop = encoder['img_size'] if isinstance(encoder['img_size'], tuple) else (encoder['img_size'], ) * 2
     statistics = IMAGENET_STATISTICS if 'encoder.dist_token' in state else VIT_STATISTICS
     return dict(
         type='mmwhitebox.EncoderDecoder',
@@ -315,15 +338,17 @@ def describe_segmentor(state: StateDict, family: str, num_heads: Optional[int]) 
         decode_head=dict(
             **head, loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True)),
         test_cfg=dict(
-            mode='slide', crop_size=crop, stride=(crop[0] - OVERLAP, ) * 2, val_stride=crop, min_size=crop[0]))
+            mode='slide', crop_size=crop, stride=tuple(side - OVERLAP for side in crop), val_stride=crop,
+            min_size=min(crop)))
 
 
 def describe_official(
-        state_dict: Dict[str, Tensor], family: str, num_heads: Optional[int] = None) -> ConfigDict:
+        state_dict: Dict[str, Tensor], family: str, num_heads: Optional[int] = None,
+        img_size: Optional[Tuple[int, int]] = None) -> ConfigDict:
     """Config of the model that official weights belong to.
 
-    Read from the shapes: width, depth, classes, patch size, position grid (square), the attention of
-    every layer, the kind of decoder, and the heads where a parameter has one entry per head. From the
+    Read from the shapes: width, depth, classes, patch size, position grid (square unless ``img_size`` is given), the
+    attention of every layer, the kind of decoder, and the heads where a parameter has one entry per head. From the
     official code, since weights do not tell: eps of the norms, the step and threshold of ISTA, the pooling
     of the classification CBSA over the class token (``pool_tokens='official'``), the pool of the decoder,
     the heads of DEPICT, the rules for positions (``interpolate_mode``), the windows of the evaluation, mean and
@@ -335,6 +360,8 @@ def describe_official(
         family (str): As in :func:`mmwhitebox.checkpoints.convert_official`.
         num_heads (int, optional): Needed when neither the weights nor a known width tell it; for a
             segmentation model, of the encoder and of Segmenter's decoder. Defaults to None.
+        img_size (tuple[int, int], optional): Image size (height, width) in pixels of a position table, which is not
+            in the weights unless it is square. Defaults to None.
 
     Returns:
         ConfigDict: Config of an mmpretrain ``ImageClassifier`` or an mmseg ``EncoderDecoder``; with the
@@ -347,7 +374,7 @@ def describe_official(
     family_rules(family)
     state = StateDict(unwrap(state_dict))
     describe = describe_classifier if family in CLASSIFIERS else describe_segmentor
-    return ConfigDict(describe(state, family, num_heads))
+    return ConfigDict(describe(state, family, num_heads, img_size))
 
 
 def default_scope(family: str) -> str:

@@ -1,8 +1,9 @@
 """Reading checkpoints: weights only, with errors that say what is wrong with the file."""
 import pickle
 import re
+from collections import OrderedDict
 from pathlib import Path
-from typing import Union
+from typing import Dict, Union
 from urllib.parse import urlparse
 
 import numpy as np
@@ -15,8 +16,8 @@ from torch import nn
 from mmwhitebox.errors import CheckpointError
 
 from .archive import check_sizes, check_sums, is_archive
+from .fitting import fit
 
-MAX_NAMED = 6
 OTHER_SCHEMES = [  # of mmengine's CheckpointLoader
     'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://', 'modelzoo://', 'torchvision://', 'open-mmlab://',
     'openmmlab://', 'mmcls://'
@@ -89,7 +90,11 @@ def download_and_load(url: str, map_location: str = 'cpu') -> dict:
     path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(url).path).name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path))
+        try:
+            torch.hub.download_url_to_file(url, str(path))
+        except (OSError, RuntimeError) as error:  # of the network; another content than the name promises
+            raise CheckpointError(f'Checkpoint {url} cannot be downloaded ({error}). Fetch it where there is a network, '
+                                  'and give the path of the file in its place.') from error
     return safe_load(path, map_location)
 
 
@@ -107,8 +112,8 @@ def use_safe_loading() -> None:
     CheckpointLoader.register_scheme(OTHER_SCHEMES, refuse, force=True)
 
 
-def tensors_of(checkpoint: object, path: Union[str, Path]) -> dict:
-    """The state dict of a checkpoint, without the prefix of data-parallel training.
+def tensors_of(checkpoint: object, path: Union[str, Path]) -> Dict[str, torch.Tensor]:
+    """The state dict of a checkpoint, with its meta data and without the prefix of data-parallel training.
 
     Raises:
         CheckpointError: It has none: it is no dict of named tensors.
@@ -116,16 +121,25 @@ def tensors_of(checkpoint: object, path: Union[str, Path]) -> dict:
     state_dict = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else checkpoint
     if not isinstance(state_dict, dict) or not all(
             isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state_dict.items()):
-        raise CheckpointError(f'Checkpoint {path} holds no weights: its state_dict must be a dict of named tensors.')
-    return {key.removeprefix('module.'): value for key, value in state_dict.items()}
+        raise CheckpointError(f'Checkpoint {path} holds no weights: its state_dict must be a dict of named tensors. Weights '
+                              'of an official implementation are converted first: '
+                              'tools/model_converters/convert_official.py.')
+    tensors = OrderedDict((key.removeprefix('module.'), value) for key, value in state_dict.items())
+    metadata = getattr(state_dict, '_metadata', None)
+    tensors._metadata = {re.sub(r'^module(\.|$)', '', key): value for key, value in metadata.items()} \
+        if isinstance(metadata, dict) else {}
+    return tensors
 
 
 def load_weights(model: nn.Module, path: Union[str, Path], trust: bool = False) -> dict:
     """Load a checkpoint into a model, exactly: every key and every shape must fit.
 
+    What the model itself adapts is no difference: positions for another grid are resized, layers after the last one
+    that it needs are left out.
+
     Args:
         model (nn.Module): The model, wrapped for data-parallel training or not.
-        path (str | Path): Checkpoint file.
+        path (str | Path): Checkpoint file: one of mmengine, or a bare state dict.
         trust (bool): Unpickle whatever the file holds, which can run code. Only for files from a source
             you trust. Defaults to False.
 
@@ -136,25 +150,16 @@ def load_weights(model: nn.Module, path: Union[str, Path], trust: bool = False) 
         CheckpointError: The file cannot be read or is of another model; keys and shapes are named.
     """
     checkpoint = torch.load(path, map_location='cpu', weights_only=False) if trust else safe_load(path)
-    state_dict = tensors_of(checkpoint, path)
     module = model.module if hasattr(model, 'module') else model
-    own = module.state_dict()
-    missing = [key for key in own if key not in state_dict]
-    unexpected = [key for key in state_dict if key not in own]
-    reshaped = [f'{key} ({tuple(state_dict[key].shape)} in the file, {tuple(own[key].shape)} in the model)'
-                for key in own if key in state_dict and own[key].shape != state_dict[key].shape]
-    problems = [
-        f'{len(keys)} {what}: {", ".join(keys[:MAX_NAMED])}{", ..." if len(keys) > MAX_NAMED else ""}'
-        for what, keys in (('keys the file lacks', missing), ('keys the model lacks', unexpected),
-                           ('keys of another shape', reshaped)) if keys
-    ]
-    if problems:
-        raise CheckpointError(f'Checkpoint {path} is not of this model.\n  ' + '\n  '.join(problems) +
+    found = fit(module, tensors_of(checkpoint, path))
+    if not found.exact:
+        raise CheckpointError(f'Checkpoint {path} is not of this model.\n  ' + '\n  '.join(found.differences) +
                               '\nUse the config that the checkpoint was trained with.')
     try:
-        module.load_state_dict(state_dict)
+        module.load_state_dict(found.state_dict)
     except Exception as error:  # tensors of a layout or device that cannot be copied
         raise CheckpointError(f'Checkpoint {path} holds tensors that cannot be used ({error}).') from error
-    print_log(f'Loaded {len(own)} entries from {path}', logger='current')
+    print_log(f'Loaded {len(found.state_dict)} entries from {path}' + (f'; {found.summary}' if found.summary else ''),
+              logger='current')
     meta = checkpoint.get('meta', {})
     return meta if isinstance(meta, dict) else {}

@@ -1,5 +1,6 @@
 """Converted checkpoints as files: weights with their meta data, and the config that loads them."""
 import os
+from collections import OrderedDict
 from pathlib import Path
 from typing import List, Optional, Tuple
 
@@ -7,9 +8,10 @@ from mmengine.config import Config, ConfigDict
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from mmseg.datasets import ADE20KDataset, CityscapesDataset
 
-from mmwhitebox.errors import CheckpointError
+from mmwhitebox.errors import CheckpointError, name_keys
+from mmwhitebox.models.position_tables import KEY as GRID_KEY
 
-from .convert import convert_official, convert_to_official, name_keys, unwrap
+from .convert import convert_official, convert_to_official, unwrap
 from .describe import default_scope, describe_official, missing_or_reshaped
 from .official_keys import CLASSIFIERS
 
@@ -37,14 +39,25 @@ def dataset_meta(family: str, num_classes: int) -> dict:
             for key, values in known.get(num_classes, {}).items() if key in ('classes', 'palette')}
 
 
+def with_grid(state_dict: dict, backbone: ConfigDict) -> dict:
+    """A state dict that says, for models of other sizes, which grid its position table is made for: the rows do not."""
+    patch_size = backbone.get('patch_size') or backbone.get('model_kwargs', {}).get('patch_size', 16)
+    owner = 'backbone' if backbone.type == 'mmwhitebox.TimmViT' else 'backbone.pos_embed'
+    told = OrderedDict(state_dict)
+    told._metadata = {owner: {GRID_KEY: tuple(side // patch_size for side in backbone.img_size)}}
+    return told
+
+
 def convert_checkpoint(
-        checkpoint: dict, family: str, num_heads: Optional[int] = None) -> Tuple[dict, ConfigDict]:
+        checkpoint: dict, family: str, num_heads: Optional[int] = None,
+        img_size: Optional[Tuple[int, int]] = None) -> Tuple[dict, ConfigDict]:
     """An official checkpoint -> one of mmwhitebox with all its meta data, checked against the model.
 
     Args:
         checkpoint (dict): As written by the official code; optimizer and the like are left out.
         family (str): As in :func:`convert_official`.
         num_heads (int, optional): As in :func:`describe_official`. Defaults to None.
+        img_size (tuple[int, int], optional): As in :func:`describe_official`. Defaults to None.
 
     Returns:
         tuple[dict, ConfigDict]: The checkpoint: ``state_dict`` and ``meta`` with ``source_family``,
@@ -57,11 +70,13 @@ def convert_checkpoint(
     """
     official = unwrap(checkpoint)
     state_dict = convert_official(official, family)
-    model = describe_official(official, family, num_heads)
+    model = describe_official(official, family, num_heads, img_size)
     problems = missing_or_reshaped(official, family, model)
     if problems:
         raise CheckpointError(f'The state dict is no whole model of the family {family}. It lacks '
                               f'{name_keys(problems)}.')
+    if not isinstance(model.backbone.img_size, int):
+        state_dict = with_grid(state_dict, model.backbone)
     meta = dict(source_family=family, model=model.to_dict())
     attention = model.backbone.get('attention', [])
     layers = [attention] if isinstance(attention, dict) else attention

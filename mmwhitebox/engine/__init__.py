@@ -3,7 +3,9 @@ from .checkpoint_hook import AtomicCheckpointHook
 from .ema import BesideEMAHook
 from .exact_resume import ExactResumeHook
 from .finite import FiniteHook
+from .initial_weights import InitialWeightsHook
 from .interpret_hooks import CodingRateHook, MembershipVisHook
+from .layer_decay import LayerDecayOptimizerConstructor, LearningRateDecayOptimizerConstructor
 from .metrics import ModelForMetrics, PerClassIoUMetric, ZeroShotSegmentation
 from .mixed_precision import BFloat16OptimWrapper
 from .onednn import OneDNNHook
@@ -16,7 +18,8 @@ from .visualizer import SideBySideVisualizer
 
 __all__ = [
     'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'BesideEMAHook', 'CodingRateHook', 'CompileHook',
-    'ExactResumeHook', 'FiniteHook', 'Lion', 'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook', 'PerClassIoUMetric',
-    'RampedCosineLR', 'ScheduleHook', 'SideBySideVisualizer', 'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend',
-    'WarmupCosineLR', 'ZeroShotSegmentation'
+    'ExactResumeHook', 'FiniteHook', 'InitialWeightsHook', 'LayerDecayOptimizerConstructor',
+    'LearningRateDecayOptimizerConstructor', 'Lion', 'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook',
+    'PerClassIoUMetric', 'RampedCosineLR', 'ScheduleHook', 'SideBySideVisualizer', 'StopOnSignalHook', 'TF32Hook',
+    'TolerantVisBackend', 'WarmupCosineLR', 'ZeroShotSegmentation'
 ]

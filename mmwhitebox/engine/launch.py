@@ -158,8 +158,8 @@ def fit_precision(cfg: Config) -> None:
 
     float16 on a CPU is slow and mmengine's wrapper refuses it; bfloat16 goes on as :class:`BFloat16OptimWrapper`.
     """
-    wrapper = cfg.optim_wrapper
-    if wrapper.type != 'AmpOptimWrapper' or torch.cuda.is_available():
+    wrapper = cfg.get('optim_wrapper')
+    if not isinstance(wrapper, dict) or wrapper.get('type') != 'AmpOptimWrapper' or torch.cuda.is_available():
         return
     if wrapper.get('dtype') == 'bfloat16':
         use_amp(cfg)

@@ -1,3 +1,14 @@
-from . import attention, backbones, decode_heads, embeddings, feedforward, segmentors
+from . import (
+    attention,
+    backbones,
+    data_preprocessor,
+    decode_heads,
+    embeddings,
+    feedforward,
+    losses,
+    segmentors,
+)
 
-__all__ = ['attention', 'backbones', 'decode_heads', 'embeddings', 'feedforward', 'segmentors']
+__all__ = [
+    'attention', 'backbones', 'data_preprocessor', 'decode_heads', 'embeddings', 'feedforward', 'losses', 'segmentors'
+]

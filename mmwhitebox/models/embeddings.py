@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from mmwhitebox.ops import resize_positions
 from mmwhitebox.registry import EMBEDDINGS
 
+from .position_tables import KEY as GRID_KEY
+from .position_tables import no_grid, save_grid_size, told_grid
+
 INTERPOLATE_MODES = ('bicubic', 'bilinear', 'bicubic_offset')
 
 
@@ -150,8 +153,8 @@ class PatchConv(BaseStem):
 class LearnedPositions(nn.Module):
     """A learned table, one row per extra token and patch, interpolated to other grids.
 
-    A table in a checkpoint that was made for another square grid is interpolated when it is loaded; one
-    that holds a class token which this model lacks is cut.
+    A table in a checkpoint that was made for another grid is interpolated when it is loaded, see
+    :func:`.position_tables.told_grid`; one that holds a class token which this model lacks is cut.
 
     Args:
         embed_dims (int): Token width D.
@@ -178,19 +181,22 @@ class LearnedPositions(nn.Module):
         self.table = nn.Parameter(
             init_std * torch.randn(1, num_extra_tokens + math.prod(grid_size), embed_dims))
         self.register_load_state_dict_pre_hook(self._fit_table)
+        self.register_state_dict_post_hook(save_grid_size)
 
     @staticmethod
-    def _fit_table(self, state_dict: dict, prefix: str, *args) -> None:
-        table = state_dict.get(f'{prefix}table')
-        if table is None or table.shape == self.table.shape:
+    def _fit_table(self, state_dict: dict, prefix: str, local_metadata: dict, strict: bool, missing: list,
+                   unexpected: list, errors: list) -> None:
+        table, saved = state_dict.get(f'{prefix}table'), local_metadata.get(GRID_KEY)
+        if table is None or table.dim() != 3 or (table.shape == self.table.shape and
+                                                 saved in (None, tuple(self.grid_size))):
             return
-        rows, own_extra = table.shape[1], self.num_extra_tokens
-        num_extra = own_extra if math.isqrt(rows - own_extra)**2 == rows - own_extra else 1
-        side = math.isqrt(rows - num_extra)
-        if side**2 == rows - num_extra and num_extra >= own_extra:
+        told = told_grid(table.shape[1], self.num_extra_tokens, self.grid_size, saved)
+        if told is None:
+            errors.append(no_grid(f'{prefix}table', table.shape[1]))
+        elif told[0] >= self.num_extra_tokens:
             state_dict[f'{prefix}table'] = resize_positions(
-                table[:, num_extra - own_extra:], (side, side), self.grid_size, self.interpolate_mode,
-                own_extra)
+                table[:, told[0] - self.num_extra_tokens:], told[1:], self.grid_size, self.interpolate_mode,
+                self.num_extra_tokens)
 
     def forward(self, hw_shape: Tuple[int, int]) -> Tensor:
         """Positions of the extra tokens and of an H x W grid, (1, E + H*W, D)."""

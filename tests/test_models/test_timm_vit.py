@@ -4,6 +4,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from mmwhitebox.errors import CheckpointError
 from mmwhitebox.models.backbones import TimmViT
 from tests.augreg import save_augreg
 
@@ -110,3 +111,32 @@ def test_errors(kwargs, message):
 def test_missing_weights_are_an_error_before_training():
     with pytest.raises(FileNotFoundError, match='nowhere.pth.*is not a file'):
         build(pretrained='nowhere.pth').init_weights()
+
+
+def test_weights_of_another_model_are_refused_and_gaps_are_named(tmp_path, monkeypatch):
+    path = tmp_path / 'weights.pth'
+    torch.save({'layer1.0.conv1.weight': torch.zeros(3, 3)}, path)
+    with pytest.raises(CheckpointError, match='weights.pth are not of this model: 100% of it is not among them'):
+        build(pretrained=str(path)).init_weights()
+    state = timm.create_model('vit_tiny_patch16_224', img_size=64, num_classes=0, **TINY).state_dict()
+    torch.save({key: value for key, value in state.items() if key != 'blocks.1.mlp.fc1.weight'}, path)
+    lines = []
+    monkeypatch.setattr('mmwhitebox.models.backbones.timm_weights.print_log', lambda line, **kwargs: lines.append(line))
+    model = build(pretrained=str(path))
+    before = model.vit.blocks[1].mlp.fc1.weight.clone()
+    model.init_weights()
+    assert torch.equal(model.vit.blocks[0].mlp.fc1.weight, state['blocks.0.mlp.fc1.weight'])
+    assert model.vit.blocks[1].mlp.fc1.weight.shape == before.shape
+    assert [line.endswith('which lack blocks.1.mlp.fc1.weight: these start anew') for line in lines] == [True]
+
+
+def test_weights_that_cannot_be_downloaded_name_the_remedy(monkeypatch):
+    def no_network(*args, **kwargs):
+        raise OSError('Cannot resolve\nhuggingface.co')
+
+    monkeypatch.setattr('timm.models._builder.load_state_dict_from_hf', no_network)
+    model = build(model_name='vit_tiny_patch16_224.augreg_in21k', pretrained=True)
+    with pytest.raises(CheckpointError, match='cannot be downloaded .*Cannot resolve huggingface.co.*pretrained=PATH') \
+            as caught:
+        model.init_weights()
+    assert '\n' not in str(caught.value)

@@ -76,3 +76,14 @@ def test_tokens_that_do_not_fit_the_grid():
     head = build()
     with pytest.raises(ValueError, match=r'10 tokens do not hold a patch grid of hw_shape=\(3, 5\)'):
         head.layers[0](torch.randn(1, 10, 16), (3, 5))
+
+
+def test_several_feature_maps_are_joined_at_the_size_of_the_first():
+    head = build(in_channels=[16, 8], in_index=[0, 2], input_transform='resize_concat')
+    maps = [torch.randn(1, 16, 3, 5), torch.randn(1, 4, 9, 9), torch.randn(1, 8, 6, 10)]
+    small = torch.nn.functional.interpolate(maps[2], (3, 5), mode='bilinear')
+    one = build(in_channels=24)
+    one.load_state_dict(head.state_dict())
+    torch.testing.assert_close(head(maps), one([torch.cat([maps[0], small], dim=1)]))
+    with pytest.raises(ValueError, match="'resize_concat' joins several feature maps"):
+        build(in_channels=[16, 8], in_index=[0, 2], input_transform='multiple_select')

@@ -168,3 +168,51 @@ def test_the_inverse_of_another_family(monkeypatch, tmp_path):
     message = convert(monkeypatch, tmp_path / 'ours.pth', tmp_path / 'out.pth', '--family', 'crate',
                       '--inverse')
     assert 'no state dict of an mmwhitebox model of the family crate' in message
+
+
+def rectangular(kind):
+    """A model for 32 x 96 pixels and its official weights."""
+    torch.manual_seed(7)
+    if kind == 'segmenter':
+        init_default_scope('mmseg')
+        model = MODELS.build(ConfigDict(
+            type='EncoderDecoder',
+            backbone=dict(type='mmwhitebox.TimmViT', model_name='vit_small_patch16_384', img_size=(32, 96),
+                          interpolate_mode='bilinear', norm_eps=1e-5,
+                          model_kwargs=dict(embed_dim=48, depth=1, num_heads=3, patch_size=8)),
+            decode_head=dict(type='FCNHead', in_channels=48, channels=48, num_classes=5, num_convs=0,
+                             concat_input=False, dropout_ratio=0.),
+            test_cfg=dict(mode='whole')))
+    else:
+        init_default_scope('mmpretrain')
+        arch = dict(embed_dims=48, num_layers=1, num_heads=3, attention=dict(type='CBSA', pool_tokens='official'),
+                    feedforward=dict(type='ISTA'))
+        model = MODELS.build(ConfigDict(
+            type='ImageClassifier',
+            backbone=dict(type='mmwhitebox.WhiteBoxTransformer', arch=arch, img_size=(32, 96), patch_size=8),
+            head=dict(type='LinearClsHead', num_classes=5, in_channels=48)))
+    return model.eval(), convert_to_official(model.state_dict(), kind)
+
+
+@pytest.mark.parametrize('kind', ['segmenter', 'cbt'])
+@torch.no_grad()
+def test_position_tables_that_are_not_square(monkeypatch, tmp_path, kind):
+    model, official = rectangular(kind)
+    src, dst, config = save(tmp_path, official), tmp_path / 'model.pth', tmp_path / 'model.py'
+    args = (src, dst, '--family', kind, '--num-heads', 3)
+    assert 'has rows for 48 patches, which is no square grid' in convert(monkeypatch, *args)
+    assert 'makes 4 x 11' in convert(monkeypatch, *args, '--img-size', 32, 88)
+    assert 'multiples of the patch, 8' in convert(monkeypatch, *args, '--img-size', 36, 96)
+    assert convert(monkeypatch, *args, '--img-size', 32, 96, '--config', config) == ''
+    cfg = Config.fromfile(config)
+    assert tuple(cfg.model.backbone.img_size) == (32, 96)
+    cfg.model.pop('data_preprocessor')
+    converted = MODELS.build(cfg.model).eval()
+    load_weights(converted, dst)
+    images = torch.randn(1, 3, 32, 96)
+    torch.testing.assert_close(converted(images, mode='tensor'), model(images, mode='tensor'))
+    cfg.model.backbone.img_size = (64, 64)  # another model finds the grid in the file
+    other = MODELS.build(cfg.model).eval()
+    load_weights(other, dst)
+    images = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(other(images, mode='tensor'), model(images, mode='tensor'))

@@ -29,14 +29,16 @@ def parse_args() -> argparse.Namespace:
                         help='what SRC is; cbt is every classification model of the CBSA repository')
     parser.add_argument('--num-heads', type=int, metavar='N',
                         help='attention heads, where neither the weights nor a known width tell')
+    parser.add_argument('--img-size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'),
+                        help='image size of a position table that is not square')
     parser.add_argument('--config', metavar='OUT.py', help='write the config that loads DST')
     parser.add_argument('--inverse', action='store_true',
                         help='SRC is a checkpoint of mmwhitebox, DST gets the official layout')
     parser.add_argument('--trust-checkpoint', action='store_true',
                         help='unpickle whatever SRC holds, which can run code: only for a source you trust')
     args = parser.parse_args()
-    if args.inverse and (args.config or args.num_heads):
-        parser.error('--inverse takes neither --config nor --num-heads')
+    if args.inverse and (args.config or args.num_heads or args.img_size):
+        parser.error('--inverse takes none of --config, --num-heads and --img-size')
     return args
 
 
@@ -70,7 +72,8 @@ def main() -> None:
         save_checkpoint(converted, args.dst)
         print(f'Wrote {args.dst}: {args.family}, {len(next(iter(converted.values())))} entries')
         return
-    converted, model = convert_checkpoint(checkpoint, args.family, args.num_heads)
+    converted, model = convert_checkpoint(
+        checkpoint, args.family, args.num_heads, tuple(args.img_size) if args.img_size else None)
     save_checkpoint(converted, args.dst)
     print(f'Wrote {args.dst}: {args.family}, {len(converted["state_dict"])} entries')
     if args.config:

@@ -5,16 +5,17 @@ from typing import List, Optional, Sequence, Tuple, Union
 
 import timm
 import torch
-from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
+from mmwhitebox.models.position_tables import KEY as GRID_KEY
+from mmwhitebox.models.position_tables import no_grid, save_grid_size, told_grid
 from mmwhitebox.ops import resize_positions
 from mmwhitebox.ops.resampling import is_symbolic
 from mmwhitebox.registry import MODELS
 
-from .timm_weights import weights_from_file
+from .timm_weights import load_timm_weights
 from .vit_adaptation import ADAPTATIONS, adapt, run_adapted
 
 INTERPOLATE_MODES = ('bicubic', 'bilinear')
@@ -110,7 +111,11 @@ class TimmViT(BaseModule):
         ValueError: Unknown model name (similar ones are listed), a model that is no plain ViT,
             ``out_indices`` out of range; an ``attention``, ``out_type`` or ``interpolate_mode`` that is
             unknown or does not apply to the model.
-        FileNotFoundError: ``pretrained`` is a path that does not exist.
+        CheckpointError: ``pretrained`` is a path that does not exist, a file of another model, or weights that
+            cannot be downloaded; when they are loaded.
+
+    A checkpoint of the same model with more blocks, or with positions for another grid, loads: what is not built is
+    left out, positions are resized.
     """
 
     def __init__(self,
@@ -143,6 +148,7 @@ class TimmViT(BaseModule):
         self.with_cp = with_cp
         self.out_type = out_type
         self.attention = attention
+        self.interpolate_mode = interpolate_mode
         self.create_args = dict(
             in_chans=in_channels,
             num_classes=0,
@@ -154,6 +160,7 @@ class TimmViT(BaseModule):
             **(model_kwargs or {}))
         self.vit = self._create_vit()
         self.embed_dims = self.vit.embed_dim
+        self.in_channels = in_channels
         self.num_extra_tokens = self.vit.num_prefix_tokens
         self.patch_size = self.vit.patch_embed.patch_size
         if interpolate_mode == 'bilinear':
@@ -169,7 +176,57 @@ class TimmViT(BaseModule):
         elif attention == 'linear':
             adapt(self.vit, attention)
         self.vit.set_grad_checkpointing(with_cp)
+        self.register_load_state_dict_pre_hook(self._fit_checkpoint)
+        if self.vit.pos_embed is not None:
+            self.register_state_dict_post_hook(save_grid_size)
         self._freeze_stages()
+
+    @property
+    def grid_size(self) -> Tuple[int, int]:
+        """Patch grid (H, W) that the position table is made for."""
+        return self.vit.patch_embed.grid_size
+
+    @property
+    def out_channels(self) -> Tuple[int, ...]:
+        """Channels of every output."""
+        return (self.embed_dims, ) * len(self.out_indices)
+
+    @staticmethod
+    def _fit_checkpoint(self, state_dict: dict, prefix: str, local_metadata: dict, strict: bool, missing: list,
+                        unexpected: list, errors: list) -> None:
+        """Leave out the blocks that are not built here, and resize the position table as the model itself does."""
+        for i in range(len(self.vit.blocks), self.num_blocks):
+            for key in [key for key in state_dict if key.startswith(f'{prefix}vit.blocks.{i}.')]:
+                del state_dict[key]
+        own, key, saved = self.vit.pos_embed, f'{prefix}vit.pos_embed', local_metadata.get(GRID_KEY)
+        table = state_dict.get(key)
+        if own is None or table is None or table.dim() != 3 or (table.shape == own.shape and
+                                                                saved in (None, tuple(self.grid_size))):
+            return
+        num_extra = 0 if self.vit.no_embed_class else self.num_extra_tokens
+        told = told_grid(table.shape[1], num_extra, self.grid_size, saved)
+        if told is None:
+            errors.append(no_grid(key, table.shape[1]))
+        elif told[0] == num_extra:
+            rule = dict(interpolation='bilinear', antialias=False) if self.interpolate_mode == 'bilinear' else {}
+            state_dict[key] = resample_abs_pos_embed(table, self.grid_size, told[1:], num_extra, **rule)
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> Tuple[int, int]:
+        """Depth of a parameter for layer-wise learning-rate decay, as in mmpretrain.
+
+        Args:
+            param_name (str): Name of the parameter.
+            prefix (str): Prefix of this backbone's parameters. Defaults to ''.
+
+        Returns:
+            tuple[int, int]: The depth (0 embeddings and tokens, i + 1 block i, the last everything after the blocks)
+            and the number of depths.
+        """
+        num_depths = self.num_blocks + 2
+        name = param_name.removeprefix(f'{prefix}vit.')
+        if not param_name.startswith(f'{prefix}vit.') or name.startswith(('norm.', 'fc_norm.')):
+            return num_depths - 1, num_depths
+        return int(name.split('.')[1]) + 1 if name.startswith('blocks.') else 0, num_depths
 
     def _create_vit(self, **pretrained_args) -> nn.Module:
         if not timm.is_model(self.model_name):
@@ -186,8 +243,10 @@ class TimmViT(BaseModule):
             raise ValueError(f'TimmViT: {self.model_name} is a {type(vit).__name__}, not a plain ViT.')
         if not isinstance(getattr(vit, 'fc_norm', nn.Identity()), nn.Identity):
             vit.norm, vit.fc_norm = vit.fc_norm, nn.Identity()  # the only final norm of pooled models
-        try:
-            vit.prune_intermediate_layers(self.out_indices, prune_norm=False, prune_head=True)
+        self.num_blocks = len(vit.blocks)
+        try:  # the indices of the pruned model, where the last block is another one
+            self.out_indices = sorted(set(
+                vit.prune_intermediate_layers(self.out_indices, prune_norm=False, prune_head=True)))
         except (AssertionError, ValueError) as error:
             raise ValueError(f'TimmViT: out_indices={self.out_indices} do not fit {self.model_name} with '
                              f'{len(vit.blocks)} blocks.') from error
@@ -198,11 +257,8 @@ class TimmViT(BaseModule):
         super().init_weights()
         if self.pretrained is False:
             return
-        args = dict(pretrained=True)
-        if self.pretrained is not True:
-            args = weights_from_file('TimmViT', self.pretrained)
-        self.vit.load_state_dict(self._create_vit(**args).state_dict())
-        print_log(f'TimmViT: loaded pretrained weights of {self.model_name}', logger='current')
+        weights = load_timm_weights('TimmViT', self.model_name, self.pretrained, self._create_vit)
+        self.vit.load_state_dict({**self.vit.state_dict(), **weights})
 
     def _freeze_stages(self) -> None:
         if self.frozen_stages < 0:

@@ -1,31 +1,87 @@
 """Weights of timm ViTs from files, read by timm's own loader."""
+import logging
+from functools import partial
 from pathlib import Path
-from typing import Dict
+from typing import Callable, Dict, Union
 
 import timm
-from torch import Tensor
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from mmwhitebox.errors import CheckpointError, MissingCheckpointError, name_keys
+
+SEED = 1_700_011_071  # of the weights that show what was not loaded: one that nobody else takes
 
 # timm -> WhiteBoxTransformer, applied one after another
 RENAMES = (('patch_embed.', 'stem.'), ('pos_embed', 'pos_embed.table'), ('blocks.', 'layers.'),
            ('.attn.proj.', '.attn.to_out.'), ('.mlp.', '.ffn.'))
 
 
-def weights_from_file(owner: str, path: str) -> dict:
-    """Arguments with which ``timm.create_model`` loads a file.
-
-    Args:
-        owner (str): Name of the model, for the message.
-        path (str): A timm ``.safetensors``, ``.pth`` or AugReg ``.npz``.
+def source_args(owner: str, source: Union[bool, str]) -> dict:
+    """Arguments with which ``timm.create_model`` loads a file, or fetches its own weights for True.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        MissingCheckpointError: There is no such file.
     """
-    file = Path(path).expanduser()
+    if source is True:
+        return dict(pretrained=True)
+    file = Path(source).expanduser()
     if not file.is_file():
-        raise FileNotFoundError(f'{owner}: pretrained={path!r} is not a file. Give the path of a timm '
-                                'checkpoint, True to fetch it (TimmViT), or False.')
+        raise MissingCheckpointError(f'{owner}: pretrained={source!r} is not a file. Give the path of a timm '
+                                     'checkpoint, True to fetch it (TimmViT), or False.')
     return dict(pretrained=True,
                 pretrained_cfg_overlay=dict(file=str(file), custom_load=file.suffix == '.npz'))
+
+
+def load_timm_weights(owner: str, model_name: str, source: Union[bool, str],
+                      create: Callable[..., nn.Module]) -> Dict[str, Tensor]:
+    """Pretrained weights of a timm ViT, fitted to its size by timm; says what of it is not among them.
+
+    timm leaves out in silence what does not fit. So the model is built twice from one random state: a weight that
+    comes out as it was drawn was not loaded.
+
+    Args:
+        owner (str): Name of the model, for messages.
+        model_name (str): Name of timm's model.
+        source (bool | str): True fetches timm's weights; else the path of a ``.safetensors``, ``.pth`` or ``.npz``.
+        create (Callable): Builds the ViT; takes the arguments of ``timm.create_model`` about weights.
+
+    Returns:
+        dict: State dict of the ViT, without the weights that were not loaded.
+
+    Raises:
+        CheckpointError: The file is missing or of another model (less than half of the weights are in it), or the
+            weights cannot be downloaded.
+    """
+    args = source_args(owner, source)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        drawn = create().state_dict()
+        torch.manual_seed(SEED)
+        try:
+            vit = create(**args)
+        except Exception as error:  # of the network, the hub, the file, or its shapes
+            reason = ' '.join(str(error).split())[:300] or type(error).__name__
+            if source is not True:
+                raise CheckpointError(f'{owner}: pretrained={source!r} cannot be loaded into {model_name} '
+                                      f'({reason}).') from error
+            raise CheckpointError(
+                f'{owner}: the pretrained weights of {model_name} cannot be downloaded ({reason}). Fetch them where '
+                'there is a network and give the file, pretrained=PATH (.safetensors, .pth or .npz; in a config '
+                'model.backbone.pretrained), or start without: pretrained=False.') from error
+    loaded = vit.state_dict()
+    random = [key for key, value in drawn.items() if value.is_floating_point() and (value != value.flatten()[0]).any()]
+    lacking = [key for key in random if torch.equal(drawn[key], loaded[key])]
+    share = sum(drawn[key].numel() for key in lacking) / max(sum(drawn[key].numel() for key in random), 1)
+    where = f'of {model_name}' if source is True else f'from {source}'
+    if share > 0.5:
+        raise CheckpointError(f'{owner}: the weights {where} are not of this model: {share:.0%} of it is not among '
+                              f'them ({name_keys(lacking)}).')
+    print_log(f'{owner}: loaded pretrained weights {where}'
+              + (f', which lack {name_keys(lacking)}: these start anew' if lacking else ''),
+              logger='current', level=logging.WARNING if lacking else logging.INFO)
+    return {key: value for key, value in loaded.items() if key not in lacking}
 
 
 def whitebox_weights(owner: str, path: str, **size) -> Dict[str, Tensor]:
@@ -35,13 +91,15 @@ def whitebox_weights(owner: str, path: str, **size) -> Dict[str, Tensor]:
 
     Args:
         owner (str): Name of the model, for the message.
-        path (str): As in :func:`weights_from_file`.
+        path (str): File as in :func:`load_timm_weights`.
         **size: ``img_size``, ``patch_size``, ``in_chans``, ``embed_dim``, ``depth``, ``num_heads``,
             ``mlp_ratio`` of the model.
     """
-    vit = timm.create_model('vit_tiny_patch16_224', num_classes=0, **size, **weights_from_file(owner, path))
+    name = 'vit_tiny_patch16_224'
+    weights = load_timm_weights(owner, f"arch='vit-*' of {size['depth']} layers", path, partial(
+        timm.create_model, name, num_classes=0, **size))
     state_dict = {}
-    for key, value in vit.state_dict().items():
+    for key, value in weights.items():
         for name, ours in RENAMES:
             key = key.replace(name, ours)
         state_dict[key] = value

@@ -14,7 +14,6 @@ from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmcv.cnn import build_norm_layer
-from mmengine.logging import print_log
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from timm.layers import DropPath, LayerScale
 from torch import Tensor, nn
@@ -151,8 +150,8 @@ class WhiteBoxTransformer(BaseBackbone):
         patch_size (int): Defaults to 16.
         in_channels (int): Image channels. Defaults to 3.
         out_indices (int | Sequence[int]): Layers whose output is returned, in the order of the layers;
-            negative numbers count from the last. Layers after the last of them do not run.
-            Defaults to -1.
+            negative numbers count from the last. Layers after the last of them, and the final norm, are then not
+            built; a checkpoint that holds them loads. Defaults to -1.
         attention (dict | Sequence[dict], optional): Overrides the arch's: one config for all layers, or
             a list with one for each. ``embed_dims`` and ``num_heads`` come from the arch unless given.
         feedforward (dict | Sequence[dict], optional): Overrides the arch's, likewise.
@@ -191,7 +190,7 @@ class WhiteBoxTransformer(BaseBackbone):
         ValueError: A list whose length is not the depth, ``out_indices`` out of range, a class token
             asked of a model without one, an image smaller than a patch, an incomplete arch dict,
             ``pretrained`` for a model that is no ViT.
-        FileNotFoundError: ``pretrained`` is a path that does not exist (when it is loaded).
+        CheckpointError: ``pretrained`` does not exist or is of another model (when it is loaded).
     """
 
     arch_zoo = {
@@ -250,6 +249,7 @@ class WhiteBoxTransformer(BaseBackbone):
         self.arch_settings = settings
         self.embed_dims = dims = settings['embed_dims']
         self.num_layers = settings['num_layers']
+        self.in_channels = in_channels
         if out_type not in self.OUT_TYPES:
             raise ValueError(f'{self._name}: out_type must be one of {self.OUT_TYPES}, got {out_type!r}.')
         if out_type == 'cls_token' and not with_cls_token:
@@ -267,7 +267,8 @@ class WhiteBoxTransformer(BaseBackbone):
         if late_cls_token and out_type == 'cls_token' and self.out_indices != [self.num_layers - 1]:
             raise ValueError(f"{self._name}: the class token of this arch joins after the last layer, so "
                              f"out_type='cls_token' has only out_indices=-1, got {out_indices}.")
-        if late_cls_token and out_type in ('featmap', 'avg_featmap'):
+        num_built, complete = self.out_indices[-1] + 1, self.out_indices[-1] == self.num_layers - 1
+        if late_cls_token and (out_type in ('featmap', 'avg_featmap') or not complete):
             with_cls_token = False
         self.num_extra_tokens = int(with_cls_token and not late_cls_token)  # in the layers
         self.cls_token = None
@@ -289,16 +290,17 @@ class WhiteBoxTransformer(BaseBackbone):
                 dims, attention=attention_cfg, feedforward=feedforward_cfg,
                 drop_path_rate=drop_path_rates[i], **layer_args)
             for i, (attention_cfg, feedforward_cfg) in enumerate(
-                zip(self._per_layer('attention'), self._per_layer('feedforward'))))
+                list(zip(self._per_layer('attention'), self._per_layer('feedforward')))[:num_built]))
         self.class_layers = nn.ModuleList(
             ClassAttentionLayer(dims, **layer_args)
             for _ in range(settings['num_class_layers'] if with_cls_token else 0))
+        final_norm = final_norm and complete
         self.norm = build_norm_layer(settings['norm_cfg'], dims)[1] if final_norm else nn.Identity()
         self.pretrained = pretrained
         if pretrained and not self._is_vit():
             raise ValueError(f"{self._name}: pretrained={pretrained!r} takes timm's weights of a ViT, which "
                              "fit arch='vit-*' only. Load other weights with init_cfg or load_from.")
-        self.register_load_state_dict_pre_hook(self._drop_class_token)
+        self.register_load_state_dict_pre_hook(self._drop_unbuilt)
         self._freeze_stages()
 
     @property
@@ -344,11 +346,20 @@ class WhiteBoxTransformer(BaseBackbone):
         return list(cfg)
 
     @staticmethod
-    def _drop_class_token(self, state_dict: dict, prefix: str, *args) -> None:
+    def _drop_unbuilt(self, state_dict: dict, prefix: str, *args) -> None:
+        """Leave out of a checkpoint what this model has no use for and did not build."""
+        unbuilt = [f'layers.{i}.' for i in range(len(self.layers), self.num_layers)]
+        if unbuilt:
+            unbuilt.append('norm.')
         if self.cls_token is None:
-            for key in [key for key in state_dict
-                        if key.startswith((f'{prefix}cls_token', f'{prefix}class_layers.'))]:
-                del state_dict[key]
+            unbuilt += ['cls_token', 'class_layers.']
+        for key in [key for key in state_dict if key.startswith(tuple(prefix + name for name in unbuilt))]:
+            del state_dict[key]
+
+    @property
+    def out_channels(self) -> Tuple[int, ...]:
+        """Channels of every output."""
+        return (self.embed_dims, ) * len(self.out_indices)
 
     def _is_vit(self) -> bool:
         """Whether the parameters are those of a plain timm ViT."""
@@ -369,12 +380,11 @@ class WhiteBoxTransformer(BaseBackbone):
             patch_size=self.stem.patch_size, in_chans=self.stem.proj.in_channels, embed_dim=self.embed_dims,
             depth=self.num_layers, num_heads=self.layers[0].attn.num_heads,
             mlp_ratio=hidden_dims / self.embed_dims)
-        if not self.num_extra_tokens:
+        if not self.num_extra_tokens and 'pos_embed.table' in weights:
             weights['pos_embed.table'] = weights['pos_embed.table'][:, 1:]
         own = self.state_dict()
-        self.load_state_dict({key: value for key, value in weights.items()
-                              if key in own or key.split('.')[0] not in ('cls_token', 'norm')})
-        print_log(f'{self._name}: loaded pretrained weights from {self.pretrained}', logger='current')
+        self.load_state_dict({**own, **{key: value for key, value in weights.items()
+                                        if key in own or key.split('.')[0] not in ('cls_token', 'norm')}})
 
     def _freeze_stages(self) -> None:
         if self.frozen_stages < 0:
@@ -413,7 +423,7 @@ class WhiteBoxTransformer(BaseBackbone):
             x = self._prepend_class_token(x)
         x = x + self.pos_embed(hw_shape)
         outs = []
-        for i, layer in enumerate(self.layers[:self.out_indices[-1] + 1]):
+        for i, layer in enumerate(self.layers):
             x = self._run(layer, x, hw_shape)
             if i in self.out_indices and i < self.num_layers - 1:
                 outs.append(self._format_output(self._select_output(x, hw_shape), hw_shape))

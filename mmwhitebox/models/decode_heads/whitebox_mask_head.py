@@ -9,7 +9,7 @@ the patches alone and the class tokens, as queries Q, gather them afterwards (DE
 
     Q <- Q + MSCA(Q, LayerNorm(X))
 """
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -47,9 +47,11 @@ class WhiteBoxMaskHead(BaseDecodeHead):
     """Mask decoder whose every layer is one step of a compression objective.
 
     Args:
-        in_channels (int): Channels of the encoder's feature map.
+        in_channels (int | Sequence[int]): Channels of the encoder's feature map; of each one in ``in_index`` with
+            ``input_transform='resize_concat'``, which joins them at the size of the first (**reading**: the
+            papers' decoders take one).
         channels (int): Width D of the decoder. A Linear maps the features to it when it differs from
-            ``in_channels``; the papers' decoders have none.
+            ``in_channels`` (their sum); the papers' decoders have none.
         num_classes (int): Number of classes, one learned class token each.
         num_layers (int): Number of attention layers L.
         attention (dict): Config of the attention: ``dict(type='CBSA', num_heads=3, head_dims=100,
@@ -64,14 +66,15 @@ class WhiteBoxMaskHead(BaseDecodeHead):
             ``ignore_index``, ``sampler``, ``in_index``, ...
 
     Raises:
-        ValueError: For ``out_channels=1``: the norm over a single class is constant. Use two classes.
+        ValueError: For ``out_channels=1``: the norm over a single class is constant. Use two classes. For
+            ``input_transform='multiple_select'``: the decoder takes one sequence of patches.
 
     Class tokens and the weights of all Linear layers start from a normal distribution of standard deviation 0.02,
     truncated at -2 and 2, biases at 0, as in the published code; ``init_cfg`` changes the Linear layers.
     """
 
     def __init__(self,
-                 in_channels: int,
+                 in_channels: Union[int, Sequence[int]],
                  channels: int,
                  *,
                  num_classes: int,
@@ -92,8 +95,11 @@ class WhiteBoxMaskHead(BaseDecodeHead):
             raise ValueError('WhiteBoxMaskHead normalises the masks over the classes, so it needs one '
                              f'output per class: out_channels={self.out_channels} must be num_classes='
                              f'{num_classes}.')
+        if self.input_transform == 'multiple_select':
+            raise ValueError("WhiteBoxMaskHead takes one sequence of patches: input_transform='resize_concat' joins "
+                             "several feature maps, 'multiple_select' leaves them apart.")
         del self.conv_seg
-        self.in_proj = nn.Identity() if in_channels == channels else nn.Linear(in_channels, channels)
+        self.in_proj = nn.Identity() if self.in_channels == channels else nn.Linear(self.in_channels, channels)
         self.cls_tokens = nn.Parameter(torch.empty(1, num_classes, channels))
         nn.init.trunc_normal_(self.cls_tokens, std=0.02)
         self.layers = nn.ModuleList(
@@ -127,7 +133,7 @@ class WhiteBoxMaskHead(BaseDecodeHead):
         """Masks at the resolution of the features.
 
         Args:
-            inputs (list[Tensor]): Feature maps of the encoder, each (B, in_channels, H, W).
+            inputs (list[Tensor]): Feature maps of the encoder, each (B, its channels, H, W).
 
         Returns:
             Tensor: Class masks (logits), (B, num_classes, H, W).

@@ -10,6 +10,7 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor, nn
 
+from mmwhitebox.errors import ConfigError
 from mmwhitebox.registry import MODELS
 
 from .tiles import AxisMap, LogitMap, WindowRows, label_maps, window_starts
@@ -179,6 +180,16 @@ class EncoderDecoder(MMSegEncoderDecoder):
         low = windows.shape[1], windows.shape[2] // len(grid.lefts)
         return [LogitMap(*self.axis_maps(meta, grid, low, windows.device), windows, i)
                 for i, meta in enumerate(metas)]
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> Tuple[int, int]:
+        """Depth of a parameter and number of depths, as mmpretrain's layer-wise learning-rate decay asks for them.
+
+        Raises:
+            ConfigError: The backbone does not know its depths.
+        """
+        if not hasattr(self.backbone, 'get_layer_depth'):
+            raise ConfigError(f'Layer-wise learning-rate decay: {type(self.backbone).__name__} has no get_layer_depth.')
+        return self.backbone.get_layer_depth(param_name, f'{prefix}backbone.')
 
     @property
     def threshold(self) -> Optional[float]:

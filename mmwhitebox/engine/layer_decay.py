@@ -1,0 +1,90 @@
+"""Layer-wise learning-rate decay in segmentation: mmseg's constructors, for every encoder that knows its depths.
+
+mmseg's know ConvNeXt, BEiT and MAE by the names of their classes and fail with any other encoder. These take their place
+under mmseg's names; with an encoder that has no ``get_layer_depth`` (mmpretrain's protocol) they are mmseg's.
+"""
+from typing import List
+
+from mmengine.logging import print_log
+from mmseg.engine.optimizers import LayerDecayOptimizerConstructor as MMSegLayerDecayOptimizerConstructor
+from mmseg.engine.optimizers import LearningRateDecayOptimizerConstructor as MMSegLearningRateDecayOptimizerConstructor
+from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMSEG_CONSTRUCTORS
+from torch import nn
+
+from mmwhitebox.errors import ConfigError
+from mmwhitebox.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+DECAYS = ('layer_wise', 'layer_wise_vit')
+POSITIONS = ('pos_embed', 'cls_token', 'dist_token', 'reg_token')  # parts of names
+
+
+class DepthsOfTheEncoder:
+    """Groups of parameters by the depth that the encoder's ``get_layer_depth`` gives them."""
+
+    def add_params(self, params: List[dict], module: nn.Module, **kwargs) -> None:
+        """Add one group for every depth d of n, with and without weight decay: lr * decay_rate^(n - d - 1).
+
+        As in mmseg, biases, norms and all other parameters of one axis, position tables and tokens of the encoder have
+        no weight decay. Everything outside the encoder has the full learning rate.
+
+        Args:
+            params (list[dict]): Groups, extended in place.
+            module (nn.Module): The segmentor, with a ``backbone``.
+
+        Raises:
+            ConfigError: ``decay_rate`` is missing or not positive, ``num_layers`` is not the encoder's, another
+                ``decay_type``.
+        """
+        backbone = getattr(module, 'backbone', None)
+        if not hasattr(backbone, 'get_layer_depth'):
+            super().add_params(params, module, **kwargs)
+            return
+        rate, kind = self.paramwise_cfg.get('decay_rate'), self.paramwise_cfg.get('decay_type', 'layer_wise')
+        name = type(backbone).__name__
+        if not isinstance(rate, (int, float)) or rate <= 0:
+            raise ConfigError(f'optim_wrapper.paramwise_cfg.decay_rate={rate}: it is a positive number, e.g. 0.75.')
+        if kind not in DECAYS:
+            raise ConfigError(f"optim_wrapper.paramwise_cfg.decay_type={kind!r}: {name} has {DECAYS[0]!r} only.")
+        given, num_layers = self.paramwise_cfg.get('num_layers'), backbone.get_layer_depth('')[1] - 2
+        if given not in (None, num_layers):
+            raise ConfigError(f'optim_wrapper.paramwise_cfg.num_layers={given}: {name} has {num_layers} layers. '
+                              f'Set {num_layers}, or leave it out.')
+        groups = {}
+        for name, parameter in module.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            inside = name.startswith('backbone.')
+            depth, num_depths = backbone.get_layer_depth(name, 'backbone.') if inside else (num_layers + 1, num_layers + 2)
+            plain = parameter.ndim == 1 or name.endswith('.bias') or (inside and any(part in name for part in POSITIONS))
+            scale = rate**(num_depths - depth - 1)
+            group = groups.setdefault((depth, plain), dict(
+                params=[], param_names=[], group_name=f'layer_{depth}_{"no_decay" if plain else "decay"}',
+                lr_scale=scale, lr=scale * self.base_lr,
+                **({} if self.base_wd is None else dict(weight_decay=0. if plain else self.base_wd))))
+            group['params'].append(parameter)
+            group['param_names'].append(name)
+        scales = sorted({group['lr_scale'] for group in groups.values()})
+        print_log(f'Layer-wise learning rates: {len(scales)} depths, factors {scales[0]:.3g} to {scales[-1]:.3g}',
+                  logger='current')
+        params.extend(groups[key] for key in sorted(groups))
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+@MMSEG_CONSTRUCTORS.register_module(force=True)
+class LearningRateDecayOptimizerConstructor(DepthsOfTheEncoder, MMSegLearningRateDecayOptimizerConstructor):
+    """mmseg's constructor for both encoders as well.
+
+    In a config::
+
+        optim_wrapper = dict(
+            constructor='LearningRateDecayOptimizerConstructor',
+            paramwise_cfg=dict(decay_rate=0.75))  # decay_type='layer_wise' and num_layers are found
+
+    Everything else as in mmseg, see :meth:`DepthsOfTheEncoder.add_params`.
+    """
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+@MMSEG_CONSTRUCTORS.register_module(force=True)
+class LayerDecayOptimizerConstructor(DepthsOfTheEncoder, MMSegLayerDecayOptimizerConstructor):
+    """mmseg's older constructor, which names the rate ``layer_decay_rate``, for both encoders as well."""

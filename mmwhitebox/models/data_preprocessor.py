@@ -1,0 +1,48 @@
+"""mmseg's data preprocessor for images of any number of bands."""
+from numbers import Number
+from typing import Any, Dict, Optional, Sequence
+
+import torch
+from mmseg.models.data_preprocessor import SegDataPreProcessor as MMSegDataPreProcessor
+from mmseg.registry import MODELS as MMSEG_MODELS
+
+from mmwhitebox.errors import ConfigError
+from mmwhitebox.registry import MODELS
+
+
+@MODELS.register_module()
+@MMSEG_MODELS.register_module(force=True)
+class SegDataPreProcessor(MMSegDataPreProcessor):
+    """mmseg's, which takes a mean and a std of 1 or 3 values only. It takes mmseg's place under mmseg's name.
+
+    Args:
+        mean (Sequence[float], optional): One value for each band, in the order that the network sees (after
+            ``bgr_to_rgb``, which turns images of three bands only), or a single one. Defaults to None.
+        std (Sequence[float], optional): As many as ``mean``.
+        **kwargs: As in mmseg.
+
+    Raises:
+        ConfigError: One of both is missing, they have different lengths, or a std is zero; at the first batch: the
+            images have another number of bands.
+    """
+
+    def __init__(self, mean: Optional[Sequence[Number]] = None, std: Optional[Sequence[Number]] = None,
+                 **kwargs) -> None:
+        super().__init__(**kwargs)
+        if mean is None and std is None:
+            return
+        if mean is None or std is None or len(mean) != len(std) or 0 in std:
+            raise ConfigError(f'data_preprocessor: mean={mean} and std={std} need one value for each band of the '
+                              'images, the std not zero.')
+        self._enable_normalize = True
+        self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+
+    def forward(self, data: dict, training: bool = False) -> Dict[str, Any]:
+        """Normalise, pad and stack a batch, as in mmseg."""
+        if self._enable_normalize:
+            expected, bands = len(self.mean), data['inputs'][0].shape[-3]
+            if expected not in (1, bands):
+                raise ConfigError(f'The images have {bands} bands and data_preprocessor.mean and std {expected} values: '
+                                  'give one for each band, and set backbone.in_channels.')
+        return super().forward(data, training)
