@@ -12,9 +12,10 @@ from mmengine.runner import Runner
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from mmwhitebox.checkpoints import use_safe_loading
-from mmwhitebox.datasets import check_datasets, watch_workers
+from mmwhitebox.datasets import check_datasets, look_at_masks, watch_workers
 from mmwhitebox.engine.config_check import check_config
 from mmwhitebox.engine.config_errors import named_build_errors
+from mmwhitebox.engine.consistency import check_consistency, raise_together
 from mmwhitebox.engine.launch import (
     exit_message,
     load_config,
@@ -64,7 +65,8 @@ def main() -> None:
     resolve_resume(cfg, args.resume, args.trust_checkpoint)
     if args.amp:
         use_amp(cfg)
-    check_datasets(cfg, splits=('train', 'val'))
+    raise_together(lambda: check_consistency(cfg), lambda: check_datasets(cfg, splits=('train', 'val')),
+                   lambda: look_at_masks(cfg))
     use_compile(cfg)
     pin_memory(cfg)
     setup_determinism(cfg)

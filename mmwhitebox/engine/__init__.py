@@ -3,7 +3,7 @@ from .checkpoint_hook import AtomicCheckpointHook
 from .exact_resume import ExactResumeHook
 from .finite import FiniteHook
 from .interpret_hooks import CodingRateHook, MembershipVisHook
-from .metrics import ModelForMetrics, PerClassIoUMetric, ZeroShotSegmentation
+from .metrics import IoUMetric, ModelForMetrics, PerClassIoUMetric, ZeroShotSegmentation
 from .mixed_precision import BFloat16OptimWrapper
 from .onednn import OneDNNHook
 from .optimizers import Lion
@@ -13,6 +13,6 @@ from .visualizer import SideBySideVisualizer
 
 __all__ = [
     'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'CodingRateHook', 'CompileHook', 'ExactResumeHook', 'FiniteHook',
-    'Lion', 'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook', 'PerClassIoUMetric', 'SideBySideVisualizer',
+    'IoUMetric', 'Lion', 'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook', 'PerClassIoUMetric', 'SideBySideVisualizer',
     'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend', 'ZeroShotSegmentation'
 ]
