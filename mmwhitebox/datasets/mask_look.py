@@ -81,5 +81,6 @@ def _message(part: Part, found: set[int], ignored: set[int], classes: list[str],
     text = (f'{part.name}: its {count} masks hold the labels {labels} alone, and {joined(sorted(ignored))} is ignored, '
             f'so nothing of the {len(classes)} classes ({joined(classes)}) could be told apart. ')
     if part.argument('reduce_zero_label'):
-        return f'{text}reduce_zero_label=True makes 0 to 255 and lowers all others by one: set it to False if 0 is a class.'
-    return f'{text}If {max(ignored)} means a class, write its label in the masks: numpy.where(mask == {max(ignored)}, 1, mask).'
+        return f'{text}reduce_zero_label=True makes 0 to 255 and lowers the others: set it to False if 0 is a class.'
+    return (f'{text}If {max(ignored)} means a class, save its label instead: '
+            f'numpy.where(mask == {max(ignored)}, 1, mask).')

@@ -47,15 +47,15 @@ class IoUMetric(MMSegIoUMetric):
         table = PrettyTable()
         table.add_column('Class', classes[shown].tolist())
         for key, values in scores.items():
-            table.add_column(key, np.round(100 * values[shown], 2).tolist())
+            table.add_column(key, np.round(100 * values[shown], 2))
         print_log(f'per class results:\n{table.get_string()}', 'current')
         if truth.all():
             return
         lines = [f'{(truth == 0).sum()} of {len(classes)} classes do not occur in the truth.']
-        for mask, what in ((~shown, 'not predicted either, left out'),
-                           (shown & (truth == 0), 'predicted, counted as wrong')):
+        absent = 'left out' if self.nan_to_num is None else f'counted as {self.nan_to_num}'
+        for mask, what in ((~shown, f'Not predicted either, {absent}'), (shown & (truth == 0), 'Predicted, IoU 0')):
             if mask.any():
-                lines.append(f'{what[0].upper()}{what[1:]}: {_some(classes[mask])}.')
+                lines.append(f'{what}: {_some(classes[mask])}.')
         counted = ', '.join(f'm{key} {np.isfinite(values).sum()}' for key, values in scores.items())
         print_log(f'{" ".join(lines)} Classes in each mean: {counted}.', 'current', logging.WARNING)
 

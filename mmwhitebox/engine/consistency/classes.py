@@ -9,8 +9,17 @@ from mmpretrain.models import ClsHead, ImageClassifier, MultiLabelClsHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors.base import BaseSegmentor
 
-from mmwhitebox.config_parts import Part, datasets, joined, make_part, metrics, model_part, parts, pipelines, \
-    preprocessor_part
+from mmwhitebox.config_parts import (
+    Part,
+    datasets,
+    joined,
+    make_part,
+    metrics,
+    model_part,
+    parts,
+    pipelines,
+    preprocessor_part,
+)
 from mmwhitebox.datasets.class_names import known_classes
 from mmwhitebox.datasets.transforms import LoadSegAnnotation
 

@@ -12,7 +12,8 @@ from mmwhitebox.config_parts import Part, get, make_part
 
 from .windows import is_positive
 
-ASKED_OF_TORCH = ('batch_size', 'num_workers', 'persistent_workers', 'prefetch_factor', 'timeout')
+OF_WORKERS = ('persistent_workers', 'prefetch_factor')
+ASKED_OF_TORCH = ('batch_size', 'num_workers', 'timeout', *OF_WORKERS)
 
 
 def loop_problems(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
@@ -31,7 +32,7 @@ def loop_problems(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
             yield (f'{sampler.name} never ends, so neither would the {"validation" if split == "val" else split}: '
                    "take sampler=dict(type='DefaultSampler', shuffle=False).")
         elif loop is not None and loop.cls is not None and issubclass(loop.cls, EpochBasedTrainLoop):
-            yield (f"{sampler.name} never ends, so the first epoch of train_cfg ({loop.cls.__name__}) would not either: "
+            yield (f"{sampler.name} never ends, so neither would the first epoch of {loop.name}: "
                    "take sampler=dict(type='DefaultSampler', shuffle=True), or "
                    "train_cfg=dict(type='IterBasedTrainLoop', max_iters=...).")
 
@@ -66,6 +67,6 @@ def loader_problems(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
         try:
             DataLoader([0], **settings)
         except ValueError as error:
-            idle = [f'{key}={settings[key]!r}' for key in ('persistent_workers', 'prefetch_factor') if settings.get(key)]
-            yield f'{path}: num_workers=0 has no worker, so leave out {" and ".join(idle)}, or set num_workers=1.' \
-                if idle and not workers else f'{path}: {str(error).strip()}.'
+            idle = [f'{key}={settings[key]!r}' for key in OF_WORKERS if settings.get(key) and not workers]
+            yield (f'{path}: num_workers=0 has no worker, so leave out {" and ".join(idle)}, or set num_workers=1.'
+                   if idle else f'{path}: {str(error).strip()}.')

@@ -33,8 +33,9 @@ def score_problems(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
         if names is not None and monitor not in names:
             near = [name for name in names if monitor.rpartition('/')[2] == name.rpartition('/')[2]]
             metric_paths = joined([part.name for part in metrics(cfg, 'val')])
-            yield (f'{place}={monitor!r} is not what {metric_paths} gives, {joined(sorted(names), ENOUGH)}: '
-                   + (f'write {near[0]!r}.' if near else 'choose one of them, or ask the metric for it.'))
+            remedy = f'write {near[0]!r}.' if near else 'choose one of them, or ask the metric for it.'
+            given = joined(sorted(names), ENOUGH) or 'no score'
+            yield f'{place}={monitor!r}, but {metric_paths} gives {given}: {remedy}'
         if hook is not None:
             yield from _rule(place, monitor, hook)
 
@@ -74,7 +75,7 @@ def _rule(place: str, monitor: str, hook: Part) -> Iterator[str]:
 
 
 def validation_scores(cfg: Config) -> set[str] | None:
-    """Names of all scores that a validation gives; None if a metric or the model is not one whose names are known."""
+    """Names of all scores of a validation; None if a metric or the model is not one whose names are known."""
     model = model_part(cfg)
     if model is None or not model.known:  # mmengine adds the losses that a model gives in validation
         return None

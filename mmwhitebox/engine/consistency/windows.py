@@ -9,7 +9,7 @@ from mmseg.models.segmentors import MultimodalEncoderDecoder
 from mmwhitebox.config_parts import model_part
 from mmwhitebox.models.segmentors.encoder_decoder import KEEP_LOGITS, EncoderDecoder
 
-NEVER_SEEN = 'the pixels between two windows would have no prediction: make it {crop} or less'
+WHOLE = "dict(mode='whole')"
 
 
 def window_problems(cfg: Config) -> Iterator[str]:
@@ -17,18 +17,18 @@ def window_problems(cfg: Config) -> Iterator[str]:
     model = model_part(cfg)
     if model is None or model.cls is None:
         return
-    ours = issubclass(model.cls, EncoderDecoder) and model.cls.window_grid is EncoderDecoder.window_grid
-    theirs = any(issubclass(model.cls, cls) and model.cls.predict is cls.predict and model.cls.inference is cls.inference
-                 for cls in (MMSegEncoderDecoder, MultimodalEncoderDecoder))
+    cls = model.cls
+    ours = issubclass(cls, EncoderDecoder) and cls.window_grid is EncoderDecoder.window_grid
+    theirs = any(issubclass(cls, base) and cls.predict is base.predict and cls.inference is base.inference
+                 for base in (MMSegEncoderDecoder, MultimodalEncoderDecoder))
     if not ours and not theirs:
         return
     path, test_cfg = f'{model.path}.test_cfg', model.cfg.get('test_cfg')
     if test_cfg is not None and not isinstance(test_cfg, dict):
-        yield f"{path}={test_cfg!r} must be a dict: dict(mode='whole')."
+        yield f'{path}={test_cfg!r} must be a dict: {WHOLE}.'
         return
     if not ours and (not test_cfg or 'mode' not in test_cfg):
-        yield f"{path} has no mode, which {model.cls.__name__} needs: dict(mode='whole'), or mode='slide' with crop_size " \
-              'and stride.'
+        yield (f"{path} has no mode, which {model.name} needs: {WHOLE}, or mode='slide' with crop_size and stride.")
         return
     test_cfg = test_cfg or {}
     mode = test_cfg.get('mode', 'whole')
@@ -55,8 +55,8 @@ def _window(path: str, test_cfg: dict) -> Iterator[str]:
     if len(sizes) == 2:
         for axis, crop, stride in zip(('high', 'wide'), sizes['crop_size'], sizes['stride']):
             if stride > crop:
-                yield (f'{path}.stride={tuple(sizes["stride"])} is larger than the window ({crop} pixels {axis}), '
-                       f'{path}.crop_size: {NEVER_SEEN.format(crop=crop)}.')
+                yield (f'{path}.stride={tuple(sizes["stride"])} leaves pixels between two windows without a '
+                       f'prediction, {path}.crop_size is {crop} pixels {axis}: make it {crop} or less.')
 
 
 def _options(path: str, test_cfg: dict) -> Iterator[str]:

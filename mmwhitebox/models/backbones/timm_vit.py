@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
+from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.ops import resize_positions
 from mmwhitebox.ops.resampling import is_symbolic
 from mmwhitebox.registry import MODELS
@@ -131,6 +132,7 @@ class TimmViT(BaseModule):
                  model_kwargs: Optional[dict] = None,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
+        check_sizes(self, img_size=img_size, in_channels=in_channels, pool_size=pool_size)
         for name, value, known in (('interpolate_mode', interpolate_mode, INTERPOLATE_MODES),
                                    ('out_type', out_type, OUT_TYPES),
                                    ('attention', attention, ('softmax', *ADAPTATIONS))):
