@@ -1,4 +1,5 @@
 """Parts of a config that contradict each other are named before training; what works is left alone."""
+import copy
 from pathlib import Path
 
 import mmpretrain
@@ -59,7 +60,7 @@ THEIRS = [
     (mmseg, 'stdc/stdc1_4xb12-80k_cityscapes-512x1024.py'),  # auxiliary heads of other classes
     (mmseg, 'knet/knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512.py'),  # a head of heads
     (mmseg, 'maskformer/maskformer_r50-d32_8xb2-160k_ade20k-512x512.py'),
-    (mmseg, 'san/san-vit-b16_coco-stuff164k-640x640.py'), (mmseg, 'point_rend/pointrend_r50_4xb2-80k_ade20k-512x512.py'),
+    (mmseg, 'san/san-vit-b16_coco-stuff164k-640x640.py'), (mmseg, 'point_rend/pointrend_r50_4xb4-160k_ade20k-512x512.py'),
     (mmseg, 'unet/unet-s5-d16_fcn_4xb4-40k_chase-db1-128x128.py'), (mmseg, 'vpd/vpd_sd_4xb8-25k_nyu-480x480.py'),
     (mmpretrain, 'resnet/resnet50_8xb16_cifar100.py'), (mmpretrain, 'csra/resnet101-csra_1xb16_voc07-448px.py'),
     (mmpretrain, 'arcface/resnet50-arcface_8xb32_inshop.py'), (mmpretrain, 'mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'),
@@ -129,10 +130,11 @@ class OwnWrapper(BaseDataset):
 
 
 @pytest.mark.parametrize('change', [
-    lambda cfg: cfg.train_dataloader.update(dataset=dict(type='RepeatDataset', times=2, dataset=dict(
-        type='ConcatDataset', datasets=[cfg.train_dataloader.dataset] * 2))),
+    lambda cfg: cfg.train_dataloader.__setattr__('dataset', dict(type='RepeatDataset', times=2, dataset=dict(
+        type='ConcatDataset', datasets=[copy.deepcopy(cfg.train_dataloader.dataset) for _ in range(2)]))),
     lambda cfg: cfg.train_dataloader.dataset.update(metainfo=None, type=Extended),  # a class that names its own
-    lambda cfg: cfg.train_dataloader.update(dataset=dict(type=OwnWrapper, dataset=dict(type='ADE20KDataset'))),
+    lambda cfg: cfg.train_dataloader.__setattr__('dataset', dict(type=OwnWrapper, dataset=dict(
+        type='ADE20KDataset'))),
     lambda cfg: cfg.model.decode_head.update(type=Background, num_classes=6),
     lambda cfg: cfg.model.update(auxiliary_head=dict(type='STDCHead', num_classes=2)),
     lambda cfg: cfg.model.update(type=type('Own', (EncoderDecoder, ), {}), auxiliary_head=dict(AUX, num_classes=9)),

@@ -65,7 +65,7 @@ def loader_problems(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
             yield f'{path}.num_workers={workers!r} must be 0 (the data is read in the training process) or more.'
             continue
         try:
-            DataLoader([0], **settings)
+            DataLoader([0], **{**settings, 'num_workers': min(workers, 1)})  # of more than the cores it would warn
         except ValueError as error:
             idle = [f'{key}={settings[key]!r}' for key in OF_WORKERS if settings.get(key) and not workers]
             yield (f'{path}: num_workers=0 has no worker, so leave out {" and ".join(idle)}, or set num_workers=1.'
