@@ -29,6 +29,7 @@ import mmwhitebox
 from mmwhitebox.engine.launch import exit_message, prepare_work_dir
 from mmwhitebox.errors import UserError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
+from mmwhitebox.options import positive_int
 
 SUITES = ('classification', 'decoder', 'operators')
 MODES = ('inference', 'training')
@@ -53,11 +54,11 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
                         help='cpu, cuda, cuda:1')
     parser.add_argument('--dtype', choices=DTYPES, default='float32',
                         help='type of inference; training keeps float32 weights and runs under autocast')
-    parser.add_argument('--batch-size', type=int,
+    parser.add_argument('--batch-size', type=positive_int,
                         help='images, or sequences of tokens (depends on suite and device)')
-    parser.add_argument('--rounds', type=int, default=15, help='timed rounds; every contestant runs in each')
+    parser.add_argument('--rounds', type=positive_int, default=15, help='timed rounds; every contestant runs in each')
     parser.add_argument('--warmup', type=int, default=3, help='steps before them')
-    parser.add_argument('--threads', type=int, help="CPU threads (torch's choice)")
+    parser.add_argument('--threads', type=positive_int, help="CPU threads (torch's choice)")
     parser.add_argument('--models', nargs='+', metavar='NAME',
                         help='encoders (archs of WhiteBoxTransformer), decoders '
                         f'({", ".join(models.DECODERS)}), operators ({", ".join(operators.OPERATORS)})')
@@ -66,12 +67,12 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
                         help=f'contestants: {", ".join((*models.FORMS, *models.PEERS, *models.DECODER_PEERS))}; '
                         'ours is always one (all but plain-compiled; operators: none compiled)')
     parser.add_argument('--modes', nargs='+', choices=MODES, default=MODES)
-    parser.add_argument('--sizes', type=int, nargs='+', metavar='PIXELS',
+    parser.add_argument('--sizes', type=positive_int, nargs='+', metavar='PIXELS',
                         help='image sides (224 512; decoders 512)')
-    parser.add_argument('--max-tokens', type=int, help='operators: largest N (65,536; on a GPU 262,144)')
-    parser.add_argument('--heads', type=int, default=6, help='operators: K')
-    parser.add_argument('--head-dims', type=int, default=64, help='operators: p')
-    parser.add_argument('--representatives', type=int, default=64, help='operators: m of CBSA, a square')
+    parser.add_argument('--max-tokens', type=positive_int, help='operators: largest N (65,536; on a GPU 262,144)')
+    parser.add_argument('--heads', type=positive_int, default=6, help='operators: K')
+    parser.add_argument('--head-dims', type=positive_int, default=64, help='operators: p')
+    parser.add_argument('--representatives', type=positive_int, default=64, help='operators: m of CBSA, a square')
     parser.add_argument('--call-budget', type=float, default=20., metavar='SECONDS',
                         help='leave a contestant out whose step takes longer')
     parser.add_argument('--compile-mode', default='default', help='mode of torch.compile')

@@ -13,6 +13,7 @@ from mmwhitebox.apis import export_model
 from mmwhitebox.apis.export import SUFFIXES
 from mmwhitebox.engine.launch import exit_message, load_config
 from mmwhitebox.errors import UserError
+from mmwhitebox.options import positive_int
 
 
 def main() -> int:
@@ -22,10 +23,10 @@ def main() -> int:
     parser.add_argument('--format', required=True, choices=SUFFIXES, help='kind of file')
     parser.add_argument('--out', required=True, metavar='FILE',
                         help=f'output file: {", ".join(SUFFIXES.values())}')
-    parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'), help="image size; the config's own")
+    parser.add_argument('--size', type=positive_int, nargs=2, metavar=('H', 'W'), help="image size; the config's own")
     parser.add_argument('--dynamic', action='store_true',
                         help='any height and width that is a multiple of the patch, from two patches on')
-    parser.add_argument('--batch', type=int, default=1, help='images in a batch of a graph (%(default)s)')
+    parser.add_argument('--batch', type=positive_int, default=1, help='images in a batch of a graph (%(default)s)')
     parser.add_argument('--trust-checkpoint', action='store_true',
                         help='read a checkpoint that needs more than weights; such a file can run code')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',

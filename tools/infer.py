@@ -20,6 +20,7 @@ from mmwhitebox.apis import PRECISIONS, init_model, iter_inference, list_images
 from mmwhitebox.engine.launch import exit_message, load_config, prepare_work_dir
 from mmwhitebox.engine.onednn import fast_products
 from mmwhitebox.errors import UserError
+from mmwhitebox.options import positive_int
 
 MANY_WINDOWS = 16
 
@@ -30,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint of that config')
     parser.add_argument('images', nargs='+', help='image files, folders, or quoted globs')
     parser.add_argument('--out', default='work_dirs/infer', help='output folder (%(default)s)')
-    parser.add_argument('--batch-size', type=int, default=1,
+    parser.add_argument('--batch-size', type=positive_int, default=1,
                         help='images of one size that share a forward pass (%(default)s)')
     parser.add_argument('--device', help='cpu, cuda:0, ...; a GPU if there is one')
     parser.add_argument('--precision', choices=PRECISIONS, default='fp32',

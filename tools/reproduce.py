@@ -20,6 +20,7 @@ from reproduction.suites import ROOT, SUITES
 
 from mmwhitebox.engine.launch import exit_message
 from mmwhitebox.errors import UserError
+from mmwhitebox.options import positive_int
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,7 +28,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('suite', choices=list(SUITES))
     parser.add_argument('--only', nargs='+', metavar='ROW', help='train these configs alone, measure nothing')
     parser.add_argument('--quick', action='store_true', help='toy length, one seed, written to work_dirs')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='trainings at a time (one for each core)')
+    parser.add_argument('--jobs', type=positive_int, default=os.cpu_count(),
+                        help='trainings at a time (one for each core)')
     return parser.parse_args()
 
 

@@ -12,6 +12,7 @@ from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
 from mmwhitebox.datasets import check_datasets, watch_workers
 from mmwhitebox.engine.config_check import check_config
 from mmwhitebox.engine.config_errors import named_build_errors
+from mmwhitebox.engine.consistency import check_consistency, raise_together
 from mmwhitebox.engine.launch import (
     exit_message,
     load_config,
@@ -108,7 +109,7 @@ def main() -> None:
     if not args.trust_checkpoint:
         use_safe_loading()
         safe_load(args.checkpoint)  # a broken file shows now, not after the data is set up
-    check_datasets(cfg, splits=('test', ))
+    raise_together(lambda: check_consistency(cfg, ('test', )), lambda: check_datasets(cfg, splits=('test', )))
     if args.tta:
         use_augmentation(cfg)
     use_precision(cfg, args.precision)

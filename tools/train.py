@@ -12,9 +12,10 @@ from mmengine.runner import Runner
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from mmwhitebox.checkpoints import use_safe_loading
-from mmwhitebox.datasets import check_datasets, watch_workers
+from mmwhitebox.datasets import check_datasets, look_at_masks, watch_workers
 from mmwhitebox.engine.config_check import check_config
 from mmwhitebox.engine.config_errors import named_build_errors
+from mmwhitebox.engine.consistency import check_consistency, raise_together
 from mmwhitebox.engine.initial_weights import check_initial_weights
 from mmwhitebox.engine.launch import (
     exit_message,
@@ -85,7 +86,8 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
     check_initial_weights(cfg)
     resolve_resume(cfg, args.resume, args.trust_checkpoint)
     use_schedule(cfg, args.resume_schedule)
-    check_datasets(cfg, splits=('train', 'val'))
+    raise_together(lambda: check_consistency(cfg), lambda: check_datasets(cfg, splits=('train', 'val')),
+                   lambda: look_at_masks(cfg))
     use_compile(cfg)
     pin_memory(cfg)
     setup_determinism(cfg)

@@ -2,11 +2,12 @@ from .camvid import CamVidDataset
 from .erasing import RandomErasing
 from .image_io import read_image
 from .layout import check_datasets
+from .mask_look import look_at_masks
 from .skipping import watch_workers
 from .small_images import CIFAR10, CIFAR100, SVHN
 from .transforms import LoadImage, LoadSegAnnotation
 
 __all__ = [
-    'CIFAR10', 'CIFAR100', 'CamVidDataset', 'LoadImage', 'LoadSegAnnotation', 'RandomErasing', 'SVHN', 'check_datasets',
-    'read_image', 'watch_workers'
+    'CIFAR10', 'CIFAR100', 'CamVidDataset', 'LoadImage', 'LoadSegAnnotation', 'RandomErasing', 'SVHN',
+    'check_datasets', 'look_at_masks', 'read_image', 'watch_workers'
 ]

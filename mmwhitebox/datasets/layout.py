@@ -11,6 +11,7 @@ from mmseg.datasets import BaseSegDataset
 
 from mmwhitebox.errors import DatasetLayoutError
 
+from .class_names import class_name_problems
 from .skipping import refuse_skipping
 
 MAX_NAMED = 5
@@ -29,11 +30,13 @@ def check_datasets(cfg: Config, splits: tuple = ('train', 'val', 'test')) -> Non
 
     Raises:
         DatasetLayoutError: A folder or file is missing or empty, images have no annotation, or the class
-            folders are not those of the classes.
+            folders are not those of the classes (see :mod:`.class_names`); all that is wrong in one message.
         ConfigError: A pipeline of validation or test would skip broken samples.
     """
     refuse_skipping(cfg, splits)
     checked = set()
+    problems = class_name_problems(cfg, splits)
+    told = '\n'.join(problems)
     with DATASETS.switch_scope_and_registry(cfg.get('default_scope', 'mmseg')) as registry:
         for split in splits:
             loader = cfg.get(f'{split}_dataloader')
@@ -42,7 +45,12 @@ def check_datasets(cfg: Config, splits: tuple = ('train', 'val', 'test')) -> Non
                 if key not in checked:
                     checked.add(key)
                     cls = dataset['type']
-                    _check_dataset(registry.get(cls) if isinstance(cls, str) else cls, dataset)
+                    try:
+                        _check_dataset(registry.get(cls) if isinstance(cls, str) else cls, dataset, told)
+                    except DatasetLayoutError as error:
+                        problems.append(str(error))
+    if problems:
+        raise DatasetLayoutError('\n'.join(problems))
 
 
 def leaf_datasets(dataset: dict) -> Iterator[dict]:
@@ -56,7 +64,7 @@ def leaf_datasets(dataset: dict) -> Iterator[dict]:
         yield dataset
 
 
-def _check_dataset(cls: type, cfg: dict) -> None:
+def _check_dataset(cls: type, cfg: dict, told: str) -> None:
     known = isinstance(cls, type) and issubclass(cls, (BaseSegDataset, ClsDataset))
     if not known or cfg.get('backend_args'):
         return
@@ -67,7 +75,7 @@ def _check_dataset(cls: type, cfg: dict) -> None:
     elif dataset.ann_file:
         _check_listed(dataset)
     elif isinstance(dataset, CustomDataset) and dataset.with_label:
-        _check_class_folders(dataset)
+        _check_class_folders(dataset, told)
 
 
 def _check_segmentation(dataset: BaseSegDataset) -> None:
@@ -103,8 +111,11 @@ def _check_listed(dataset: ClsDataset) -> None:
             raise DatasetLayoutError(f'{path} does not exist.{layout}')
 
 
-def _check_class_folders(dataset: CustomDataset) -> None:
-    """A folder for each class; the first image found is enough, a full listing is left to the dataset."""
+def _check_class_folders(dataset: CustomDataset, told: str) -> None:
+    """A folder for each class; the first image found is enough, a full listing is left to the dataset.
+
+    What is told of the names in the folder already is not told again.
+    """
     root = Path(dataset.img_prefix)
     name = type(dataset).__name__
     layout = (f'\nExpected layout of {name}:\n  {root}/CLASS/*{{{",".join(sorted(dataset.extensions))}}}   '
@@ -114,7 +125,7 @@ def _check_class_folders(dataset: CustomDataset) -> None:
     folders = sorted(path for path in root.iterdir() if path.is_dir())
     if not folders:
         raise DatasetLayoutError(f'The folder {root} holds no class folders.{layout}')
-    if dataset.CLASSES is not None and len(folders) != len(dataset.CLASSES):
+    if dataset.CLASSES is not None and len(folders) != len(dataset.CLASSES) and str(root) not in told:
         raise DatasetLayoutError(
             f'The folder {root} holds {len(folders)} class folders ({_some([p.name for p in folders])}), the '
             f'dataset has {len(dataset.CLASSES)} classes.{layout}')

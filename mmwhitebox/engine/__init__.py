@@ -6,7 +6,7 @@ from .finite import FiniteHook
 from .initial_weights import InitialWeightsHook
 from .interpret_hooks import CodingRateHook, MembershipVisHook
 from .layer_decay import LayerDecayOptimizerConstructor, LearningRateDecayOptimizerConstructor
-from .metrics import ModelForMetrics, PerClassIoUMetric, ZeroShotSegmentation
+from .metrics import IoUMetric, ModelForMetrics, PerClassIoUMetric, ZeroShotSegmentation
 from .mixed_precision import BFloat16OptimWrapper
 from .onednn import OneDNNHook
 from .optimizers import Lion
@@ -18,7 +18,7 @@ from .visualizer import SideBySideVisualizer
 
 __all__ = [
     'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'BesideEMAHook', 'CodingRateHook', 'CompileHook',
-    'ExactResumeHook', 'FiniteHook', 'InitialWeightsHook', 'LayerDecayOptimizerConstructor',
+    'ExactResumeHook', 'FiniteHook', 'InitialWeightsHook', 'IoUMetric', 'LayerDecayOptimizerConstructor',
     'LearningRateDecayOptimizerConstructor', 'Lion', 'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook',
     'PerClassIoUMetric', 'RampedCosineLR', 'ScheduleHook', 'SideBySideVisualizer', 'StopOnSignalHook', 'TF32Hook',
     'TolerantVisBackend', 'WarmupCosineLR', 'ZeroShotSegmentation'

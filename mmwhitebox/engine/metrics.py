@@ -1,12 +1,15 @@
 """Metrics: IoU of every class as a logged value, zero-shot segmentation by looking inside the model."""
+import logging
 from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from mmseg.evaluation import IoUMetric
+from mmseg.evaluation import IoUMetric as MMSegIoUMetric
+from prettytable import PrettyTable
 from torch import nn
 
 from mmwhitebox.errors import UserError
@@ -17,9 +20,53 @@ from mmwhitebox.interpret.zero_shot import ZeroShotScores, make_targets, score_i
 from mmwhitebox.registry import HOOKS, METRICS
 
 
+@METRICS.register_module(name='IoUMetric')
+class IoUMetric(MMSegIoUMetric):
+    """mmseg's ``IoUMetric`` with a table of the classes that occur, and a word about those that do not.
+
+    The scores are mmseg's: a mean is taken over the classes that have the score. A class that occurs neither in the
+    truth nor in the predictions has none; one that is predicted but does not occur has an IoU of 0 and no accuracy.
+    Arguments as in mmseg's.
+    """
+
+    def compute_metrics(self, results: list) -> Dict[str, float]:
+        """mmseg's values, in percent."""
+        if self.format_only:
+            return super().compute_metrics(results)
+        areas = [sum(area) for area in zip(*results)]
+        scores = self.total_area_to_metrics(*areas, self.metrics, self.nan_to_num, self.beta)
+        means = {key if key == 'aAcc' else f'm{key}': np.round(np.nanmean(value) * 100, 2)
+                 for key, value in scores.items()}
+        self.report({key: value for key, value in scores.items() if key != 'aAcc'}, *(areas[i].numpy() for i in (2, 3)))
+        return means
+
+    def report(self, scores: Dict[str, np.ndarray], predicted: np.ndarray, truth: np.ndarray) -> None:
+        """Print the scores (K, ) of the classes that occur; areas (K, ) in pixels say which do."""
+        classes = np.array([str(name) for name in self.dataset_meta['classes']])
+        shown = (predicted > 0) | (truth > 0)
+        table = PrettyTable()
+        table.add_column('Class', classes[shown].tolist())
+        for key, values in scores.items():
+            table.add_column(key, np.round(100 * values[shown], 2))
+        print_log(f'per class results:\n{table.get_string()}', 'current')
+        if truth.all():
+            return
+        lines = [f'{(truth == 0).sum()} of {len(classes)} classes do not occur in the truth.']
+        absent = 'left out' if self.nan_to_num is None else f'counted as {self.nan_to_num}'
+        for mask, what in ((~shown, f'Not predicted either, {absent}'), (shown & (truth == 0), 'Predicted, IoU 0')):
+            if mask.any():
+                lines.append(f'{what}: {_some(classes[mask])}.')
+        counted = ', '.join(f'm{key} {np.isfinite(values).sum()}' for key, values in scores.items())
+        print_log(f'{" ".join(lines)} Classes in each mean: {counted}.', 'current', logging.WARNING)
+
+
+def _some(names: np.ndarray, most: int = 8) -> str:
+    return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
+
+
 @METRICS.register_module()
 class PerClassIoUMetric(IoUMetric):
-    """mmseg's ``IoUMetric``, which only prints the classes, with ``IoU.<class>`` in percent as values of their own.
+    """:class:`IoUMetric` with ``IoU.<class>`` in percent as values of their own.
 
     Logs and files then hold them; a class that neither occurs nor is predicted has NaN. Arguments as in
     ``IoUMetric``.

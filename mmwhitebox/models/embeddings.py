@@ -9,6 +9,7 @@ from mmcv.cnn import build_norm_layer
 from mmengine.dist import get_comm_device, get_world_size
 from torch import Tensor, nn
 
+from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.ops import resize_positions
 from mmwhitebox.registry import EMBEDDINGS
 
@@ -27,6 +28,7 @@ class BaseStem(nn.Module, ABC):
 
     def __init__(self, patch_size: int) -> None:
         super().__init__()
+        check_sizes(self, patch_size=patch_size)
         self.patch_size = patch_size
 
     def grid_size(self, height: int, width: int) -> Tuple[int, int]:

@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.ops.implementation import choose
 from mmwhitebox.registry import FEEDFORWARDS, build_component
 
@@ -24,6 +25,7 @@ class ISTA(nn.Module):
 
     def __init__(self, embed_dims: int, eta: float = 0.1, lam: float = 0.1, impl: str = 'auto') -> None:
         super().__init__()
+        check_sizes(self, embed_dims=embed_dims)
         self.eta = eta
         self.lam = lam
         self.operator = choose('ista', impl)
@@ -48,6 +50,9 @@ class MLP(nn.Module):
 
     def __init__(self, embed_dims: int, ratio: float = 4.) -> None:
         super().__init__()
+        check_sizes(self, embed_dims=embed_dims)
+        if int(embed_dims * ratio) < 1:
+            raise ValueError(f'MLP: ratio={ratio} leaves no hidden channel.')
         self.fc1 = nn.Linear(embed_dims, int(embed_dims * ratio))
         self.fc2 = nn.Linear(int(embed_dims * ratio), embed_dims)
 

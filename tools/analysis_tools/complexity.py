@@ -20,6 +20,7 @@ from mmwhitebox.apis.export import default_size
 from mmwhitebox.engine.launch import exit_message, load_config
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret import activation_memory, count_flops, count_parameters, count_similarities
+from mmwhitebox.options import positive_int
 
 TOLERANCE = 0.03
 # Published figures: parameters in M, FLOPs in G at 224 x 224 (of the decoder alone for segmentation),
@@ -135,7 +136,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description='Parameters, FLOPs, similarities and memory of models')
     parser.add_argument('configs', nargs='*', help='config files')
     parser.add_argument('--zoo', action='store_true', help='all models with published figures, side by side')
-    parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'), help='image size; the config\'s own')
+    parser.add_argument('--size', type=positive_int, nargs=2, metavar=('H', 'W'), help='image size; the config\'s own')
     parser.add_argument('--memory', action='store_true',
                         help='also the activation memory of a training step, per image (runs the model)')
     parser.add_argument('--json', metavar='FILE', help='write the numbers to FILE')

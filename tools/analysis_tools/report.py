@@ -19,6 +19,7 @@ from mmwhitebox import __version__
 from mmwhitebox.apis import init_model
 from mmwhitebox.engine.launch import exit_message, load_config, prepare_work_dir
 from mmwhitebox.errors import UserError
+from mmwhitebox.options import positive_int
 
 FOLDER = Path(__file__).parent
 
@@ -134,7 +135,8 @@ def parse_args(argv: Sequence[str] = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint of that config')
     parser.add_argument('images', nargs='*', help='image files, folders or quoted globs; the test set if none is given')
     parser.add_argument('--out', default='work_dirs/report', help='output folder (%(default)s)')
-    parser.add_argument('--max-images', type=int, default=8, help='images a command takes at the most (%(default)s)')
+    parser.add_argument('--max-images', type=positive_int, default=8,
+                        help='images a command takes at the most (%(default)s)')
     parser.add_argument('--foreground', metavar='LABELS',
                         help='class indices or names that count as objects, for zero-shot segmentation')
     parser.add_argument('--background', metavar='LABELS', help='instead: those that do not')

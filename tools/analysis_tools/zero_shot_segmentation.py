@@ -41,6 +41,7 @@ from mmwhitebox.interpret.maps import patch_size
 from mmwhitebox.interpret.selection import layers_with, model_names, short_list
 from mmwhitebox.interpret.statistics import RunningMoments
 from mmwhitebox.interpret.zero_shot import TARGETS, ZeroShotScores, make_targets, score_image
+from mmwhitebox.options import positive_int
 
 
 def show_whole_images(cfg: Config) -> None:
@@ -210,7 +211,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument('--foreground', metavar='LABELS', help='indices or class names, e.g. 8,9 or car,pedestrian')
     parser.add_argument('--background', metavar='LABELS',
                         help='instead: labels of the background, the others are foreground (background, or 0)')
-    parser.add_argument('--boundary-width', type=int, metavar='PIXELS',
+    parser.add_argument('--boundary-width', type=positive_int, metavar='PIXELS',
                         help='make the boundary that wide; without it, it is the pixels labelled 255, as in VOC')
     parser.add_argument('--threshold', type=threshold, default=0.6, metavar='MASS',
                         help='share of the attention that a segment holds, or best: the best of all (%(default)s)')

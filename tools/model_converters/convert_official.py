@@ -16,6 +16,7 @@ from mmwhitebox.checkpoints.official_keys import FAMILIES
 from mmwhitebox.checkpoints.package import base_configs, config_text, official_checkpoint
 from mmwhitebox.engine.launch import exit_message
 from mmwhitebox.errors import UserError
+from mmwhitebox.options import positive_int
 
 BASE_CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / '_base_'
 SUFFIXES = ('.pth', '.pt')
@@ -27,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('dst', help='checkpoint to write (.pth)')
     parser.add_argument('--family', required=True, choices=list(FAMILIES),
                         help='what SRC is; cbt is every classification model of the CBSA repository')
-    parser.add_argument('--num-heads', type=int, metavar='N',
+    parser.add_argument('--num-heads', type=positive_int, metavar='N',
                         help='attention heads, where neither the weights nor a known width tell')
     parser.add_argument('--img-size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'),
                         help='image size of a position table that is not square')

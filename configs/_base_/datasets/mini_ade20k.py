@@ -37,7 +37,7 @@ val_dataloader = dict(
         data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+val_evaluator = dict(type='mmwhitebox.IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 
 # Multi-scale + flip at test time: tools/test.py CONFIG CHECKPOINT --tta

@@ -3,6 +3,7 @@ from typing import Optional, Tuple
 
 from torch import Tensor, nn
 
+from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.ops import agent_attention, pool_representatives
 from mmwhitebox.registry import ATTENTIONS
 
@@ -38,6 +39,7 @@ class AgentAttention(BaseAttention):
                  shared_qkv: bool = True,
                  qkv_bias: bool = False) -> None:
         super().__init__(embed_dims, num_heads, head_dims)
+        check_sizes(self, pool_size=pool_size)
         if pool_tokens not in POOL_TOKENS:
             raise ValueError(f'AgentAttention: pool_tokens must be one of {POOL_TOKENS}, '
                              f'got {pool_tokens!r}.')

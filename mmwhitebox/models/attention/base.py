@@ -4,6 +4,7 @@ from typing import Optional, Tuple
 
 from torch import Tensor, nn
 
+from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.registry import ATTENTIONS, build_component
 
 
@@ -19,7 +20,8 @@ class BaseAttention(nn.Module, ABC):
         head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
 
     Raises:
-        ValueError: If ``embed_dims`` is not divisible by ``num_heads`` and ``head_dims`` is not given.
+        ValueError: If a size is no positive integer, or ``embed_dims`` is not divisible by ``num_heads`` and
+            ``head_dims`` is not given.
     """
 
     updates_all_tokens = True
@@ -27,6 +29,7 @@ class BaseAttention(nn.Module, ABC):
 
     def __init__(self, embed_dims: int, num_heads: int, head_dims: Optional[int] = None) -> None:
         super().__init__()
+        check_sizes(self, embed_dims=embed_dims, num_heads=num_heads, head_dims=head_dims)
         if head_dims is None:
             if embed_dims % num_heads:
                 raise ValueError(

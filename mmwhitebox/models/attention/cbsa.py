@@ -4,6 +4,7 @@ from typing import Optional, Tuple
 import torch
 from torch import Tensor, nn
 
+from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.ops import extract, pool_representatives
 from mmwhitebox.ops.cbsa import CONTRACTIONS
 from mmwhitebox.ops.implementation import choose
@@ -44,6 +45,7 @@ class CBSA(SubspaceAttention):
                  eps_squared: float = 0.01,
                  impl: str = 'auto') -> None:
         super().__init__(embed_dims, num_heads, head_dims)
+        check_sizes(self, pool_size=pool_size)
         if contraction not in CONTRACTIONS:
             raise ValueError(f'CBSA: contraction must be one of {CONTRACTIONS}, got {contraction!r}.')
         if pool_tokens not in POOL_TOKENS:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmwhitebox.models.position_tables import KEY as GRID_KEY
 from mmwhitebox.models.position_tables import no_grid, save_grid_size, told_grid
+from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.ops import resize_positions
 from mmwhitebox.ops.resampling import is_symbolic
 from mmwhitebox.registry import MODELS
@@ -136,6 +137,7 @@ class TimmViT(BaseModule):
                  model_kwargs: Optional[dict] = None,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
+        check_sizes(self, img_size=img_size, in_channels=in_channels, pool_size=pool_size)
         for name, value, known in (('interpolate_mode', interpolate_mode, INTERPOLATE_MODES),
                                    ('out_type', out_type, OUT_TYPES),
                                    ('attention', attention, ('softmax', *ADAPTATIONS))):

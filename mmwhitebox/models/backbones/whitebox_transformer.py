@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from mmwhitebox.models.attention import MHSA, ClassAttention, build_attention
 from mmwhitebox.models.embeddings import LearnedPositions, PatchConv
 from mmwhitebox.models.feedforward import MLP, build_feedforward
+from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.registry import EMBEDDINGS, MODELS, build_component
 
 from .timm_weights import whitebox_weights
@@ -187,7 +188,8 @@ class WhiteBoxTransformer(BaseBackbone):
 
     Raises:
         KeyError: Unknown arch, attention, feed-forward, stem or position; the known ones are listed.
-        ValueError: A list whose length is not the depth, ``out_indices`` out of range, a class token
+        ValueError: A size that is no positive integer, a ``drop_path_rate`` outside [0, 1), a list whose length is
+            not the depth, ``out_indices`` out of range, a class token
             asked of a model without one, an image smaller than a patch, an incomplete arch dict,
             ``pretrained`` for a model that is no ViT.
         CheckpointError: ``pretrained`` does not exist or is of another model (when it is loaded).
@@ -250,6 +252,12 @@ class WhiteBoxTransformer(BaseBackbone):
         self.embed_dims = dims = settings['embed_dims']
         self.num_layers = settings['num_layers']
         self.in_channels = in_channels
+        check_sizes(self, embed_dims=dims, num_layers=self.num_layers, num_heads=settings['num_heads'],
+                    img_size=img_size, patch_size=patch_size, in_channels=in_channels)
+        check_sizes(self, least=0, num_class_layers=settings['num_class_layers'])
+        drop_path_rates = self._drop_path_rates(drop_path_rate)
+        if not all(0 <= rate < 1 for rate in drop_path_rates):
+            raise ValueError(f'{self._name}: drop_path_rate={drop_path_rate} is not in [0, 1).')
         if out_type not in self.OUT_TYPES:
             raise ValueError(f'{self._name}: out_type must be one of {self.OUT_TYPES}, got {out_type!r}.')
         if out_type == 'cls_token' and not with_cls_token:
@@ -281,7 +289,6 @@ class WhiteBoxTransformer(BaseBackbone):
             EMBEDDINGS, settings['position'], embed_dims=dims, grid_size=self.stem.grid_size(*img_size),
             num_extra_tokens=self.num_extra_tokens, init_std=settings['init_std'],
             interpolate_mode=interpolate_mode)
-        drop_path_rates = self._drop_path_rates(drop_path_rate)
         layer_args = dict(
             num_heads=settings['num_heads'], norm_cfg=settings['norm_cfg'],
             layer_scale_init_value=settings['layer_scale_init_value'])

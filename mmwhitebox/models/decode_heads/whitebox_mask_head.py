@@ -18,6 +18,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 
 from mmwhitebox.models.attention import build_attention
+from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.registry import MODELS
 
 TRUNC_NORMAL = dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.)
@@ -66,8 +67,9 @@ class WhiteBoxMaskHead(BaseDecodeHead):
             ``ignore_index``, ``sampler``, ``in_index``, ...
 
     Raises:
-        ValueError: For ``out_channels=1``: the norm over a single class is constant. Use two classes. For
-            ``input_transform='multiple_select'``: the decoder takes one sequence of patches.
+        ValueError: For ``num_classes=1`` or ``out_channels=1``: the norm over a single class is constant. Use two
+            classes. For ``input_transform='multiple_select'``: the decoder takes one sequence of patches. For a size
+            that is no positive integer.
 
     Class tokens and the weights of all Linear layers start from a normal distribution of standard deviation 0.02,
     truncated at -2 and 2, biases at 0, as in the published code; ``init_cfg`` changes the Linear layers.
@@ -84,6 +86,12 @@ class WhiteBoxMaskHead(BaseDecodeHead):
                  num_class_layers: int = 3,
                  norm_cfg: dict = dict(type='LN', eps=1e-5),
                  **kwargs) -> None:
+        check_sizes(self, in_channels=in_channels, channels=channels, num_classes=num_classes, num_layers=num_layers,
+                    num_class_layers=None if class_attention is None else num_class_layers)
+        if num_classes == 1:
+            raise ValueError(
+                'WhiteBoxMaskHead: num_classes=1, and a mask normalised over one class is constant. Make the rest a '
+                "class: num_classes=2, metainfo=dict(classes=('background', NAME)), masks of 0 and 1.")
         super().__init__(
             in_channels,
             channels,

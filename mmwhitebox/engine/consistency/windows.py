@@ -1,0 +1,73 @@
+"""The sliding window of a segmentor, ``model.test_cfg``."""
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config
+from mmseg.models.segmentors import EncoderDecoder as MMSegEncoderDecoder
+from mmseg.models.segmentors import MultimodalEncoderDecoder
+
+from mmwhitebox.config_parts import model_part
+from mmwhitebox.models.segmentors.encoder_decoder import KEEP_LOGITS, EncoderDecoder
+
+WHOLE = "dict(mode='whole')"
+
+
+def window_problems(cfg: Config) -> Iterator[str]:
+    """Modes and windows that fail at the first image, or leave pixels that no window saw."""
+    model = model_part(cfg)
+    if model is None or model.cls is None:
+        return
+    cls = model.cls
+    ours = issubclass(cls, EncoderDecoder) and cls.window_grid is EncoderDecoder.window_grid
+    theirs = any(issubclass(cls, base) and cls.predict is base.predict and cls.inference is base.inference
+                 for base in (MMSegEncoderDecoder, MultimodalEncoderDecoder))
+    if not ours and not theirs:
+        return
+    path, test_cfg = f'{model.path}.test_cfg', model.cfg.get('test_cfg')
+    if test_cfg is not None and not isinstance(test_cfg, dict):
+        yield f'{path}={test_cfg!r} must be a dict: {WHOLE}.'
+        return
+    if not ours and (not test_cfg or 'mode' not in test_cfg):
+        yield (f"{path} has no mode, which {model.name} needs: {WHOLE}, or mode='slide' with crop_size and stride.")
+        return
+    test_cfg = test_cfg or {}
+    mode = test_cfg.get('mode', 'whole')
+    if mode not in ('whole', 'slide'):
+        yield f"{path}.mode={mode!r} must be 'whole' or 'slide'."
+    elif mode == 'slide':
+        yield from _window(path, test_cfg)
+    if ours:
+        yield from _options(path, test_cfg)
+
+
+def _window(path: str, test_cfg: dict) -> Iterator[str]:
+    sizes = {}
+    for key in ('crop_size', 'stride'):
+        if test_cfg.get(key) is None:
+            yield f"{path} has mode='slide' without {key}: add {key}=(HEIGHT, WIDTH), or take mode='whole'."
+            continue
+        value = test_cfg[key]
+        if isinstance(value, (list, tuple)) and len(value) == 2 and all(is_positive(size) for size in value):
+            sizes[key] = value
+        else:
+            example = (value, value) if is_positive(value) else '(HEIGHT, WIDTH)'
+            yield f'{path}.{key}={value!r} must be a pair of positive integers: {key}={example}.'
+    if len(sizes) == 2:
+        for axis, crop, stride in zip(('high', 'wide'), sizes['crop_size'], sizes['stride']):
+            if stride > crop:
+                yield (f'{path}.stride={tuple(sizes["stride"])} leaves pixels between two windows without a '
+                       f'prediction, {path}.crop_size is {crop} pixels {axis}: make it {crop} or less.')
+
+
+def _options(path: str, test_cfg: dict) -> Iterator[str]:
+    for key in ('batch_windows', 'tile_size'):
+        value = test_cfg.get(key)
+        if key in test_cfg and not is_positive(value) and not (key == 'tile_size' and value is None):
+            yield f'{path}.{key}={value!r} must be a positive integer.'
+    if test_cfg.get('keep_logits', False) not in KEEP_LOGITS:
+        yield f'{path}.keep_logits={test_cfg["keep_logits"]!r} must be one of {KEEP_LOGITS}.'
+
+
+def is_positive(value: Any) -> bool:
+    """Whether a value is an integer above 0."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

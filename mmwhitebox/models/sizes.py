@@ -1,0 +1,17 @@
+"""Sizes that a model is built of."""
+from typing import Any
+
+
+def check_sizes(owner: object, least: int = 1, **sizes: Any) -> None:
+    """Raise a ValueError for a size that is no integer, or is too small.
+
+    Args:
+        owner (object): Whose argument it is; its class is named.
+        least (int): Smallest size allowed. Defaults to 1.
+        **sizes: Arguments by name; an integer, or a list or tuple of integers. None passes.
+    """
+    for name, value in sizes.items():
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if value is not None and not all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in values):
+            wanted = 'a positive integer' if least == 1 else f'an integer of {least} or more'
+            raise ValueError(f'{type(owner).__name__}: {name}={value!r} must be {wanted}.')

@@ -1,0 +1,76 @@
+"""Masks of 0 and 255 for two classes are found before training."""
+import numpy as np
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+from mmwhitebox.datasets import LoadSegAnnotation, look_at_masks
+from mmwhitebox.datasets.mask_look import LOOKED_AT
+from mmwhitebox.errors import AnnotationError
+
+
+def make(root, values, count=3, classes=('rest', 'thing'), loader='mmwhitebox.LoadSegAnnotation', **options):
+    """A set of masks that hold the values; ``count`` of them."""
+    for folder in ('img', 'ann'):
+        (root / folder).mkdir()
+    for i in range(count):
+        Image.new('RGB', (4, 4)).save(root / 'img' / f'{i:03}.jpg')
+        Image.fromarray(np.resize(np.array(values, np.uint8), (4, 4))).save(root / 'ann' / f'{i:03}.png')
+    step = dict(type=loader, **(dict(num_classes=len(classes)) if 'mmwhitebox' in str(loader) else {}))
+    data = dict(type='BaseSegDataset', data_root=str(root), data_prefix=dict(img_path='img', seg_map_path='ann'),
+                metainfo=dict(classes=classes), pipeline=[step], **options)
+    return Config(dict(default_scope='mmseg', train_dataloader=dict(dataset=dict(
+        type='RepeatDataset', times=2, dataset=data))))
+
+
+@pytest.mark.parametrize('loader', ['mmwhitebox.LoadSegAnnotation', 'LoadAnnotations'])
+def test_masks_of_0_and_255(tmp_path, loader):
+    with pytest.raises(AnnotationError) as caught:
+        look_at_masks(make(tmp_path, [0, 255], loader=loader))
+    assert str(caught.value) == (
+        'train_dataloader.dataset.dataset (BaseSegDataset): its 3 masks hold the labels 0, 255 alone, and 255 is ignored, '
+        'so nothing of the 2 classes (rest, thing) could be told apart. If 255 means a class, save its label instead: '
+        'numpy.where(mask == 255, 1, mask).')
+
+
+def test_reduced_until_nothing_is_left(tmp_path):
+    with pytest.raises(AnnotationError, match='reduce_zero_label=True makes 0 to 255'):
+        look_at_masks(make(tmp_path, [0, 1], reduce_zero_label=True))
+
+
+@pytest.mark.parametrize('values, classes', [
+    ([0, 1], 'ab'), ([0, 1, 255], 'ab'), ([0], 'ab'), ([0, 255], 'a'), ([0, 7], 'ab'), ([1, 2, 255], 'abc')])
+def test_other_masks_pass(tmp_path, values, classes):
+    look_at_masks(make(tmp_path, values, classes=tuple(classes)))
+
+
+def test_one_mask_with_the_class_is_enough(tmp_path):
+    cfg = make(tmp_path, [0, 255], count=LOOKED_AT + 8)
+    rare = tmp_path / 'ann' / '001.png'  # not among those looked at first
+    Image.fromarray(np.eye(4, dtype=np.uint8)).save(rare)
+    look_at_masks(cfg)
+    rare.write_bytes(b'')  # broken masks are named by others
+    with pytest.raises(AnnotationError):
+        look_at_masks(cfg)
+
+
+class Halves(LoadSegAnnotation):
+    """A loader of a user's own, which makes 255 a class."""
+
+    def read(self, results):
+        results = super().read(results)
+        results['gt_seg_map'] //= 255
+        return results
+
+
+def test_what_the_loader_makes_of_the_masks_counts(tmp_path):
+    cfg = make(tmp_path, [0, 255])
+    cfg.train_dataloader.dataset.dataset.pipeline[0].type = Halves
+    look_at_masks(cfg)
+
+
+def test_data_that_is_not_there_is_named_by_others(tmp_path):
+    cfg = make(tmp_path, [0, 255])
+    cfg.train_dataloader.dataset.dataset.data_root = str(tmp_path / 'none')
+    look_at_masks(cfg)
+    look_at_masks(Config(dict(train_dataloader=None)))
