@@ -17,7 +17,6 @@ from .official_keys import CLASSIFIERS
 # What is not in the weights: constants of the official code.
 IMAGENET_STATISTICS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 VIT_STATISTICS = dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5])
-OVERLAP = 32  # pixels that the windows of the published evaluation share
 NORM_EPS = dict(cbt=1e-5, crate=1e-5, tost=1e-6)
 SEGMENTATION_NORM_EPS = 1e-5  # timm's own ViTs have 1e-6
 ISTA = dict(type='ISTA', eta=0.1, lam=0.1)
@@ -176,8 +175,7 @@ def describe_crate_skeleton(state: StateDict, family: str, num_heads: Optional[i
         img_size=image_size(rows - 1, 'pos_embedding', stem['patch_size'], img_size),
         **stem,
         attention=attention[0] if attention.count(attention[0]) == num_layers else attention,
-        feedforward=dict(ISTA),
-        interpolate_mode='bicubic_offset')
+        feedforward=dict(ISTA))
 
 
 def describe_tost(state: StateDict, num_heads: Optional[int]) -> dict:
@@ -329,17 +327,17 @@ def describe_segmentor(state: StateDict, family: str, num_heads: Optional[int],
     encoder = describe_vit_encoder(state, num_heads, img_size)
     head = describe_decoder(state.tensors, family, num_heads)
     crop = encoder['img_size'] if isinstance(encoder['img_size'], tuple) else (encoder['img_size'], ) * 2
+    patch_size = state.shape('encoder.patch_embed.proj.weight')[2]
     statistics = IMAGENET_STATISTICS if 'encoder.dist_token' in state else VIT_STATISTICS
     return dict(
         type='mmwhitebox.EncoderDecoder',
         data_preprocessor=dict(
-            type='SegDataPreProcessor', **statistics, bgr_to_rgb=True, pad_val=0, seg_pad_val=255, size=crop),
+            type='SegDataPreProcessor', **statistics, bgr_to_rgb=True, pad_val=0, seg_pad_val=255, size=crop,
+            test_cfg=dict(size_divisor=patch_size)),
         backbone=encoder,
         decode_head=dict(
             **head, loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True)),
-        test_cfg=dict(
-            mode='slide', crop_size=crop, stride=tuple(side - OVERLAP for side in crop), val_stride=crop,
-            min_size=min(crop)))
+        test_cfg=dict(mode='slide', crop_size=crop, stride=crop))
 
 
 def describe_official(
@@ -351,7 +349,7 @@ def describe_official(
     attention of every layer, the kind of decoder, and the heads where a parameter has one entry per head. From the
     official code, since weights do not tell: eps of the norms, the step and threshold of ISTA, the pooling
     of the classification CBSA over the class token (``pool_tokens='official'``), the pool of the decoder,
-    the heads of DEPICT, the rules for positions (``interpolate_mode``), the windows of the evaluation, mean and
+    the heads of DEPICT, the rule for positions in segmentation (``interpolate_mode='bilinear'``), mean and
     std. An encoder with a distillation token has ImageNet's mean and std, as DeiT; a DeiT without one looks
     like any ViT and needs them set by hand.
 

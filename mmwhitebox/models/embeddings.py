@@ -16,8 +16,6 @@ from mmwhitebox.registry import EMBEDDINGS
 from .position_tables import KEY as GRID_KEY
 from .position_tables import no_grid, save_grid_size, told_grid
 
-INTERPOLATE_MODES = ('bicubic', 'bilinear', 'bicubic_offset')
-
 
 class BaseStem(nn.Module, ABC):
     """Base of the patch stems: (B, C, H, W) -> tokens (B, ceil(H/P) * ceil(W/P), D), row major.
@@ -163,8 +161,7 @@ class LearnedPositions(nn.Module):
         grid_size (tuple[int, int]): Grid (H, W) of the table.
         num_extra_tokens (int): Number of extra tokens E. Defaults to 1.
         init_std (float): Standard deviation of the initial table, normal. Defaults to 0.02.
-        interpolate_mode (str): 'bicubic', 'bilinear' or 'bicubic_offset' (published CBT and CRATE code), see
-            :func:`mmwhitebox.ops.resize_positions`. Defaults to 'bicubic'.
+        interpolate_mode (str): 'bicubic' or 'bilinear'. Defaults to 'bicubic'.
     """
 
     def __init__(self,
@@ -174,8 +171,8 @@ class LearnedPositions(nn.Module):
                  init_std: float = 0.02,
                  interpolate_mode: str = 'bicubic') -> None:
         super().__init__()
-        if interpolate_mode not in INTERPOLATE_MODES:
-            raise ValueError(f'LearnedPositions: interpolate_mode must be one of {INTERPOLATE_MODES}, '
+        if interpolate_mode not in ('bicubic', 'bilinear'):
+            raise ValueError("LearnedPositions: interpolate_mode must be 'bicubic' or 'bilinear', "
                              f'got {interpolate_mode!r}.')
         self.grid_size = grid_size
         self.num_extra_tokens = num_extra_tokens

@@ -136,25 +136,14 @@ def resize_positions(table: Tensor,
         table (Tensor): (1, E + H*W, D), the E extra tokens first.
         old_shape (tuple[int, int]): Grid (H, W) of the table.
         new_shape (tuple[int, int]): Grid (H', W').
-        mode (str): 'bicubic', 'bilinear', or 'bicubic_offset', the rule of the published CBT and CRATE code: bicubic
-            by the factors (H' + 0.1) / H and (W' + 0.1) / W, so that the samples lie a little closer together.
-            Defaults to 'bicubic'.
+        mode (str): 'bicubic' or 'bilinear'. Defaults to 'bicubic'.
         num_extra (int): E; their rows stay as they are. Defaults to 1.
 
     Returns:
         Tensor: (1, E + H'*W', D).
-
-    Raises:
-        ValueError: 'bicubic_offset' for a symbolic size.
     """
     if not is_symbolic(*new_shape) and tuple(old_shape) == tuple(new_shape):
         return table
     grid = table[:, num_extra:].unflatten(1, tuple(old_shape)).permute(0, 3, 1, 2)
-    if mode == 'bicubic_offset':
-        if is_symbolic(*new_shape):
-            raise ValueError("interpolate_mode='bicubic_offset' has no graph for any image size; 'bicubic' has")
-        grid = F.interpolate(grid.float(), scale_factor=tuple((new + 0.1) / old for new, old in zip(
-            new_shape, old_shape)), mode='bicubic', align_corners=False)
-    else:
-        grid = F.interpolate(grid.float(), size=tuple(new_shape), mode=mode, align_corners=False)
+    grid = F.interpolate(grid.float(), size=tuple(new_shape), mode=mode, align_corners=False)
     return torch.cat([table[:, :num_extra], grid.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)

@@ -74,17 +74,3 @@ def test_positions_of_any_size_keep_the_rule_of_the_published_code():
         for size in ((32, 32), (16, 64), (64, 16), (24, 40)):
             x = torch.randn(1, 3, *size)
             torch.testing.assert_close(graph(x)[0], model(x)[0])
-
-
-def test_the_published_rule_of_cbt_and_crate_for_positions():
-    """Bicubic by the factors (size + 0.1) / old: the sample points are those factors apart, not old / new."""
-    torch.manual_seed(0)
-    table = torch.randn(1, 1 + 14 * 14, 8)
-    found = resize_positions(table, (14, 14), (24, 10), 'bicubic_offset')
-    grid = table[:, 1:].unflatten(1, (14, 14)).permute(0, 3, 1, 2)
-    expected = F.interpolate(grid, scale_factor=(24.1 / 14, 10.1 / 14), mode='bicubic')
-    assert expected.shape[2:] == (24, 10)
-    torch.testing.assert_close(found[:, 1:].unflatten(1, (24, 10)).permute(0, 3, 1, 2), expected)
-    assert torch.equal(found[:, :1], table[:, :1])
-    assert (found - resize_positions(table, (14, 14), (24, 10))).abs().max() > 1e-3
-    assert resize_positions(table, (14, 14), (14, 14), 'bicubic_offset') is table

@@ -26,7 +26,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='mmwhitebox.LoadImage'),
-    dict(type='ResizeEdge', scale=224, edge='short', backend='pillow', interpolation='bicubic'),
+    dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs')
 ]

@@ -1,9 +1,8 @@
-# A pretrained AugReg ViT-S/16 whose attention is exchanged for one of linear cost, its weights kept. Mean and std of
-# ImageNet, as the published adaptation has them; the ViT itself was trained with 0.5.
+# A pretrained AugReg ViT-S/16 whose attention is exchanged for one of linear cost, its weights kept.
 model = dict(
     type='ImageClassifier',
     data_preprocessor=dict(
-        type='ClsDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True),
+        type='ClsDataPreprocessor', mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5], to_rgb=True),
     backbone=dict(
         type='mmwhitebox.TimmViT',
         model_name='vit_small_patch16_224.augreg_in21k_ft_in1k',

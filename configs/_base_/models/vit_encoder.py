@@ -6,7 +6,8 @@ data_preprocessor = dict(
     bgr_to_rgb=True,
     pad_val=0,
     seg_pad_val=255,
-    size=(512, 512))
+    size=(512, 512),
+    test_cfg=dict(size_divisor=16))
 model = dict(
     type='mmwhitebox.EncoderDecoder',
     data_preprocessor=data_preprocessor,
@@ -17,5 +18,4 @@ model = dict(
         norm_eps=1e-5,  # as the papers train it; timm's own is 1e-6
         pretrained=True,
         drop_path_rate=0.1),
-    test_cfg=dict(
-        mode='slide', crop_size=(512, 512), stride=(480, 480), val_stride=(512, 512), min_size=512))
+    test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(512, 512)))

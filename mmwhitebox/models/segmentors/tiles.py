@@ -1,10 +1,9 @@
 r"""Class maps of large images without their logits: tiles of one linear map.
 
-From the logits of a head to those of the original image, mmseg enlarges every window to its own size (here to its whole
-patches, which are then cut), adds the windows up, divides by the number that cover a pixel, removes the padding, undoes
-the flip and resizes. All of it is linear and does the same to every column and to every row. With the windows' logits L
-side by side in one array (n_r windows of h rows, n_c windows of w columns), the logits of class k at the original size
-are
+From the logits of a head to those of the original image, mmseg enlarges every window to its own size (to whole patches,
+of which a window that is none is cut), adds the windows up, divides by the number that cover a pixel, removes the padding, undoes the flip and resizes. All of it
+is linear and does the same to every column and to every row. With the windows' logits L side by side in one
+array (n_r windows of h rows, n_c windows of w columns), the logits of class k at the original size are
 
     S_k = A L_k B^T        L_k (n_r h, n_c w)    A (H, n_r h)    B (W, n_c w)    S_k (H, W)
 
