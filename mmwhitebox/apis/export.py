@@ -31,7 +31,6 @@ import mmwhitebox
 from mmwhitebox.checkpoints import load_weights
 from mmwhitebox.errors import CheckpointError, UserError
 from mmwhitebox.interpret import count_flops, count_parameters
-from mmwhitebox.models.segmentors.encoder_decoder import patch_of
 
 from .inference import init_model, scope_of
 
@@ -86,6 +85,12 @@ def default_size(cfg: Config) -> Tuple[int, int]:
     """Image size (H, W) a config is made for: its crop, its position table, or 224."""
     size = cfg.model.get('data_preprocessor', {}).get('size') or cfg.model.backbone.get('img_size') or 224
     return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def patch_size(backbone: nn.Module) -> Tuple[int, int]:
+    """Patch (height, width) of an encoder; (1, 1) of one without patches."""
+    patch = getattr(getattr(backbone, 'stem', backbone), 'patch_size', 1)
+    return (patch, patch) if isinstance(patch, int) else tuple(patch)
 
 
 def check_sizes(size: Tuple[int, int], patch: Tuple[int, int], dynamic: bool) -> List[Tuple[int, int]]:
@@ -143,7 +148,7 @@ def model_card(model: BaseModel, checkpoint: Path, file_format: str, size: Tuple
         input_size=list(size),
         batch_size=batch,
         dynamic=dynamic,
-        size_multiple_of=list(patch_of(model.backbone)),
+        size_multiple_of=list(patch_size(model.backbone)),
         parameters=count_parameters(model),
         flops=count_flops(LogitsNetwork(copy.deepcopy(model)).to('meta'), image),
         format=file_format,
@@ -319,7 +324,7 @@ def export_model(config: Union[str, Path, Config],
     if file_format == 'onnx':
         need_onnx()
     model = init_model(config, str(checkpoint), device='cpu', trust_checkpoint=trust_checkpoint)
-    size, patch = tuple(size or default_size(model.cfg)), patch_of(model.backbone)
+    size, patch = tuple(size or default_size(model.cfg)), patch_size(model.backbone)
     dynamic = dynamic or file_format == 'safetensors'
     sizes = check_sizes(size, patch, dynamic)
     channels = model.cfg.model.backbone.get('in_channels', 3)

@@ -165,7 +165,7 @@ def test_windows_run_in_batches_and_are_forgotten(monkeypatch):
 
 
 def test_axis_map_is_a_partition_of_one():
-    matrix = AxisMap(4, 32, 32, window_starts(75, 32, 21), 75, (3, 6), True, 130, False, 'cpu').matrix
+    matrix = AxisMap(4, 32, window_starts(75, 32, 21), 75, (3, 6), True, 130, False, 'cpu').matrix
     assert matrix.shape == (130, 16)
     torch.testing.assert_close(matrix.sum(1), torch.ones(130))
 

@@ -1,7 +1,7 @@
 r"""Class maps of large images without their logits: tiles of one linear map.
 
-From the logits of a head to those of the original image, mmseg enlarges every window to its own size (to whole patches,
-of which a window that is none is cut), adds the windows up, divides by the number that cover a pixel, removes the padding, undoes the flip and resizes. All of it
+From the logits of a head to those of the original image, mmseg enlarges every window to its own size, adds the
+windows up, divides by the number that cover a pixel, removes the padding, undoes the flip and resizes. All of it
 is linear and does the same to every column and to every row. With the windows' logits L side by side in one
 array (n_r windows of h rows, n_c windows of w columns), the logits of class k at the original size are
 
@@ -71,7 +71,6 @@ class AxisMap:
     Args:
         low (int): Logits of one window along this dimension (h or w).
         window (int): Its pixels.
-        covered (int): Pixels that the logits of a window span, ``window`` or more: whole patches.
         starts (Sequence[int]): First pixel of every window.
         length (int): Pixels of the image that the network gets.
         padding (tuple[int, int]): Those of them before and after the picture.
@@ -84,10 +83,9 @@ class AxisMap:
         matrix (Tensor): (size, len(starts) * low) float32.
     """
 
-    def __init__(self, low: int, window: int, covered: int, starts: Sequence[int], length: int,
-                 padding: Tuple[int, int], flip: bool, size: Optional[int], align_corners: bool,
-                 device: torch.device) -> None:
-        enlarged = resize(torch.eye(low), covered, align_corners)[:, :window]
+    def __init__(self, low: int, window: int, starts: Sequence[int], length: int, padding: Tuple[int, int],
+                 flip: bool, size: Optional[int], align_corners: bool, device: torch.device) -> None:
+        enlarged = resize(torch.eye(low), window, align_corners)
         placed = torch.zeros(len(starts), low, length)
         count = torch.zeros(length)
         for i, start in enumerate(starts):

@@ -36,10 +36,6 @@ class SegTTAModel(MMSegTTAModel):
         """
         if not isinstance(self.module, EncoderDecoder):
             return super().test_step(data)
-        if any(len({tuple(image.shape) for image in view}) > 1 for view in data['inputs']):  # one image at a time
-            views = zip(zip(*data['inputs']), zip(*data['data_samples']))
-            return [sample for images, samples in views for sample in self.test_step(
-                dict(inputs=[[image] for image in images], data_samples=[[s] for s in samples]))]
         samples: List[SampleList] = []
         maps: List[List[LogitMap]] = []
         for inputs, data_samples in zip(data['inputs'], data['data_samples']):
