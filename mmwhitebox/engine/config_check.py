@@ -72,7 +72,7 @@ USUAL_KEYS: Dict[str, Set[str]] = dict(
                    'visualization'},
     data_prefix={'img_path', 'seg_map_path'},
     metainfo={'classes', 'palette'},
-    test_cfg={'mode', 'crop_size', 'stride', 'batch_windows', 'tile_size', 'keep_logits', 'size',
+    test_cfg={'mode', 'crop_size', 'stride', 'enlarge', 'val', 'batch_windows', 'tile_size', 'keep_logits', 'size',
               'size_divisor'},
     train_cfg={'augments', 'by_epoch', 'max_epochs', 'max_iters', 'val_interval', 'val_begin'},
     arch={'embed_dims', 'num_layers', 'num_heads', 'attention', 'feedforward', 'stem', 'position', 'norm_cfg',

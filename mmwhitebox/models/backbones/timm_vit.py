@@ -220,6 +220,10 @@ class TimmViT(BaseModule):
         self._freeze_stages()
         return self
 
+    def covered_size(self, size: Tuple[int, int]) -> Tuple[int, int]:
+        """Pixels (height, width) that the feature maps of images of ``size`` cover: whole patches."""
+        return tuple(-(-pixels // patch) * patch for pixels, patch in zip(size, self.patch_size))
+
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Features.
 

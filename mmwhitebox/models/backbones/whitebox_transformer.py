@@ -385,6 +385,11 @@ class WhiteBoxTransformer(BaseBackbone):
             return checkpoint(layer, x, hw_shape, use_reentrant=False)
         return layer(x, hw_shape)
 
+    def covered_size(self, size: Tuple[int, int]) -> Tuple[int, int]:
+        """Pixels (height, width) that the feature maps of images of ``size`` cover: whole patches."""
+        patch = self.stem.patch_size
+        return tuple(-(-pixels // patch) * patch for pixels in size)
+
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Features of the layers in ``out_indices``, in the form of ``out_type``.
 
