@@ -1,7 +1,9 @@
 """Weights of timm ViTs from files, read by timm's own loader."""
+import math
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Optional, Tuple
 
+import numpy as np
 import timm
 from torch import Tensor
 
@@ -26,6 +28,26 @@ def weights_from_file(owner: str, path: str) -> dict:
                                 'checkpoint, True to fetch it (TimmViT), or False.')
     return dict(pretrained=True,
                 pretrained_cfg_overlay=dict(file=str(file), custom_load=file.suffix == '.npz'))
+
+
+def file_img_size(path: str, num_extra: int, patch_size: Tuple[int, int]) -> Optional[Tuple[int, int]]:
+    """Image size that the positions in a file of :func:`weights_from_file` are made for; None if they have no square.
+
+    Args:
+        path (str): The file.
+        num_extra (int): Extra tokens in the table.
+        patch_size (tuple[int, int]): Patch (height, width) of the model that takes them.
+    """
+    file = Path(path).expanduser()
+    if file.suffix == '.npz':
+        with np.load(file) as arrays:
+            table = arrays.get('Transformer/posembed_input/pos_embedding')
+    else:
+        table = timm.models.load_state_dict(str(file)).get('pos_embed')
+    side = 0 if table is None else math.isqrt(max(table.shape[1] - num_extra, 0))
+    if not side or side**2 != table.shape[1] - num_extra:
+        return None
+    return side * patch_size[0], side * patch_size[1]
 
 
 def whitebox_weights(owner: str, path: str, **size) -> Dict[str, Tensor]:
