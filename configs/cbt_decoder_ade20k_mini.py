@@ -3,7 +3,7 @@ _base_ = [
     '_base_/schedules/schedule_mini.py', '_base_/default_runtime.py'
 ]
 model = dict(
-    data_preprocessor=dict(size=(128, 128), test_cfg=dict(size_divisor=8)),
+    data_preprocessor=dict(size=(128, 128)),
     backbone=dict(
         model_name='vit_tiny_patch16_224',
         img_size=128,

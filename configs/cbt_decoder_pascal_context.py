@@ -6,5 +6,5 @@ model = dict(
     data_preprocessor=dict(size=(480, 480)),
     backbone=dict(img_size=480),
     decode_head=dict(num_classes=60),
-    test_cfg=dict(crop_size=(480, 480), stride=(320, 320)))
+    test_cfg=dict(crop_size=(480, 480), stride=(320, 320), val=dict(stride=(480, 480))))
 default_hooks = dict(checkpoint=dict(interval=8000))

@@ -4,8 +4,7 @@ _base_ = [
 ]
 model = dict(
     data_preprocessor=dict(
-        mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], size=(128, 128),
-        test_cfg=dict(size_divisor=8)),
+        mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], size=(128, 128)),
     backbone=dict(
         _delete_=True,
         type='mmwhitebox.WhiteBoxTransformer',

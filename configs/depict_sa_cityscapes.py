@@ -6,5 +6,5 @@ model = dict(
     data_preprocessor=dict(size=(768, 768)),
     backbone=dict(img_size=768),
     decode_head=dict(num_classes=19),
-    test_cfg=dict(crop_size=(768, 768), stride=(512, 512)))
+    test_cfg=dict(crop_size=(768, 768), stride=(512, 512), val=dict(stride=(768, 768))))
 default_hooks = dict(checkpoint=dict(interval=8000))

@@ -255,3 +255,25 @@ def test_cityscapes_and_pascal_context(decoder, data, epochs, images, batch, lr,
         assert cfg.train_pipeline[2].scale == cfg.test_pipeline[1].scale == scale
         assert cfg.train_pipeline[3].crop_size == cfg.model.test_cfg.crop_size == (crop, crop)
         assert cfg.model.decode_head.num_classes == cfg.train_pipeline[1].num_classes == classes
+
+
+@pytest.mark.parametrize('name, crop, stride', [
+    ('cbt_decoder_ade20k', 512, 480), ('cbt_decoder_l_ade20k', 640, 608), ('segmenter_mask_l_ade20k', 640, 608),
+    ('depict_sa_cityscapes', 768, 512), ('cbt_decoder_l_pascal_context', 480, 320)])
+def test_windows_of_the_published_evaluation(name, crop, stride):
+    cfg = load(name).model
+    assert 'test_cfg' not in cfg.data_preprocessor or not cfg.data_preprocessor.test_cfg  # no padding before the windows
+    assert dict(cfg.test_cfg) == dict(
+        mode='slide', crop_size=(crop, crop), stride=(stride, stride), enlarge=True, val=dict(stride=(crop, crop)))
+
+
+@pytest.mark.parametrize('name, resize, crop, how', [
+    ('tost_tiny_imagenet', 224, 224, 'bicubic'), ('dmst_small_imagenet', 224, 224, 'bicubic'),
+    ('finetune/vit_base_cbsa_imagenet_384', 438, 384, 'bilinear'), ('cbt_small_imagenet', 256, 224, 'bilinear'),
+    ('crate_base_imagenet', 256, 224, 'bilinear')])
+def test_crops_of_the_published_scores(name, resize, crop, how):
+    cfg = load(name)
+    steps = {step.type: step for step in cfg.test_dataloader.dataset.pipeline}
+    assert (steps['ResizeEdge'].scale, steps['ResizeEdge'].interpolation) == (resize, how)
+    assert steps['CenterCrop'].crop_size == crop
+    assert cfg.model.data_preprocessor.mean == [123.675, 116.28, 103.53]

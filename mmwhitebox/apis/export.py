@@ -17,7 +17,6 @@ from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
@@ -31,6 +30,7 @@ import mmwhitebox
 from mmwhitebox.checkpoints import load_weights
 from mmwhitebox.errors import CheckpointError, UserError
 from mmwhitebox.interpret import count_flops, count_parameters
+from mmwhitebox.models.segmentors.alignment import covered_size, enlarge_logits
 
 from .inference import init_model, scope_of
 
@@ -60,9 +60,9 @@ class LogitsNetwork(nn.Module):
         features = self.model.extract_feat(images)
         if not hasattr(self.model, 'decode_head'):
             return self.model.head(features)
-        logits = self.model.decode_head(features)
-        return F.interpolate(
-            logits, size=images.shape[2:], mode='bilinear', align_corners=self.model.align_corners)
+        size = tuple(images.shape[2:])
+        return enlarge_logits(self.model.decode_head(features), covered_size(self.model.backbone, size), size,
+                              self.model.align_corners)
 
 
 class ExportedModel:

@@ -22,6 +22,8 @@ SEGMENTATION_NORM_EPS = 1e-5  # timm's own ViTs have 1e-6
 ISTA = dict(type='ISTA', eta=0.1, lam=0.1)
 DEPICT_HEAD_DIMS, DEPICT_CLASS_HEAD_DIMS = 100, 50
 DECODER_POOL_SIZE = 10
+WINDOW_OVERLAP = 32  # of the published evaluation on ADE20K, 512 and 640
+WINDOW_STRIDES = {768: 512, 480: 320}  # Cityscapes, Pascal Context
 TOST_IMG_SIZE = 224  # without a position table every size is as good
 
 VIT_HEAD_DIMS = 64
@@ -174,6 +176,7 @@ def describe_crate_skeleton(state: StateDict, family: str, num_heads: Optional[i
         arch=named_arch(family, dict(embed_dims=dims, num_heads=heads, num_layers=num_layers)),
         img_size=image_size(rows - 1, 'pos_embedding', stem['patch_size'], img_size),
         **stem,
+        interpolate_mode='dino',
         attention=attention[0] if attention.count(attention[0]) == num_layers else attention,
         feedforward=dict(ISTA))
 
@@ -327,17 +330,17 @@ def describe_segmentor(state: StateDict, family: str, num_heads: Optional[int],
     encoder = describe_vit_encoder(state, num_heads, img_size)
     head = describe_decoder(state.tensors, family, num_heads)
     crop = encoder['img_size'] if isinstance(encoder['img_size'], tuple) else (encoder['img_size'], ) * 2
-    patch_size = state.shape('encoder.patch_embed.proj.weight')[2]
+    stride = tuple(WINDOW_STRIDES.get(side, max(side - WINDOW_OVERLAP, 1)) for side in crop)
     statistics = IMAGENET_STATISTICS if 'encoder.dist_token' in state else VIT_STATISTICS
     return dict(
         type='mmwhitebox.EncoderDecoder',
         data_preprocessor=dict(
-            type='SegDataPreProcessor', **statistics, bgr_to_rgb=True, pad_val=0, seg_pad_val=255, size=crop,
-            test_cfg=dict(size_divisor=patch_size)),
+            type='SegDataPreProcessor', **statistics, bgr_to_rgb=True, pad_val=0, seg_pad_val=255,
+            size=crop),
         backbone=encoder,
         decode_head=dict(
             **head, loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True)),
-        test_cfg=dict(mode='slide', crop_size=crop, stride=crop))
+        test_cfg=dict(mode='slide', crop_size=crop, stride=stride, enlarge=True, val=dict(stride=crop)))
 
 
 def describe_official(
@@ -349,9 +352,10 @@ def describe_official(
     attention of every layer, the kind of decoder, and the heads where a parameter has one entry per head. From the
     official code, since weights do not tell: eps of the norms, the step and threshold of ISTA, the pooling
     of the classification CBSA over the class token (``pool_tokens='official'``), the pool of the decoder,
-    the heads of DEPICT, the rule for positions in segmentation (``interpolate_mode='bilinear'``), mean and
-    std. An encoder with a distillation token has ImageNet's mean and std, as DeiT; a DeiT without one looks
-    like any ViT and needs them set by hand.
+    the heads of DEPICT, the rule for positions of other sizes (``interpolate_mode='bilinear'`` in segmentation,
+    'dino' in the classifiers of CBT and CRATE), the windows of the evaluation, mean and std. An encoder with a
+    distillation token has ImageNet's mean and std, as DeiT; a DeiT without one looks like any ViT and needs them
+    set by hand.
 
     Args:
         state_dict (dict): Official state dict, or a checkpoint that holds it.

@@ -10,7 +10,7 @@ from mmengine.dist import get_comm_device, get_world_size
 from torch import Tensor, nn
 
 from mmwhitebox.models.sizes import check_sizes
-from mmwhitebox.ops import resize_positions
+from mmwhitebox.ops.resampling import POSITION_RULES, fit_positions
 from mmwhitebox.registry import EMBEDDINGS
 
 from .position_tables import KEY as GRID_KEY
@@ -161,7 +161,8 @@ class LearnedPositions(nn.Module):
         grid_size (tuple[int, int]): Grid (H, W) of the table.
         num_extra_tokens (int): Number of extra tokens E. Defaults to 1.
         init_std (float): Standard deviation of the initial table, normal. Defaults to 0.02.
-        interpolate_mode (str): 'bicubic' or 'bilinear'. Defaults to 'bicubic'.
+        interpolate_mode (str): The rule for other grids: 'bicubic', 'bilinear' or 'dino', see
+            :func:`mmwhitebox.ops.resampling.fit_positions`. Defaults to 'bicubic'.
     """
 
     def __init__(self,
@@ -171,8 +172,8 @@ class LearnedPositions(nn.Module):
                  init_std: float = 0.02,
                  interpolate_mode: str = 'bicubic') -> None:
         super().__init__()
-        if interpolate_mode not in ('bicubic', 'bilinear'):
-            raise ValueError("LearnedPositions: interpolate_mode must be 'bicubic' or 'bilinear', "
+        if interpolate_mode not in POSITION_RULES:
+            raise ValueError(f'LearnedPositions: interpolate_mode must be one of {POSITION_RULES}, '
                              f'got {interpolate_mode!r}.')
         self.grid_size = grid_size
         self.num_extra_tokens = num_extra_tokens
@@ -193,13 +194,13 @@ class LearnedPositions(nn.Module):
         if told is None:
             errors.append(no_grid(f'{prefix}table', table.shape[1]))
         elif told[0] >= self.num_extra_tokens:
-            state_dict[f'{prefix}table'] = resize_positions(
+            state_dict[f'{prefix}table'] = fit_positions(
                 table[:, told[0] - self.num_extra_tokens:], told[1:], self.grid_size, self.interpolate_mode,
                 self.num_extra_tokens)
 
     def forward(self, hw_shape: Tuple[int, int]) -> Tensor:
         """Positions of the extra tokens and of an H x W grid, (1, E + H*W, D)."""
-        return resize_positions(
+        return fit_positions(
             self.table, self.grid_size, hw_shape, self.interpolate_mode, self.num_extra_tokens)
 
 

@@ -11,6 +11,7 @@ from mmseg.models.segmentors import EncoderDecoder as MMSegEncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from mmwhitebox.errors import ConfigError
 from mmwhitebox.models.segmentors import EncoderDecoder
 from mmwhitebox.models.segmentors.tiles import AxisMap, WindowRows, full_precision, window_starts
 
@@ -80,7 +81,7 @@ def check(test_cfg, data, expected_cfg=None, **kwargs):
     assert len(found) == len(expected) == len(labels) == len(data['inputs'])
     for want, got, label in zip(expected, found, labels):
         assert got.pred_sem_seg.data.shape == want.pred_sem_seg.data.shape == label.pred_sem_seg.data.shape
-        assert got.pred_sem_seg.data.dtype == want.pred_sem_seg.data.dtype
+        assert got.pred_sem_seg.data.dtype == label.pred_sem_seg.data.dtype == torch.int64
         torch.testing.assert_close(got.seg_logits.data, want.seg_logits.data, rtol=1e-5, atol=1e-5)
         assert 'seg_logits' not in label and torch.equal(got.pred_sem_seg.data, label.pred_sem_seg.data)
         differ = (got.pred_sem_seg.data != want.pred_sem_seg.data)[0]
@@ -165,7 +166,7 @@ def test_windows_run_in_batches_and_are_forgotten(monkeypatch):
 
 
 def test_axis_map_is_a_partition_of_one():
-    matrix = AxisMap(4, 32, window_starts(75, 32, 21), 75, (3, 6), True, 130, False, 'cpu').matrix
+    matrix = AxisMap(4, 32, 32, window_starts(75, 32, 21), 75, (3, 6), True, 130, False, 'cpu').matrix
     assert matrix.shape == (130, 16)
     torch.testing.assert_close(matrix.sum(1), torch.ones(130))
 
@@ -205,10 +206,39 @@ def test_training_and_parameters_are_those_of_mmseg():
 
 
 @pytest.mark.parametrize('test_cfg, message', [
-    (dict(mode='slid'), 'whole.*slide'), (dict(keep_logits='yes'), 'keep_logits')])
-def test_unknown_options(test_cfg, message):
-    with pytest.raises(ValueError, match=message):
-        build(test_cfg)(torch.randn(1, 3, 32, 32), mode='predict')
+    (dict(mode='slid'), r"test_cfg.mode='slid': it is one of \('whole', 'slide'\)"),
+    (dict(mode=None), 'test_cfg.mode=None'),
+    (dict(keep_logits='yes'), 'keep_logits'),
+    (dict(enlarge='yes', crop_size=32), 'enlarge'),
+    (dict(enlarge=True), 'needs crop_size for enlarge'),
+    (dict(mode='slide', stride=8), 'needs crop_size for mode'),
+    (dict(mode='slide', crop_size=8), 'needs stride'),
+    (dict(SLIDE, crop_size=0), 'crop_size=0: it is a height and a width'),
+    (dict(SLIDE, stride=(0, 8)), r'stride=\(0, 8\)'),
+    (dict(SLIDE, stride=(8, 8, 8)), 'stride'),
+    (dict(SLIDE, crop_size=32.), 'crop_size=32.0'),
+    (dict(SLIDE, crop_size='32'), 'crop_size'),
+    (dict(SLIDE, stride=(33, 32)), r'stride=\(33, 32\) exceeds crop_size=\(32, 48\)'),
+    (dict(SLIDE, val=dict(stride=(21, 49))), r'its val.stride=\(21, 49\) exceeds'),
+    (dict(SLIDE, batch_windows=0), 'batch_windows=0'),
+    (dict(tile_size=-1), 'tile_size=-1')])
+def test_options_that_would_fail_or_mislead_are_refused(test_cfg, message):
+    """When the model is built, and where they were changed afterwards."""
+    with pytest.raises(ConfigError, match=message) as found:
+        build(test_cfg)
+    assert '\n' not in str(found.value)
+    model = build(WHOLE)
+    model.test_cfg = ConfigDict(test_cfg)
+    with pytest.raises(ConfigError, match=message):
+        model(torch.randn(1, 3, 32, 32), mode='predict')
+
+
+def test_one_integer_is_a_square():
+    images = torch.randn(1, 3, 64, 80)
+    with torch.no_grad():
+        found, expected = (build(dict(mode='slide', crop_size=crop, stride=stride, keep_logits=True))(
+            images, mode='predict')[0].seg_logits.data for crop, stride in ((32, 24), ((32, 32), (24, 24))))
+    assert torch.equal(found, expected)
 
 
 def views():

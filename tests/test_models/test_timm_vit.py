@@ -77,6 +77,34 @@ def test_pretrained_from_an_augreg_archive(tmp_path):
         torch.testing.assert_close(value, source.state_dict()[key], msg=key)
 
 
+@pytest.mark.parametrize('rule', ['bilinear', 'dino'])
+@pytest.mark.parametrize('suffix', ['.safetensors', '.npz'])
+def test_pretrained_positions_are_fitted_by_the_rule_of_the_model(tmp_path, suffix, rule):
+    """A table of 6 x 6 in a file, a model of 4 x 4 that is by default one of 14 x 14: one step, by the rule."""
+    source = timm.create_model('vit_tiny_patch16_224', img_size=96, num_classes=0, **TINY)
+    path = tmp_path / f'weights{suffix}'
+    save_file(source.state_dict(), path) if suffix == '.safetensors' else save_augreg(source, path)
+    model = build(pretrained=str(path), interpolate_mode=rule)
+    model.init_weights()
+    table = source.pos_embed[:, 1:].unflatten(1, (6, 6)).permute(0, 3, 1, 2)
+    how = dict(scale_factor=4.1 / 6, mode='bicubic') if rule == 'dino' else dict(size=4, mode='bilinear')
+    expected = torch.nn.functional.interpolate(table, **how).flatten(2).mT
+    torch.testing.assert_close(model.vit.pos_embed, torch.cat([source.pos_embed[:, :1], expected], 1))
+    torch.testing.assert_close(model.vit.blocks[1].mlp.fc1.weight, source.blocks[1].mlp.fc1.weight)
+
+
+@pytest.mark.parametrize('attention', ['softmax', 'cbsa'])
+def test_positions_of_an_image_are_fitted_by_the_rule_of_the_model(attention):
+    model = build(interpolate_mode='dino', attention=attention, norm_eps=1e-5).eval()
+    other = build(img_size=(80, 48), interpolate_mode='dino', attention=attention, norm_eps=1e-5).eval()
+    table = model.vit.pos_embed[:, 1:].unflatten(1, (4, 4)).permute(0, 3, 1, 2)
+    resized = torch.nn.functional.interpolate(table, scale_factor=(5.1 / 4, 3.1 / 4), mode='bicubic').flatten(2).mT
+    weights = dict(model.vit.state_dict(), pos_embed=torch.cat([model.vit.pos_embed[:, :1], resized], 1))
+    other.vit.load_state_dict(weights)
+    images = torch.randn(1, 3, 80, 48)
+    torch.testing.assert_close(model(images)[0], other(images)[0])
+
+
 def test_frozen_stages():
     model = build(frozen_stages=1, drop_path_rate=0.1).train()
     trained = {key.split('.')[0] + key[6:8] if key.startswith('blocks') else key.split('.')[0]

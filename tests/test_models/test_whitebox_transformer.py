@@ -319,6 +319,20 @@ def test_positions_are_interpolated(mode):
     torch.testing.assert_close(positions((3, 7)), torch.cat([positions.table[:, :1], expected], 1))
 
 
+def test_positions_by_the_rules_of_the_published_code():
+    """'dino' by a scale factor, of images and of weights; 'bilinear' leaves the same count as it is."""
+    positions = build(interpolate_mode='dino').pos_embed
+    grid = positions.table[:, 1:].unflatten(1, (4, 4)).permute(0, 3, 1, 2)
+    expected = nn.functional.interpolate(grid, scale_factor=(2.1 / 4, 8.1 / 4), mode='bicubic').flatten(2).mT
+    torch.testing.assert_close(positions((2, 8)), torch.cat([positions.table[:, :1], expected], 1))
+    larger = build(interpolate_mode='dino', img_size=96)
+    larger.load_state_dict(dict(larger.state_dict(), **{'pos_embed.table': positions.table}))
+    expected = nn.functional.interpolate(grid, scale_factor=6.1 / 4, mode='bicubic').flatten(2).mT
+    torch.testing.assert_close(larger.pos_embed.table[:, 1:], expected)
+    by_count = build(interpolate_mode='bilinear').pos_embed
+    assert torch.equal(by_count((2, 8)), by_count.table)
+
+
 # Training
 
 def test_checkpointing_gives_the_same_gradients(images):

@@ -1,4 +1,6 @@
 """Pooling and interpolation of grids: the forms for symbolic sizes against torch's and mmpretrain's own."""
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,7 +10,7 @@ from torch.export import Dim
 
 from mmwhitebox.models.backbones.timm_vit import TimmViT
 from mmwhitebox.ops import adaptive_avg_pool, resize_positions
-from mmwhitebox.ops.resampling import averaging_matrix, is_symbolic, pool_grid
+from mmwhitebox.ops.resampling import averaging_matrix, fit_positions, is_symbolic, pool_grid
 
 
 @pytest.mark.parametrize('size, bins', [(14, 8), (3, 8), (8, 8), (33, 10), (1, 3)])
@@ -64,9 +66,43 @@ def test_positions_are_resized_as_by_mmpretrain(mode, shape):
     assert torch.equal(resize_positions(table, (4, 6), shape, mode, num_extra=2), expected)
 
 
-def test_positions_of_any_size_keep_the_rule_of_the_published_code():
-    """The table of 4 x 4 goes as it is to every grid of 16 patches."""
-    model = TimmViT('vit_tiny_patch16_384', img_size=32, interpolate_mode='bilinear',
+def cubic_axis(old, new, step):
+    """Bicubic interpolation (a = -0.75) of one axis as a matrix (new, old), ``step`` old places a new one."""
+    matrix = torch.zeros(new, old, dtype=torch.float64)
+    for i in range(new):
+        place = (i + 0.5) * step - 0.5
+        for j in range(math.floor(place) - 1, math.floor(place) + 3):
+            d = abs(place - j)
+            near, far = 1.25 * d**3 - 2.25 * d**2 + 1, -0.75 * (d**3 - 5 * d**2 + 8 * d - 4)
+            matrix[i, min(max(j, 0), old - 1)] += near if d <= 1 else far
+    return matrix
+
+
+@pytest.mark.parametrize('new', [(7, 9), (4, 9), (3, 2), (14, 14), (2, 12)])
+def test_positions_by_a_scale_factor(new):
+    """DINO's rule, written down: the step is old / (new + 0.1)."""
+    table = torch.randn(1, 2 + 24, 5)
+    grid = table[0, 2:].double().unflatten(0, (4, 6))
+    rows, columns = (cubic_axis(o, n, o / (n + 0.1)) for o, n in zip((4, 6), new))
+    expected = torch.einsum('io,jp,opd->ijd', rows, columns, grid).flatten(0, 1).float()
+    found = fit_positions(table, (4, 6), new, 'dino', num_extra=2)
+    assert torch.equal(found[:, :2], table[:, :2])
+    torch.testing.assert_close(found[0, 2:], expected, rtol=1e-4, atol=1e-5)
+    assert (found - fit_positions(table, (4, 6), new, 'bicubic', num_extra=2)).abs().max() > 1e-3
+    assert fit_positions(table, (4, 6), (4, 6), 'dino', num_extra=2) is table
+
+
+def test_the_same_count_in_another_aspect_takes_the_table_as_it_is():
+    table = torch.randn(1, 1 + 24, 5)
+    assert fit_positions(table, (4, 6), (2, 12), 'bilinear') is table
+    expected = resize_pos_embed(table, (4, 6), (3, 5), 'bilinear')
+    assert torch.equal(fit_positions(table, (4, 6), (3, 5), 'bilinear'), expected)
+
+
+@pytest.mark.parametrize('rule', ['bilinear', 'dino'])
+def test_positions_of_any_size_keep_the_rule_of_the_published_code(rule):
+    """By 'bilinear' the table of 4 x 4 goes as it is to every grid of 16 patches."""
+    model = TimmViT('vit_tiny_patch16_384', img_size=32, interpolate_mode=rule,
                     model_kwargs=dict(patch_size=8, embed_dim=8, depth=1, num_heads=2)).eval()
     shapes = dict(x={2: 8 * Dim('h', min=2), 3: 8 * Dim('w', min=2)})
     with torch.no_grad():

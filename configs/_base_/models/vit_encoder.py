@@ -6,8 +6,7 @@ data_preprocessor = dict(
     bgr_to_rgb=True,
     pad_val=0,
     seg_pad_val=255,
-    size=(512, 512),
-    test_cfg=dict(size_divisor=16))
+    size=(512, 512))
 model = dict(
     type='mmwhitebox.EncoderDecoder',
     data_preprocessor=data_preprocessor,
@@ -18,4 +17,7 @@ model = dict(
         norm_eps=1e-5,  # as the papers train it; timm's own is 1e-6
         pretrained=True,
         drop_path_rate=0.1),
-    test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(512, 512)))
+    # Published evaluation: small images are enlarged to the window, windows overlap by 32 pixels. During the
+    # training they only meet.
+    test_cfg=dict(
+        mode='slide', crop_size=(512, 512), stride=(480, 480), enlarge=True, val=dict(stride=(512, 512))))

@@ -1,5 +1,6 @@
 """TimmViT: any timm vision transformer as an encoder."""
 import difflib
+import math
 from functools import partial
 from typing import List, Optional, Sequence, Tuple, Union
 
@@ -12,14 +13,12 @@ from torch import Tensor, nn
 from mmwhitebox.models.position_tables import KEY as GRID_KEY
 from mmwhitebox.models.position_tables import no_grid, save_grid_size, told_grid
 from mmwhitebox.models.sizes import check_sizes
-from mmwhitebox.ops import resize_positions
-from mmwhitebox.ops.resampling import is_symbolic
+from mmwhitebox.ops.resampling import POSITION_RULES, fit_positions
 from mmwhitebox.registry import MODELS
 
-from .timm_weights import load_timm_weights
+from .timm_weights import file_img_size, load_timm_weights
 from .vit_adaptation import ADAPTATIONS, adapt, run_adapted
 
-INTERPOLATE_MODES = ('bicubic', 'bilinear')
 OUT_TYPES = ('featmap', 'cls_token')
 
 
@@ -29,42 +28,22 @@ def extra_tokens(vit: nn.Module) -> List[Tensor]:
     return [token for token in tokens if token is not None]
 
 
-def positions_of_any_size(vit: nn.Module, h: int, w: int) -> Tensor:
-    """The rule of :func:`add_segmenter_positions` for a symbolic grid, without a branch: (1, E + H*W, D)."""
-    table, num_extra = vit.pos_embed, vit.num_prefix_tokens
-    resized = resize_positions(table, vit.patch_embed.grid_size, (h, w), 'bilinear', num_extra)
-    patches = torch.arange(h * w, device=table.device)
-    num_patches = table.shape[1] - num_extra
-    as_it_is = table[:, num_extra + patches % num_patches]
-    same_count = torch.full((1, 1, 1), h * w, device=table.device) == num_patches
-    return torch.cat([table[:, :num_extra], torch.where(same_count, as_it_is, resized[:, num_extra:])], dim=1)
-
-
-def add_segmenter_positions(vit: nn.Module, x: Tensor) -> Tensor:
-    """Extra tokens and positions by the rule of the Segmenter, DEPICT and CBT segmentation code.
-
-    The table is resized (bilinear, no antialiasing) only when the token COUNT differs; the same count
-    in another aspect ratio takes the table as it is.
+def add_positions(vit: nn.Module, rule: str, x: Tensor) -> Tensor:
+    """Extra tokens and positions, the table fitted to the grid by a rule of ours in the place of timm's.
 
     Args:
         vit (nn.Module): timm VisionTransformer with a class token, perhaps a distillation token, and a
             learned position table for them and the patches.
+        rule (str): See :func:`mmwhitebox.ops.resampling.fit_positions`.
         x (Tensor): Patch embeddings, (B, H, W, D).
 
     Returns:
         Tensor: Tokens, (B, E + H*W, D), E = 1 or 2.
     """
     b, h, w, _ = x.shape
-    positions = vit.pos_embed
-    if is_symbolic(h, w):
-        positions = positions_of_any_size(vit, h, w)
-    elif vit.num_prefix_tokens + h * w != positions.shape[1]:
-        positions = resample_abs_pos_embed(
-            positions, (h, w), vit.patch_embed.grid_size, vit.num_prefix_tokens, interpolation='bilinear',
-            antialias=False)
+    positions = fit_positions(vit.pos_embed, vit.patch_embed.grid_size, (h, w), rule, vit.num_prefix_tokens)
     extra = [token.expand(b, -1, -1) for token in extra_tokens(vit)]
-    tokens = torch.cat([*extra, x.flatten(1, 2)], dim=1)
-    return vit.pos_drop(tokens + positions)
+    return vit.pos_drop(torch.cat([*extra, x.flatten(1, 2)], dim=1) + positions)
 
 
 @MODELS.register_module()
@@ -92,9 +71,10 @@ class TimmViT(BaseModule):
         frozen_stages (int): -1 trains everything, 0 freezes the embeddings, n freezes n blocks as well.
             Defaults to -1.
         with_cp (bool): Recompute activations in the backward pass to save memory. Defaults to False.
-        interpolate_mode (str): 'bicubic' is timm's rule for positions, 'bilinear' the rule of the
-            published Segmenter, DEPICT and CBT code, see :func:`add_segmenter_positions`.
-            Defaults to 'bicubic'.
+        interpolate_mode (str): Rule by which positions are fitted to another grid, of an image and of
+            pretrained weights: 'bicubic' is timm's (antialiased), 'bilinear' that of the published Segmenter,
+            DEPICT and CBT segmentation code, 'dino' that of DINO, CRATE and CBT, see
+            :func:`mmwhitebox.ops.resampling.fit_positions`. Defaults to 'bicubic'.
         norm_eps (float, optional): eps of all LayerNorms. Defaults to the model's own (1e-6 for timm's
             ViTs; the published segmentation code uses 1e-5).
         out_type (str): 'featmap', or 'cls_token' as mmpretrain's classifiers take it.
@@ -138,7 +118,7 @@ class TimmViT(BaseModule):
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
         check_sizes(self, img_size=img_size, in_channels=in_channels, pool_size=pool_size)
-        for name, value, known in (('interpolate_mode', interpolate_mode, INTERPOLATE_MODES),
+        for name, value, known in (('interpolate_mode', interpolate_mode, POSITION_RULES),
                                    ('out_type', out_type, OUT_TYPES),
                                    ('attention', attention, ('softmax', *ADAPTATIONS))):
             if value not in known:
@@ -165,12 +145,13 @@ class TimmViT(BaseModule):
         self.in_channels = in_channels
         self.num_extra_tokens = self.vit.num_prefix_tokens
         self.patch_size = self.vit.patch_embed.patch_size
-        if interpolate_mode == 'bilinear':
+        self.interpolate_mode = interpolate_mode
+        if interpolate_mode != 'bicubic':
             if (self.num_extra_tokens != len(extra_tokens(self.vit)) or self.vit.pos_embed is None
                     or self.vit.no_embed_class):
-                raise ValueError(f"TimmViT: interpolate_mode='bilinear' does not apply to {model_name}, "
+                raise ValueError(f'TimmViT: interpolate_mode={interpolate_mode!r} does not apply to {model_name}, '
                                  'whose positions are not one table for a class token and patches.')
-            self.vit._pos_embed = partial(add_segmenter_positions, self.vit)
+            self.vit._pos_embed = partial(add_positions, self.vit, interpolate_mode)
         if out_type == 'cls_token' and getattr(self.vit, 'cls_token', None) is None:
             raise ValueError(f"TimmViT: {model_name} has no class token, so out_type is 'featmap'.")
         if attention == 'cbsa':
@@ -210,8 +191,9 @@ class TimmViT(BaseModule):
         if told is None:
             errors.append(no_grid(key, table.shape[1]))
         elif told[0] == num_extra:
-            rule = dict(interpolation='bilinear', antialias=False) if self.interpolate_mode == 'bilinear' else {}
-            state_dict[key] = resample_abs_pos_embed(table, self.grid_size, told[1:], num_extra, **rule)
+            state_dict[key] = resample_abs_pos_embed(table, self.grid_size, told[1:], num_extra) \
+                if self.interpolate_mode == 'bicubic' else fit_positions(
+                    table, told[1:], self.grid_size, self.interpolate_mode, num_extra)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> Tuple[int, int]:
         """Depth of a parameter for layer-wise learning-rate decay, as in mmpretrain.
@@ -237,7 +219,7 @@ class TimmViT(BaseModule):
             raise ValueError(f'TimmViT: timm has no model {self.model_name!r}. Similar: '
                              f'{", ".join(similar)}. All: timm.list_models("*vit*").')
         try:
-            vit = timm.create_model(self.model_name, **self.create_args, **pretrained_args)
+            vit = timm.create_model(self.model_name, **{**self.create_args, **pretrained_args})
         except TypeError as error:
             raise ValueError(f'TimmViT: {self.model_name} cannot be built as a plain ViT of any image '
                              f'size ({error}).') from error
@@ -259,7 +241,15 @@ class TimmViT(BaseModule):
         super().init_weights()
         if self.pretrained is False:
             return
-        weights = load_timm_weights('TimmViT', self.model_name, self.pretrained, self._create_vit)
+        size = {}
+        if self.interpolate_mode != 'bicubic':  # at the size of the weights: timm would resize them by its rule
+            size['img_size'] = None if self.pretrained is True else file_img_size(
+                self.pretrained, self.num_extra_tokens, self.patch_size)
+        weights = load_timm_weights('TimmViT', self.model_name, self.pretrained, partial(self._create_vit, **size))
+        if size and 'pos_embed' in weights:
+            side = math.isqrt(weights['pos_embed'].shape[1] - self.num_extra_tokens)
+            weights['pos_embed'] = fit_positions(weights['pos_embed'], (side, side), self.vit.patch_embed.grid_size,
+                                                 self.interpolate_mode, self.num_extra_tokens)
         self.vit.load_state_dict({**self.vit.state_dict(), **weights})
 
     def _freeze_stages(self) -> None:
@@ -277,6 +267,10 @@ class TimmViT(BaseModule):
         super().train(mode)
         self._freeze_stages()
         return self
+
+    def covered_size(self, size: Tuple[int, int]) -> Tuple[int, int]:
+        """Pixels (height, width) that the feature maps of images of ``size`` cover: whole patches."""
+        return tuple(-(-pixels // patch) * patch for pixels, patch in zip(size, self.patch_size))
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Features.

@@ -1,9 +1,11 @@
 """Weights of timm ViTs from files, read by timm's own loader."""
 import logging
+import math
 from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, Union
+from typing import Callable, Dict, Optional, Tuple, Union
 
+import numpy as np
 import timm
 import torch
 from mmengine.logging import print_log
@@ -32,6 +34,26 @@ def source_args(owner: str, source: Union[bool, str]) -> dict:
                                      'checkpoint, True to fetch it (TimmViT), or False.')
     return dict(pretrained=True,
                 pretrained_cfg_overlay=dict(file=str(file), custom_load=file.suffix == '.npz'))
+
+
+def file_img_size(path: str, num_extra: int, patch_size: Tuple[int, int]) -> Optional[Tuple[int, int]]:
+    """Image size that the positions in a file of :func:`weights_from_file` are made for; None if they have no square.
+
+    Args:
+        path (str): The file.
+        num_extra (int): Extra tokens in the table.
+        patch_size (tuple[int, int]): Patch (height, width) of the model that takes them.
+    """
+    file = Path(path).expanduser()
+    if file.suffix == '.npz':
+        with np.load(file) as arrays:
+            table = arrays.get('Transformer/posembed_input/pos_embedding')
+    else:
+        table = timm.models.load_state_dict(str(file)).get('pos_embed')
+    side = 0 if table is None else math.isqrt(max(table.shape[1] - num_extra, 0))
+    if not side or side**2 != table.shape[1] - num_extra:
+        return None
+    return side * patch_size[0], side * patch_size[1]
 
 
 def load_timm_weights(owner: str, model_name: str, source: Union[bool, str],

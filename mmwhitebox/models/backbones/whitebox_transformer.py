@@ -179,7 +179,9 @@ class WhiteBoxTransformer(BaseBackbone):
         frozen_stages (int): -1 trains everything, 0 freezes stem, positions and class token, n freezes n
             layers as well. Defaults to -1.
         with_cp (bool): Recompute activations in the backward pass to save memory. Defaults to False.
-        interpolate_mode (str): Interpolation of a learned position table. Defaults to 'bicubic'.
+        interpolate_mode (str): Rule by which a learned position table is fitted to another grid: 'bicubic', 'bilinear'
+            (of the published segmentation code) or 'dino' (of the published CBT and CRATE code), see
+            :func:`mmwhitebox.ops.resampling.fit_positions`. Defaults to 'bicubic'.
         pretrained (str, optional): Path of a timm ViT for ``arch='vit-*'``: ``.safetensors``, ``.pth`` or
             AugReg ``.npz``, loaded by ``init_weights()`` as in :class:`TimmViT`. Defaults to None.
         init_cfg (dict, optional): mmengine's initialisation config. Defaults to the arch's: normal Linear
@@ -414,6 +416,11 @@ class WhiteBoxTransformer(BaseBackbone):
         if self.with_cp and torch.is_grad_enabled():
             return checkpoint(layer, x, hw_shape, use_reentrant=False)
         return layer(x, hw_shape)
+
+    def covered_size(self, size: Tuple[int, int]) -> Tuple[int, int]:
+        """Pixels (height, width) that the feature maps of images of ``size`` cover: whole patches."""
+        patch = self.stem.patch_size
+        return tuple(-(-pixels // patch) * patch for pixels in size)
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Features of the layers in ``out_indices``, in the form of ``out_type``.

@@ -1,9 +1,10 @@
 r"""Class maps of large images without their logits: tiles of one linear map.
 
-From the logits of a head to those of the original image, mmseg enlarges every window to its own size, adds the
-windows up, divides by the number that cover a pixel, removes the padding, undoes the flip and resizes. All of it
-is linear and does the same to every column and to every row. With the windows' logits L side by side in one
-array (n_r windows of h rows, n_c windows of w columns), the logits of class k at the original size are
+From the logits of a head to those of the original image, mmseg enlarges every window to its own size (here: to the
+size that its patches cover, and cuts it, see :mod:`.alignment`), adds the windows up, divides by the number that
+cover a pixel, removes the padding, undoes the flip and resizes. All of it is linear and does the same to every
+column and to every row. With the windows' logits L side by side in one array (n_r windows of h rows, n_c windows of
+w columns), the logits of class k at the original size are
 
     S_k = A L_k B^T        L_k (n_r h, n_c w)    A (H, n_r h)    B (W, n_c w)    S_k (H, W)
 
@@ -59,6 +60,16 @@ def resize(x: Tensor, size: int, align_corners: bool) -> Tensor:
     return F.interpolate(x[None], size, mode='linear', align_corners=align_corners)[0]
 
 
+def enlarged_size(size: Tuple[int, int], window: Tuple[int, int]) -> Tuple[int, int]:
+    """Size of an image enlarged until the window fits into it, the aspect kept, truncated to whole pixels."""
+    (h, w), (rows, columns) = size, window
+    if h >= rows and w >= columns:
+        return size
+    if rows * w >= columns * h:  # the rows lack more than the columns
+        return rows, max(int(w / h * rows), columns)
+    return max(int(h / w * columns), rows), columns
+
+
 def window_starts(length: int, crop: int, stride: int) -> List[int]:
     """First pixels of mmseg's windows along one dimension; the last window ends with the image."""
     count = max(length - crop + stride - 1, 0) // stride + 1
@@ -70,7 +81,8 @@ class AxisMap:
 
     Args:
         low (int): Logits of one window along this dimension (h or w).
-        window (int): Its pixels.
+        covered (int): Pixels from its start that they cover.
+        window (int): Pixels of the window, at most ``covered``.
         starts (Sequence[int]): First pixel of every window.
         length (int): Pixels of the image that the network gets.
         padding (tuple[int, int]): Those of them before and after the picture.
@@ -83,9 +95,10 @@ class AxisMap:
         matrix (Tensor): (size, len(starts) * low) float32.
     """
 
-    def __init__(self, low: int, window: int, starts: Sequence[int], length: int, padding: Tuple[int, int],
-                 flip: bool, size: Optional[int], align_corners: bool, device: torch.device) -> None:
-        enlarged = resize(torch.eye(low), window, align_corners)
+    def __init__(self, low: int, covered: int, window: int, starts: Sequence[int], length: int,
+                 padding: Tuple[int, int], flip: bool, size: Optional[int], align_corners: bool,
+                 device: torch.device) -> None:
+        enlarged = resize(torch.eye(low), covered, align_corners)[:, :window]
         placed = torch.zeros(len(starts), low, length)
         count = torch.zeros(length)
         for i, start in enumerate(starts):
@@ -253,16 +266,14 @@ def classify(values: Tensor, threshold: float) -> Tensor:
         threshold (float): For K = 1.
 
     Returns:
-        Tensor: (rows, columns) int64, for K = 1 float32 of 0 and 1, as in mmseg.
+        Tensor: (rows, columns) int64.
     """
-    return values.argmax(-1) if values.shape[-1] > 1 else (values[..., 0] > threshold).to(values)
+    return values.argmax(-1) if values.shape[-1] > 1 else (values[..., 0] > threshold).long()
 
 
 def empty_labels(logits: LogitMap) -> Tensor:
-    """A label map to be filled, (1, H, W)."""
-    num_classes, *size = logits.shape
-    dtype = torch.int64 if num_classes > 1 else torch.float32
-    return torch.empty(1, *size, dtype=dtype, device=logits.device)
+    """A label map to be filled, (1, H, W) int64."""
+    return torch.empty(1, *logits.shape[1:], dtype=torch.int64, device=logits.device)
 
 
 def label_maps(maps: Sequence[LogitMap], threshold: float, tile_size: Optional[int] = None, keep: bool = False,

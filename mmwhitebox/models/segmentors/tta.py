@@ -1,13 +1,15 @@
 """Test-time augmentation whose memory does not grow with views times classes times pixels."""
-from typing import List
+from typing import Dict, List
 
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import SegTTAModel as MMSegTTAModel
+from mmseg.structures import SegDataSample
 from mmseg.utils import SampleList
+from torch import Tensor
 
 from mmwhitebox.registry import MODELS
 
-from .encoder_decoder import EncoderDecoder
+from .encoder_decoder import EncoderDecoder, groups_of_one_size
 from .tiles import LogitMap, merged_label_map
 
 
@@ -36,15 +38,23 @@ class SegTTAModel(MMSegTTAModel):
         """
         if not isinstance(self.module, EncoderDecoder):
             return super().test_step(data)
-        samples: List[SampleList] = []
+        found: Dict[int, SegDataSample] = {}
+        for group in groups_of_one_size(data['inputs'][0]):
+            part = {key: [[view[i] for i in group] for view in data[key]] for key in ('inputs', 'data_samples')}
+            found.update(zip(group, self.merged(**part)))
+        return [found[i] for i in range(len(found))]
+
+    def merged(self, inputs: List[List[Tensor]], data_samples: List[SampleList]) -> SampleList:
+        """Segment images of one size, see :meth:`test_step`."""
         maps: List[List[LogitMap]] = []
-        for inputs, data_samples in zip(data['inputs'], data['data_samples']):
-            view = self.module.data_preprocessor(dict(inputs=inputs, data_samples=data_samples), False)
+        found: List[SampleList] = []
+        for images, samples in zip(inputs, data_samples):
+            view = self.module.data_preprocessor(dict(inputs=images, data_samples=samples), False)
             maps.append(self.module.logit_maps(**view))
             maps[-1][0].windows.finish()  # the images of this view are no longer needed
-            samples.append(view['data_samples'])
-        for i, sample in enumerate(samples[0]):
+            found.append(view['data_samples'])
+        for i, sample in enumerate(found[0]):
             labels = merged_label_map([view[i] for view in maps], self.module.threshold,
                                       self.module.test_option('tile_size'))
             sample.set_data(dict(pred_sem_seg=PixelData(data=labels)))
-        return samples[0]
+        return found[0]
