@@ -4,7 +4,7 @@ from torch import nn
 
 from mmwhitebox.registry import WEIGHT_INITIALIZERS
 
-from .timm_weights import weights_from_file
+from .timm_weights import source_args
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -28,9 +28,8 @@ class TimmClassifier:
         self.pretrained = pretrained
 
     def __call__(self, module: nn.Module) -> None:
-        weights = dict(pretrained=True) if self.pretrained is True else weights_from_file(
-            'TimmClassifier', self.pretrained)
-        classifier = timm.create_model(self.model_name, **weights).get_classifier()
+        classifier = timm.create_model(
+            self.model_name, **source_args('TimmClassifier', self.pretrained)).get_classifier()
         linear = next(child for child in module.modules() if isinstance(child, nn.Linear))
         if linear.weight.shape != classifier.weight.shape:
             raise ValueError(f'TimmClassifier: the head maps {linear.in_features} channels to {linear.out_features} '

@@ -37,7 +37,7 @@ def source_args(owner: str, source: Union[bool, str]) -> dict:
 
 
 def file_img_size(path: str, num_extra: int, patch_size: Tuple[int, int]) -> Optional[Tuple[int, int]]:
-    """Image size that the positions in a file of :func:`weights_from_file` are made for; None if they have no square.
+    """Image size that the positions in a file of :func:`source_args` are made for; None if they have no square.
 
     Args:
         path (str): The file.
