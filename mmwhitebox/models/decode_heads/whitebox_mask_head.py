@@ -62,7 +62,8 @@ class WhiteBoxMaskHead(BaseDecodeHead):
             ``ignore_index``, ``sampler``, ``in_index``, ...
 
     Raises:
-        ValueError: For ``out_channels=1``: the norm over a single class is constant. Use two classes.
+        ValueError: For ``num_classes=1`` or ``out_channels=1``: the norm over a single class is constant. Use
+            two classes, or another head with ``out_channels=1``.
 
     The class tokens start from a normal distribution of standard deviation 0.02, truncated at two
     (**reading**: the papers do not say).
@@ -79,6 +80,10 @@ class WhiteBoxMaskHead(BaseDecodeHead):
                  num_class_layers: int = 3,
                  norm_cfg: dict = dict(type='LN', eps=1e-5),
                  **kwargs) -> None:
+        if num_classes == 1:
+            raise ValueError('WhiteBoxMaskHead normalises the masks over the classes, so that of a single one is '
+                             'constant. Set num_classes=2 (background and object), or take a head of one channel: '
+                             "type='FCNHead', num_classes=2, out_channels=1.")
         super().__init__(
             in_channels,
             channels,
