@@ -233,6 +233,15 @@ def test_options_that_would_fail_or_mislead_are_refused(test_cfg, message):
         model(torch.randn(1, 3, 32, 32), mode='predict')
 
 
+@pytest.mark.parametrize('classes', [dict(num_classes=1), dict(num_classes=2, out_channels=1)])
+def test_a_mask_head_of_one_class_is_refused(classes):
+    """mmseg's: its norm over a single class gives a constant, and it ignores out_channels."""
+    head = dict(type='SegmenterMaskTransformerHead', in_channels=8, channels=8, embed_dims=8, num_layers=1, num_heads=2)
+    with pytest.raises(ConfigError, match='num_classes=2'):
+        MODELS.build(ConfigDict(type='mmwhitebox.EncoderDecoder', backbone=dict(type='PatchConv'),
+                                decode_head=dict(head, **classes)))
+
+
 def test_one_integer_is_a_square():
     images = torch.randn(1, 3, 64, 80)
     with torch.no_grad():

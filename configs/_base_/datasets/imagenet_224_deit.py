@@ -1,6 +1,6 @@
 # ImageNet-1k with the augmentation of DeiT; mixup and cutmix are in models/classifier_mixup.py.
 # Every image is seen three times, augmented anew (repeated augmentation).
-# Batch 512 in all: 8 processes of 64.
+# Batch 512 in all: 8 processes of 64. Tested on the whole short side, as the published ToST.
 _base_ = './imagenet_224.py'
 train_pipeline = [
     dict(type='mmwhitebox.LoadImage'),
@@ -26,7 +26,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='mmwhitebox.LoadImage'),
-    dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
+    dict(type='ResizeEdge', scale=224, edge='short', backend='pillow', interpolation='bicubic'),
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs')
 ]

@@ -1,4 +1,4 @@
-# ImageNet-1k, random crops of 384 and flips; tested on the whole short side, as timm's ViTs of this size.
+# ImageNet-1k, random crops of 384 and flips; tested at 384 / 438 of the short side, as the published ViT adaptation.
 _base_ = './imagenet_224.py'
 train_pipeline = [
     dict(type='mmwhitebox.LoadImage'),
@@ -8,7 +8,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='mmwhitebox.LoadImage'),
-    dict(type='ResizeEdge', scale=384, edge='short', backend='pillow', interpolation='bicubic'),
+    dict(type='ResizeEdge', scale=438, edge='short', backend='pillow', interpolation='bilinear'),
     dict(type='CenterCrop', crop_size=384),
     dict(type='PackInputs')
 ]

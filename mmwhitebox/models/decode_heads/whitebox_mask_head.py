@@ -68,8 +68,8 @@ class WhiteBoxMaskHead(BaseDecodeHead):
 
     Raises:
         ValueError: For ``num_classes=1`` or ``out_channels=1``: the norm over a single class is constant. Use two
-            classes. For ``input_transform='multiple_select'``: the decoder takes one sequence of patches. For a size
-            that is no positive integer.
+            classes, or another head with ``out_channels=1``. For ``input_transform='multiple_select'``: the decoder
+            takes one sequence of patches. For a size that is no positive integer.
 
     Class tokens and the weights of all Linear layers start from a normal distribution of standard deviation 0.02,
     truncated at -2 and 2, biases at 0, as in the published code; ``init_cfg`` changes the Linear layers.
@@ -91,7 +91,8 @@ class WhiteBoxMaskHead(BaseDecodeHead):
         if num_classes == 1:
             raise ValueError(
                 'WhiteBoxMaskHead: num_classes=1, and a mask normalised over one class is constant. Make the rest a '
-                "class: num_classes=2, metainfo=dict(classes=('background', NAME)), masks of 0 and 1.")
+                "class: num_classes=2, metainfo=dict(classes=('background', NAME)), masks of 0 and 1; or take a head of "
+                "one channel: type='FCNHead', num_classes=2, out_channels=1.")
         super().__init__(
             in_channels,
             channels,

@@ -115,7 +115,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
         on_windows (Callable, optional): Called as ``on_windows(done, total)`` after every batch of windows.
 
     Raises:
-        ConfigError: ``test_cfg`` is incomplete or contradictory, see :func:`check_test_cfg`.
+        ConfigError: ``test_cfg`` is incomplete or contradictory, see :func:`check_test_cfg`; a mask head of a single
+            class.
     """
 
     on_windows: Optional[Callable[[int, int], None]] = None
@@ -123,6 +124,11 @@ class EncoderDecoder(MMSegEncoderDecoder):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         check_test_cfg(self.test_cfg or {})
+        if hasattr(self.decode_head, 'mask_norm') and (self.num_classes == 1 or self.out_channels != self.num_classes):
+            raise ConfigError(
+                f'model.decode_head: {type(self.decode_head).__name__} normalises its masks over the classes, so it '
+                'has one output per class and at least two. Set num_classes=2 without out_channels, or take '
+                "type='FCNHead', num_classes=2, out_channels=1.")
 
     def _decode_head_forward_train(self, inputs: List[Tensor], data_samples: SampleList) -> dict:
         loss = head_loss(self.decode_head, inputs, data_samples, self.train_cfg, self.backbone)
