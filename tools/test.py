@@ -12,7 +12,6 @@ from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
 from mmwhitebox.datasets import check_datasets, watch_workers
 from mmwhitebox.engine.config_check import check_config
 from mmwhitebox.engine.config_errors import named_build_errors
-from mmwhitebox.engine.model_check import check_model
 from mmwhitebox.engine.launch import (
     exit_message,
     load_config,
@@ -21,6 +20,7 @@ from mmwhitebox.engine.launch import (
     setup_launcher,
     use_compile,
 )
+from mmwhitebox.engine.model_check import check_model
 from mmwhitebox.errors import UserError
 
 

@@ -15,6 +15,7 @@ from .visualizer import SideBySideVisualizer
 
 __all__ = [
     'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'CodingRateHook', 'CompileHook', 'ExactResumeHook', 'FiniteHook',
-    'InitialWeightsHook', 'LayerDecayOptimizerConstructor', 'LearningRateDecayOptimizerConstructor', 'Lion', 'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook', 'PerClassIoUMetric', 'SideBySideVisualizer',
+    'InitialWeightsHook', 'LayerDecayOptimizerConstructor', 'LearningRateDecayOptimizerConstructor', 'Lion',
+    'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook', 'PerClassIoUMetric', 'SideBySideVisualizer',
     'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend', 'ZeroShotSegmentation'
 ]

@@ -20,7 +20,8 @@ NAME = 'initial_weights'  # in default_hooks
 
 def report(found: Fit, path: str) -> None:
     """One line about weights that are loaded."""
-    print_log(f'Weights from {path}: {found.fraction:.0%} of the model' + (f'; {found.summary}' if found.summary else ''),
+    summary = f'; {found.summary}' if found.summary else ''
+    print_log(f'Weights from {path}: {found.fraction:.0%} of the model{summary}',
               logger='current', level=logging.INFO if found.exact else logging.WARNING)
 
 
@@ -81,8 +82,8 @@ class CheckedPretrainedInit(PretrainedInit):
         if self.prefix is not None:
             tensors = select(tensors, self.prefix.removesuffix('.') + '.')
             if not tensors:
-                raise CheckpointError(f'Checkpoint {self.checkpoint} has nothing under prefix={self.prefix!r}; its keys '
-                                      f'begin with {", ".join(roots[:6])}.')
+                raise CheckpointError(f'Checkpoint {self.checkpoint} has nothing under prefix={self.prefix!r}; its '
+                                      f'keys begin with {", ".join(roots[:6])}.')
         name = type(module).__name__
         found = fit(module, tensors)
         require(found, f'{self.checkpoint}, for {name},', list(tensors), self.min_fraction,
