@@ -30,7 +30,7 @@ class InitialWeightsHook(Hook):
     """Looks at a checkpoint before it is loaded into the model: ``load_from``, ``resume``.
 
     Of ``load_from`` the parts that do not fit (a head of other classes) start anew and are named in one line. A
-    checkpoint to resume from has to fit exactly. Both may be a bare state dict as far as mmengine has no need of more.
+    checkpoint to resume from has to fit exactly. ``load_from`` may be a bare state dict.
 
     Args:
         min_fraction (float): Share of the model's values that ``load_from`` has to give. 0 takes everything.
@@ -48,6 +48,8 @@ class InitialWeightsHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare, and put what will be loaded in the place of the state dict."""
+        if not isinstance(runner, Runner):
+            return  # the strategies of FlexibleRunner load the model by themselves
         path = str(runner._load_from or 'to load')
         tensors = tensors_of(checkpoint, path)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
