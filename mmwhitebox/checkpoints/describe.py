@@ -75,8 +75,8 @@ def image_size(num_patches: int, key: str, patch_size: int, given: Optional[Tupl
         if min(given) <= 0 or height % patch_size or width % patch_size:
             raise CheckpointError(f'--img-size {height} {width}: both are multiples of the patch, {patch_size}.')
         if (height // patch_size) * (width // patch_size) != num_patches:
-            raise CheckpointError(f'{key} has rows for {num_patches} patches of {patch_size} pixels; --img-size {height} '
-                                  f'{width} makes {height // patch_size} x {width // patch_size}.')
+            raise CheckpointError(f'{key} has rows for {num_patches} patches of {patch_size} pixels; --img-size '
+                                  f'{height} {width} makes {height // patch_size} x {width // patch_size}.')
         return height if height == width else (height, width)
     side = math.isqrt(max(num_patches, 0))
     if side == 0 or side**2 != num_patches:

@@ -93,8 +93,8 @@ def download_and_load(url: str, map_location: str = 'cpu') -> dict:
         try:
             torch.hub.download_url_to_file(url, str(path))
         except (OSError, RuntimeError) as error:  # of the network; another content than the name promises
-            raise CheckpointError(f'Checkpoint {url} cannot be downloaded ({error}). Fetch it where there is a network, '
-                                  'and give the path of the file in its place.') from error
+            raise CheckpointError(f'Checkpoint {url} cannot be downloaded ({error}). Fetch it where there is a '
+                                  'network, and give the path of the file in its place.') from error
     return safe_load(path, map_location)
 
 
@@ -121,8 +121,8 @@ def tensors_of(checkpoint: object, path: Union[str, Path]) -> Dict[str, torch.Te
     state_dict = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else checkpoint
     if not isinstance(state_dict, dict) or not all(
             isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state_dict.items()):
-        raise CheckpointError(f'Checkpoint {path} holds no weights: its state_dict must be a dict of named tensors. Weights '
-                              'of an official implementation are converted first: '
+        raise CheckpointError(f'Checkpoint {path} holds no weights: its state_dict must be a dict of named tensors. '
+                              'Weights of an official implementation are converted first: '
                               'tools/model_converters/convert_official.py.')
     tensors = OrderedDict((key.removeprefix('module.'), value) for key, value in state_dict.items())
     metadata = getattr(state_dict, '_metadata', None)

@@ -20,7 +20,8 @@ NAME = 'initial_weights'  # in default_hooks
 
 def report(found: Fit, path: str) -> None:
     """One line about weights that are loaded."""
-    print_log(f'Weights from {path}: {found.fraction:.0%} of the model' + (f'; {found.summary}' if found.summary else ''),
+    summary = f'; {found.summary}' if found.summary else ''
+    print_log(f'Weights from {path}: {found.fraction:.0%} of the model{summary}',
               logger='current', level=logging.INFO if found.exact else logging.WARNING)
 
 
@@ -29,7 +30,7 @@ class InitialWeightsHook(Hook):
     """Looks at a checkpoint before it is loaded into the model: ``load_from``, ``resume``.
 
     Of ``load_from`` the parts that do not fit (a head of other classes) start anew and are named in one line. A
-    checkpoint to resume from has to fit exactly. Both may be a bare state dict as far as mmengine has no need of more.
+    checkpoint to resume from has to fit exactly. ``load_from`` may be a bare state dict.
 
     Args:
         min_fraction (float): Share of the model's values that ``load_from`` has to give. 0 takes everything.
@@ -47,6 +48,8 @@ class InitialWeightsHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare, and put what will be loaded in the place of the state dict."""
+        if not isinstance(runner, Runner):
+            return  # the strategies of FlexibleRunner load the model by themselves
         path = str(runner._load_from or 'to load')
         tensors = tensors_of(checkpoint, path)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -81,8 +84,8 @@ class CheckedPretrainedInit(PretrainedInit):
         if self.prefix is not None:
             tensors = select(tensors, self.prefix.removesuffix('.') + '.')
             if not tensors:
-                raise CheckpointError(f'Checkpoint {self.checkpoint} has nothing under prefix={self.prefix!r}; its keys '
-                                      f'begin with {", ".join(roots[:6])}.')
+                raise CheckpointError(f'Checkpoint {self.checkpoint} has nothing under prefix={self.prefix!r}; its '
+                                      f'keys begin with {", ".join(roots[:6])}.')
         name = type(module).__name__
         found = fit(module, tensors)
         require(found, f'{self.checkpoint}, for {name},', list(tensors), self.min_fraction,

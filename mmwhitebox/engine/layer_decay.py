@@ -1,7 +1,7 @@
 """Layer-wise learning-rate decay in segmentation: mmseg's constructors, for every encoder that knows its depths.
 
-mmseg's know ConvNeXt, BEiT and MAE by the names of their classes and fail with any other encoder. These take their place
-under mmseg's names; with an encoder that has no ``get_layer_depth`` (mmpretrain's protocol) they are mmseg's.
+mmseg's know ConvNeXt, BEiT and MAE by the names of their classes and fail with any other encoder. These take their
+place under mmseg's names; with an encoder that has no ``get_layer_depth`` (mmpretrain's protocol) they are mmseg's.
 """
 from typing import List
 
@@ -54,9 +54,10 @@ class DepthsOfTheEncoder:
             if not parameter.requires_grad:
                 continue
             inside = name.startswith('backbone.')
-            depth, num_depths = backbone.get_layer_depth(name, 'backbone.') if inside else (num_layers + 1, num_layers + 2)
-            plain = parameter.ndim == 1 or name.endswith('.bias') or (inside and any(part in name for part in POSITIONS))
-            scale = rate**(num_depths - depth - 1)
+            depth = backbone.get_layer_depth(name, 'backbone.')[0] if inside else num_layers + 1
+            plain = parameter.ndim == 1 or name.endswith('.bias') or (
+                inside and any(part in name for part in POSITIONS))
+            scale = rate**(num_layers + 1 - depth)
             group = groups.setdefault((depth, plain), dict(
                 params=[], param_names=[], group_name=f'layer_{depth}_{"no_decay" if plain else "decay"}',
                 lr_scale=scale, lr=scale * self.base_lr,

@@ -45,8 +45,8 @@ def check_head(path: str, head: nn.Module, channels: Tuple[int, ...], backbone: 
 def check_model(model: nn.Module) -> None:
     """Compare what the backbone gives with what the heads take.
 
-    Only a backbone that declares ``out_channels``, one number for each output, is compared, only without a neck, and only
-    with heads that take its outputs as mmseg's and mmpretrain's linear ones do.
+    Only a backbone that declares ``out_channels``, one number for each output, is compared, only without a neck, and
+    only with heads that take its outputs as mmseg's and mmpretrain's linear ones do.
 
     Args:
         model (nn.Module): A segmentor or classifier, wrapped for data-parallel training or not.

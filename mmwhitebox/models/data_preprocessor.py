@@ -43,6 +43,6 @@ class SegDataPreProcessor(MMSegDataPreProcessor):
         if self._enable_normalize:
             expected, bands = len(self.mean), data['inputs'][0].shape[-3]
             if expected not in (1, bands):
-                raise ConfigError(f'The images have {bands} bands and data_preprocessor.mean and std {expected} values: '
-                                  'give one for each band, and set backbone.in_channels.')
+                raise ConfigError(f'The images have {bands} bands and data_preprocessor.mean and std {expected} '
+                                  'values: give one for each band, and set backbone.in_channels.')
         return super().forward(data, training)

@@ -11,7 +11,8 @@ ARCH = dict(WhiteBoxTransformer.arch_zoo['vit-tiny'], embed_dims=24, num_layers=
 
 
 def timm_vit(img_size, **kwargs):
-    return TimmViT(**{'model_name': 'vit_tiny_patch16_224', 'img_size': img_size, 'model_kwargs': TINY, **kwargs}).eval()
+    args = {'model_name': 'vit_tiny_patch16_224', 'img_size': img_size, 'model_kwargs': TINY, **kwargs}
+    return TimmViT(**args).eval()
 
 
 def whitebox(img_size, **kwargs):

@@ -42,7 +42,8 @@ def test_timm_vits(options, indices):
 
 
 def test_negative_indices_name_the_blocks_of_the_whole_model():
-    options = dict(model_name='vit_tiny_patch16_224', img_size=32, model_kwargs=dict(embed_dim=32, depth=3, num_heads=2))
+    options = dict(model_name='vit_tiny_patch16_224', img_size=32,
+                   model_kwargs=dict(embed_dim=32, depth=3, num_heads=2))
     whole = TimmViT(out_indices=(0, 1, 2), **options).eval()
     second = TimmViT(out_indices=(-2, ), **options).eval()
     second.load_state_dict(whole.state_dict())  # the third block is left out
