@@ -16,7 +16,8 @@ def make(root, train='bcd', val='bcd', **options):
             (root / split / name).mkdir(parents=True)
             Image.new('RGB', (4, 4)).save(root / split / name / 'x.png')
     return Config(dict(default_scope='mmpretrain', **{
-        f'{split}_dataloader': dict(dataset=dict(type='CustomDataset', data_root=str(root), data_prefix=split, **options))
+        f'{split}_dataloader': dict(dataset=dict(
+            type='CustomDataset', data_root=str(root), data_prefix=split, **options))
         for split in ('train', 'val')}))
 
 
@@ -24,7 +25,8 @@ def names_given(cfg, split='val'):
     """The class that mmpretrain gives to each folder's image: {folder: label}."""
     init_default_scope('mmpretrain')
     dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
-    return {info['img_path'].split('/')[-2]: int(info['gt_label']) for info in map(dataset.get_data_info, range(len(dataset)))}
+    infos = map(dataset.get_data_info, range(len(dataset)))
+    return {info['img_path'].split('/')[-2]: int(info['gt_label']) for info in infos}
 
 
 @pytest.mark.parametrize('names, options', [
@@ -41,8 +43,8 @@ def test_a_text_is_no_list_of_names(tmp_path):
     data = dict(type='mmseg.BaseSegDataset', metainfo=dict(classes=('thing')))
     found = class_name_problems(Config(dict(train_dataloader=dict(dataset=dict(
         type='RepeatDataset', times=2, dataset=data)))))
-    assert found == ["train_dataloader.dataset.dataset.metainfo.classes='thing' is one text, and no file of names; each of "
-                     "its 5 letters would be a class. A single class needs a comma: ('thing', )."]
+    assert found == ["train_dataloader.dataset.dataset.metainfo.classes='thing' is one text, and no file of names; "
+                     "each of its 5 letters would be a class. A single class needs a comma: ('thing', )."]
     (tmp_path / 'names.txt').write_text('thing\n')
     data['metainfo'] = dict(classes=str(tmp_path / 'names.txt'))
     assert class_name_problems(Config(dict(train_dataloader=dict(dataset=data)))) == []
@@ -52,14 +54,16 @@ def test_another_order_than_the_folders(tmp_path):
     cfg = make(tmp_path, classes=['d', 'b', 'c'])
     assert names_given(cfg) == dict(b=0, c=1, d=2)  # whatever classes says
     found = class_name_problems(cfg)
-    assert len(found) == 2 and found[0].startswith('train_dataloader.dataset (CustomDataset): the labels follow the names')
+    assert len(found) == 2
+    assert found[0].startswith('train_dataloader.dataset (CustomDataset): the labels follow the names')
     assert '(b, c, d), not the order of classes (d, b, c)' in found[0]
 
 
 def test_capitals_come_first(tmp_path):
     cfg = make(tmp_path, train=['b', 'c'], val=['b', 'C'])
     assert names_given(cfg) == dict(C=0, b=1)
-    assert 'another label than in train_dataloader.dataset: their folders differ in order' in class_name_problems(cfg)[0]
+    found = class_name_problems(cfg)
+    assert 'another label than in train_dataloader.dataset: their folders differ in order' in found[0]
 
 
 @pytest.mark.parametrize('val', ['cd', 'bd', 'abcd', 'bce'])
@@ -79,8 +83,8 @@ def test_hidden_folders_count_as_a_class(tmp_path):
     with pytest.raises(DatasetLayoutError) as caught:
         check_datasets(cfg, ('train', 'val'))
     lines = str(caught.value).splitlines()
-    assert lines == [f'train_dataloader.dataset (CustomDataset): .ipynb_checkpoints in {tmp_path}/train would count as a '
-                     f'class: delete it (rm -r {tmp_path}/train/.ipynb_checkpoints).']
+    assert lines == [f'train_dataloader.dataset (CustomDataset): .ipynb_checkpoints in {tmp_path}/train would count as '
+                     f'a class: delete it (rm -r {tmp_path}/train/.ipynb_checkpoints).']
 
 
 def test_all_that_is_wrong_comes_at_once(tmp_path):

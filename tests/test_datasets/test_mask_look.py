@@ -28,9 +28,9 @@ def test_masks_of_0_and_255(tmp_path, loader):
     with pytest.raises(AnnotationError) as caught:
         look_at_masks(make(tmp_path, [0, 255], loader=loader))
     assert str(caught.value) == (
-        'train_dataloader.dataset.dataset (BaseSegDataset): its 3 masks hold the labels 0, 255 alone, and 255 is ignored, '
-        'so nothing of the 2 classes (rest, thing) could be told apart. If 255 means a class, save its label instead: '
-        'numpy.where(mask == 255, 1, mask).')
+        'train_dataloader.dataset.dataset (BaseSegDataset): its 3 masks hold the labels 0, 255 alone, and 255 is '
+        'ignored, so nothing of the 2 classes (rest, thing) could be told apart. If 255 means a class, save its label '
+        'instead: numpy.where(mask == 255, 1, mask).')
 
 
 def test_reduced_until_nothing_is_left(tmp_path):

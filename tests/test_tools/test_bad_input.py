@@ -2,8 +2,10 @@
 import runpy
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mmwhitebox.engine.launch import use_amp
 from mmwhitebox.errors import UserError
@@ -114,3 +116,27 @@ def test_amp_takes_mmengine_s_wrapper(monkeypatch):
     cfg.optim_wrapper.type = 'OtherWrapper'
     with pytest.raises(UserError, match='the config has OtherWrapper'):
         use_amp(cfg)
+
+
+def test_everything_that_contradicts_the_data_comes_in_one_message(monkeypatch, tmp_path):
+    for folder in ('img', 'ann'):
+        (tmp_path / folder).mkdir()
+    Image.new('RGB', (8, 8)).save(tmp_path / 'img' / 'a.jpg')
+    Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(tmp_path / 'ann' / 'a.png')
+    data = (f"dataset=dict(_delete_=True, type='BaseSegDataset', data_root='{tmp_path}', "
+            "data_prefix=dict(img_path='img', seg_map_path='ann'), metainfo=dict(classes=('rest', 'thing')), "
+            "pipeline=[dict(type='mmwhitebox.LoadImage'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')])")
+    config = tmp_path / 'config.py'
+    config.write_text(f"_base_ = '{MINI}'\ntrain_dataloader = dict(num_workers=0, {data})\n"
+                      f"val_dataloader = dict({data})\nval_evaluator = dict(iou_metrics=['mDice'])\n")
+    lines = run_tool(monkeypatch, 'train.py', config, '--work-dir', tmp_path / 'work').splitlines()
+    assert [line.split(':')[0].strip().split(' ')[0] for line in lines] == [
+        'error', 'train_dataloader', 'Numbers', "default_hooks.checkpoint.save_best='mIoU',",
+        'train_dataloader.dataset']
+    assert 'masks hold the labels 0, 255 alone' in lines[-1]
+
+
+@pytest.mark.parametrize('value', ['-1', '0', 'many', '1.5'])
+def test_options_that_count_are_positive(monkeypatch, tmp_path, capsys, value):
+    assert run_tool(monkeypatch, 'infer.py', MINI, 'x.pth', 'photos', '--batch-size', value) == '2'
+    assert f'argument --batch-size: {value} is no positive integer' in capsys.readouterr().err

@@ -68,8 +68,8 @@ def _rule(place: str, monitor: str, hook: Part) -> Iterator[str]:
         else:
             EarlyStoppingHook(monitor, **settings)
     except ValueError:
-        yield f"{place}={monitor!r}: whether more or less of it is better is not known: add {hook.path}.rule='greater' " \
-              "or 'less'."
+        yield (f'{place}={monitor!r}: whether more or less of it is better is not known: add '
+               f"{hook.path}.rule='greater' or 'less'.")
     except (KeyError, AssertionError) as error:
         yield f'{hook.path}.rule={hook.cfg.get("rule")!r}: {error.args[0] if error.args else error}'
 
