@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from mmwhitebox.apis import PRECISIONS, autocast_dtype
 from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
 from mmwhitebox.datasets import check_datasets, watch_workers
+from mmwhitebox.datasets.layout import leaf_datasets
 from mmwhitebox.engine.config_check import check_config
 from mmwhitebox.engine.config_errors import named_build_errors
 from mmwhitebox.engine.launch import (
@@ -31,10 +32,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--tta', action='store_true', help='multi-scale and flip test-time augmentation')
     parser.add_argument(
         '--out',
-        help='write the predictions: label maps (PNG) to the folder OUT, a classifier\'s to the file OUT.pkl')
+        help='write the predictions: label maps to the folder OUT, as PNG at the path of the image below the data '
+        'set\'s folder (class indices; class index + 1 where the data set has reduce_zero_label, as ADE20K\'s own '
+        'labels); a classifier\'s to the file OUT.pkl')
     parser.add_argument(
         '--show-dir', metavar='DIR',
-        help='write pictures (image, ground truth, prediction) to DIR')
+        help='write pictures (image, ground truth, prediction) to DIR, named likewise')
     parser.add_argument('--precision', choices=PRECISIONS, default='fp32',
                         help='of the network: bf16 and fp16 (GPU only) use autocast (%(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
@@ -46,15 +49,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def show_pictures(cfg: Config, folder: str) -> None:
-    """Turn on the pictures of every test image."""
-    if 'decode_head' in cfg.model:
-        cfg.default_hooks.visualization.draw = True
-        cfg.visualizer.picture_dir = folder
-    else:
-        cfg.default_hooks.visualization.update(enable=True, interval=1, out_dir=folder)
-
-
 def write_predictions(cfg: Config, out: str) -> None:
     """Turn on the output of the predictions.
 
@@ -62,11 +56,37 @@ def write_predictions(cfg: Config, out: str) -> None:
         UserError: Those of a classifier go to a pickle file, and the name has another suffix.
     """
     if 'decode_head' in cfg.model:
-        cfg.test_evaluator.update(output_dir=out)
+        add_hook(cfg, dict(type='mmwhitebox.LabelMapHook', out_dir=out))
         return
     if not out.endswith('.pkl'):
         raise UserError(f'--out {out}: the predictions of a classifier go to one file, NAME.pkl.')
-    cfg.test_evaluator = [cfg.test_evaluator, dict(type='DumpResults', out_file_path=out)]
+    cfg.test_evaluator = [*evaluators(cfg), dict(type='DumpResults', out_file_path=out)]
+
+
+def add_hook(cfg: Config, hook: dict) -> None:
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+
+
+def evaluators(cfg: Config) -> list:
+    """The metrics of the config, of which there may be one or several."""
+    found = cfg.get('test_evaluator') or []
+    return list(found) if isinstance(found, (list, tuple)) else [found]
+
+
+def leave_out_scores(cfg: Config, writes: bool) -> None:
+    """Without labels nothing is scored: take out the metrics that need some, and those that only write (format_only).
+
+    Raises:
+        UserError: Nothing would be written either.
+    """
+    labelled = 'decode_head' not in cfg.model or all(
+        'seg_map_path' in dataset.get('data_prefix', ['seg_map_path']) or dataset.get('ann_file')
+        for dataset in leaf_datasets(cfg.test_dataloader.dataset))
+    kept = [metric for metric in evaluators(cfg) if labelled and not metric.get('format_only')]
+    if not kept and not writes:
+        raise UserError('The test set has no labels to score with (no data_prefix.seg_map_path, or format_only): give '
+                        '--out DIR for the label maps, --show-dir DIR for pictures.')
+    cfg.test_evaluator = kept
 
 
 def use_precision(cfg: Config, precision: str) -> None:
@@ -88,7 +108,8 @@ def use_augmentation(cfg: Config) -> None:
     module = cfg.model
     if cfg.tta_model.type == 'SegTTAModel':  # mmseg's merges complete logits
         module.setdefault('test_cfg', {})['keep_logits'] = True
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    for dataset in leaf_datasets(cfg.test_dataloader.dataset):
+        dataset.pipeline = cfg.tta_pipeline
     cfg.model = dict(**cfg.tta_model, module=module)
 
 
@@ -96,9 +117,13 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
     check_config(cfg)
+    if not cfg.get('test_dataloader'):
+        raise UserError(f'{args.config} has no test_dataloader, so there is nothing to evaluate on.')
+    cfg.load_from, cfg.resume = None, False  # the checkpoint of the command line is evaluated, not one of the config
+    leave_out_scores(cfg, bool(args.out or args.show_dir))
     prepare_work_dir(cfg.work_dir)
     if args.show_dir:
-        show_pictures(cfg, args.show_dir)
+        add_hook(cfg, dict(type='mmwhitebox.PictureHook', out_dir=args.show_dir))
     if args.out:
         write_predictions(cfg, args.out)
     if not args.trust_checkpoint:

@@ -54,6 +54,8 @@ class LoadImage(OnError, BaseTransform):
 class LoadSegAnnotation(OnError, LoadAnnotations):
     """mmseg's ``LoadAnnotations`` plus the checks that otherwise end as NaN or a CUDA assertion.
 
+    A sample that names no label map (``seg_map_path``) passes as it is: inference, and test sets without labels.
+
     Args:
         num_classes (int): Labels in [0, num_classes) and ``ignore_index`` are accepted, after
             ``reduce_zero_label`` and the label map.
@@ -73,6 +75,8 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
         self.ignore_index = ignore_index
 
     def transform(self, results: dict) -> Optional[dict]:
+        if 'seg_map_path' not in results:  # inference, a test set without labels
+            return results
         return self.load_or_skip(results, str(results['seg_map_path']))
 
     def load(self, results: dict) -> dict:

@@ -7,12 +7,13 @@ from .metrics import ModelForMetrics, PerClassIoUMetric, ZeroShotSegmentation
 from .mixed_precision import BFloat16OptimWrapper
 from .onednn import OneDNNHook
 from .optimizers import Lion
+from .prediction_hooks import LabelMapHook, PictureHook
 from .stop_signals import StopOnSignalHook
 from .vis_backend import TolerantVisBackend
 from .visualizer import SideBySideVisualizer
 
 __all__ = [
     'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'CodingRateHook', 'CompileHook', 'ExactResumeHook', 'FiniteHook',
-    'Lion', 'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook', 'PerClassIoUMetric', 'SideBySideVisualizer',
-    'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend', 'ZeroShotSegmentation'
+    'LabelMapHook', 'Lion', 'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook', 'PerClassIoUMetric', 'PictureHook',
+    'SideBySideVisualizer', 'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend', 'ZeroShotSegmentation'
 ]
