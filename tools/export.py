@@ -4,24 +4,17 @@ The file maps normalised images to logits; FILE.json, the model card, says how i
 classes, and how far the file agrees with the model. A file that does not agree is not kept.
 """
 import argparse
-import sys
-import warnings
 
 from mmengine.config import DictAction
 
-from mmwhitebox.apis import export_model
-from mmwhitebox.apis.export import SUFFIXES
-from mmwhitebox.engine.launch import exit_message, load_config
-from mmwhitebox.errors import UserError
 
-
-def main() -> int:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Export a trained model for deployment')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of that config')
-    parser.add_argument('--format', required=True, choices=SUFFIXES, help='kind of file')
+    parser.add_argument('--format', required=True, choices=('safetensors', 'onnx', 'torch-export'), help='kind of file')
     parser.add_argument('--out', required=True, metavar='FILE',
-                        help=f'output file: {", ".join(SUFFIXES.values())}')
+                        help='output file: .safetensors, .onnx or .pt2, as the format is')
     parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'), help="image size; the config's own")
     parser.add_argument('--dynamic', action='store_true',
                         help='any height and width that is a multiple of the patch, from two patches on')
@@ -30,7 +23,20 @@ def main() -> int:
                         help='read a checkpoint that needs more than weights; such a file can run code')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override config keys')
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
+import warnings
+
+from mmwhitebox.apis import export_model
+from mmwhitebox.engine.launch import load_config, run_command
+
+
+def main() -> int:
+    args = parse_args()
     warnings.filterwarnings('ignore', module='torch|copyreg')
     cfg = load_config(args.config, args.cfg_options, None, 'none')
     card = export_model(cfg, args.checkpoint, args.out, args.format, args.size, args.dynamic, args.batch,
@@ -44,7 +50,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main)

@@ -1,27 +1,7 @@
 """Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT [--tta] [--show-dir DIR] [--out OUT]"""
 import argparse
-import sys
 
-import torch
-from mmengine.config import Config, DictAction
-from mmengine.device import get_device
-from mmengine.runner import Runner
-
-from mmwhitebox.apis import PRECISIONS, autocast_dtype
-from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
-from mmwhitebox.datasets import check_datasets, watch_workers
-from mmwhitebox.datasets.layout import leaf_datasets
-from mmwhitebox.engine.config_check import check_config
-from mmwhitebox.engine.config_errors import named_build_errors
-from mmwhitebox.engine.launch import (
-    exit_message,
-    load_config,
-    pin_memory,
-    prepare_work_dir,
-    setup_launcher,
-    use_compile,
-)
-from mmwhitebox.errors import UserError
+from mmengine.config import DictAction
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--show-dir', metavar='DIR',
         help='write pictures (image, ground truth, prediction) to DIR, named likewise')
-    parser.add_argument('--precision', choices=PRECISIONS, default='fp32',
+    parser.add_argument('--precision', choices=('fp32', 'bf16', 'fp16'), default='fp32',
                         help='of the network: bf16 and fp16 (GPU only) use autocast (%(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override config keys')
@@ -47,6 +27,32 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.runner import Runner
+
+from mmwhitebox.apis import autocast_dtype
+from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
+from mmwhitebox.datasets import check_datasets, watch_workers
+from mmwhitebox.datasets.layout import leaf_datasets
+from mmwhitebox.engine.config_check import check_config
+from mmwhitebox.engine.config_errors import named_build_errors
+from mmwhitebox.engine.launch import (
+    load_config,
+    pin_memory,
+    prepare_work_dir,
+    run_command,
+    setup_launcher,
+    use_compile,
+)
+from mmwhitebox.errors import UserError
 
 
 def write_predictions(cfg: Config, out: str) -> None:
@@ -145,7 +151,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main, log_to='stdout')

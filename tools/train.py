@@ -4,30 +4,8 @@ Asked to stop by SIGTERM, SIGINT (Ctrl-C) or SIGUSR1, it finishes the iteration,
 that goes on from there and ends with status 75; a second signal ends it at once.
 """
 import argparse
-import sys
 
 from mmengine.config import DictAction
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
-from torch.distributed.elastic.multiprocessing.errors import record
-
-from mmwhitebox.checkpoints import use_safe_loading
-from mmwhitebox.datasets import check_datasets, watch_workers
-from mmwhitebox.engine.config_check import check_config
-from mmwhitebox.engine.config_errors import named_build_errors
-from mmwhitebox.engine.launch import (
-    exit_message,
-    load_config,
-    pin_memory,
-    prepare_work_dir,
-    report_batch_size,
-    resolve_resume,
-    setup_determinism,
-    setup_launcher,
-    use_amp,
-    use_compile,
-)
-from mmwhitebox.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
@@ -54,6 +32,32 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
+
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+from torch.distributed.elastic.multiprocessing.errors import record
+
+from mmwhitebox.checkpoints import use_safe_loading
+from mmwhitebox.datasets import check_datasets, watch_workers
+from mmwhitebox.engine.config_check import check_config
+from mmwhitebox.engine.config_errors import named_build_errors
+from mmwhitebox.engine.launch import (
+    load_config,
+    pin_memory,
+    prepare_work_dir,
+    report_batch_size,
+    resolve_resume,
+    run_command,
+    setup_determinism,
+    setup_launcher,
+    use_amp,
+    use_compile,
+)
+
+
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
@@ -76,7 +80,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
-        record(main)()  # torchrun then shows the traceback of the process that failed first
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(record(main), log_to='stdout')  # torchrun then shows the traceback of the process that failed first

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 WILDCARDS = '*?['
 
 
-def output_names(paths: Iterable[str | Path], roots: Iterable[str | Path]) -> dict[str, str]:
+def output_names(paths: Iterable[str | Path], roots: Iterable[str | Path]) -> list[str]:
     """A name, without suffix, for what is written of each image.
 
     It is the path below the deepest of the roots that holds the image, or else the file's name. Where that is taken
@@ -19,11 +19,11 @@ def output_names(paths: Iterable[str | Path], roots: Iterable[str | Path]) -> di
         roots (Iterable[str | Path]): Folders.
 
     Returns:
-        dict[str, str]: Path, as given, -> name such as 'city/street_0001'.
+        list[str]: Names such as 'city/street_0001', no two alike.
     """
     roots = sorted((os.path.abspath(root) for root in roots), key=len, reverse=True)
-    names, taken = {}, set()
-    for path in dict.fromkeys(map(str, paths)):
+    names, taken = [], set()
+    for path in paths:
         full = Path(os.path.abspath(path))
         root = next((root for root in roots if full.is_relative_to(root) and str(full) != root), full.parent)
         stem = full.relative_to(root).with_suffix('')
@@ -32,7 +32,7 @@ def output_names(paths: Iterable[str | Path], roots: Iterable[str | Path]) -> di
             number += 1
             name = stem.with_name(f'{stem.name}_{number}')
         taken.add(name)
-        names[path] = name.as_posix()
+        names.append(name.as_posix())
     return names
 
 
@@ -58,10 +58,14 @@ def leaves(dataset: Dataset) -> Iterator[Dataset]:
 
 
 def dataset_names(dataset: Dataset) -> dict[str, str]:
-    """:func:`output_names` of all images of a dataset, below its own ``img_path``; empty if it has no files."""
+    """Image path -> name of its outputs, see :func:`output_names`; empty for a dataset without files.
+
+    The roots are the ``img_path`` of the data set and of those within it.
+    """
     paths, roots = [], []
     for leaf in leaves(dataset):
         roots.append((getattr(leaf, 'data_prefix', None) or {}).get('img_path') or getattr(leaf, 'data_root', None))
         if hasattr(leaf, 'get_data_info'):
             paths += [leaf.get_data_info(i).get('img_path') for i in range(len(leaf))]
-    return output_names([path for path in paths if path], [root for root in roots if root])
+    paths = list(dict.fromkeys(path for path in paths if path))
+    return dict(zip(paths, output_names(paths, [root for root in roots if root])))

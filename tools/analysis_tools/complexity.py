@@ -5,6 +5,22 @@ similarities of the white-box attention, and the activation memory of one traini
 also the decoder alone. --zoo compares with the figures of the papers and flags differences over 3 %.
 """
 import argparse
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Parameters, FLOPs, similarities and memory of models')
+    parser.add_argument('configs', nargs='*', help='config files')
+    parser.add_argument('--zoo', action='store_true', help='all models with published figures, side by side')
+    parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'), help='image size; the config\'s own')
+    parser.add_argument('--memory', action='store_true',
+                        help='also the activation memory of a training step, per image (runs the model)')
+    parser.add_argument('--json', metavar='FILE', help='write the numbers to FILE')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
 import json
 import sys
 from typing import Optional
@@ -17,7 +33,7 @@ from torch import nn
 
 from mmwhitebox.apis import config_path
 from mmwhitebox.apis.export import default_size
-from mmwhitebox.engine.launch import exit_message, load_config
+from mmwhitebox.engine.launch import load_config, run_command
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret import activation_memory, count_flops, count_parameters, count_similarities
 
@@ -132,14 +148,7 @@ def show(rows: dict) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description='Parameters, FLOPs, similarities and memory of models')
-    parser.add_argument('configs', nargs='*', help='config files')
-    parser.add_argument('--zoo', action='store_true', help='all models with published figures, side by side')
-    parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'), help='image size; the config\'s own')
-    parser.add_argument('--memory', action='store_true',
-                        help='also the activation memory of a training step, per image (runs the model)')
-    parser.add_argument('--json', metavar='FILE', help='write the numbers to FILE')
-    args = parser.parse_args()
+    args = parse_args()
     if bool(args.configs) == args.zoo:
         raise UserError('Give config files, or --zoo.')
     names = {name: config_path(name) for name in PAPERS} if args.zoo else {path: path for path in args.configs}
@@ -159,7 +168,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main)

@@ -9,7 +9,6 @@ import contextlib
 import html
 import io
 import runpy
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -17,7 +16,7 @@ from typing import List, Sequence
 
 from mmwhitebox import __version__
 from mmwhitebox.apis import init_model
-from mmwhitebox.engine.launch import exit_message, load_config, prepare_work_dir
+from mmwhitebox.engine.launch import load_config, prepare_work_dir, run_command
 from mmwhitebox.errors import UserError
 
 FOLDER = Path(__file__).parent
@@ -166,7 +165,4 @@ def main(argv: Sequence[str] = None) -> int:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main)

@@ -6,26 +6,14 @@ from the shapes and written with --config OUT.py. --inverse goes the other way, 
 mmwhitebox to the official layout.
 """
 import argparse
-import sys
-from pathlib import Path
-
-import torch
-
-from mmwhitebox.checkpoints import convert_checkpoint, safe_load, save_checkpoint, write_atomically
-from mmwhitebox.checkpoints.official_keys import FAMILIES
-from mmwhitebox.checkpoints.package import base_configs, config_text, official_checkpoint
-from mmwhitebox.engine.launch import exit_message
-from mmwhitebox.errors import UserError
-
-BASE_CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / '_base_'
-SUFFIXES = ('.pth', '.pt')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Convert the weights of an official implementation')
     parser.add_argument('src', help='official checkpoint (.pth or .safetensors)')
     parser.add_argument('dst', help='checkpoint to write (.pth)')
-    parser.add_argument('--family', required=True, choices=list(FAMILIES),
+    parser.add_argument('--family', required=True,
+                        choices=('cbt', 'crate', 'tost', 'cbt-decoder', 'depict', 'segmenter'),
                         help='what SRC is; cbt is every classification model of the CBSA repository')
     parser.add_argument('--num-heads', type=int, metavar='N',
                         help='attention heads, where neither the weights nor a known width tell')
@@ -38,6 +26,22 @@ def parse_args() -> argparse.Namespace:
     if args.inverse and (args.config or args.num_heads):
         parser.error('--inverse takes neither --config nor --num-heads')
     return args
+
+
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
+from pathlib import Path
+
+import torch
+
+from mmwhitebox.checkpoints import convert_checkpoint, safe_load, save_checkpoint, write_atomically
+from mmwhitebox.checkpoints.package import base_configs, config_text, official_checkpoint
+from mmwhitebox.engine.launch import run_command
+from mmwhitebox.errors import UserError
+
+BASE_CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / '_base_'
+SUFFIXES = ('.pth', '.pt')
 
 
 def read(path: str, trust: bool) -> dict:
@@ -78,7 +82,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main)
