@@ -162,6 +162,8 @@ def _check_slot(node: Node) -> Iterator[str]:
 def _check_dict(node: Node) -> Iterator[str]:
     value = node.value
     name = value.get('type', _default_type(node))
+    if isinstance(name, str) and '.' not in name and value.get('_scope_'):
+        name = f'{value["_scope_"]}.{name}'
     if name is None:
         if node.registries and (node.key in NEEDS_TYPE or node.path.startswith('default_hooks.')):
             near = nearest('type', value, CLOSE)
