@@ -22,7 +22,7 @@ from mmwhitebox.apis.sources import named_images
 from mmwhitebox.datasets import check_datasets, read_image
 from mmwhitebox.datasets.output_names import dataset_names
 from mmwhitebox.engine.launch import check_device, load_config
-from mmwhitebox.errors import UserError
+from mmwhitebox.errors import NotApplicableError, UserError
 
 from .arguments import build_parser  # noqa: F401
 from .capture import attention_layers
@@ -127,7 +127,7 @@ def _files(model: BaseModel, images: Sequence[str]) -> tuple:
 def _dataset(model: BaseModel) -> tuple:
     """Indices of the test dataset, and a function index -> (packed input, path or None, name of the outputs)."""
     if model.cfg.get('test_dataloader') is None:
-        raise UserError('The config has no test dataset: give images.')
+        raise NotApplicableError('The config has no test dataset: give images.')
     check_datasets(model.cfg, ('test', ))
     with DATASETS.switch_scope_and_registry(scope_of(model.cfg)) as registry:
         dataset = registry.build(model.cfg.test_dataloader.dataset)
@@ -198,10 +198,10 @@ def require(found: Any, what: str, commands: Sequence[str]) -> None:
         commands (Sequence[str]): Commands that do apply, from :func:`commands_for`.
 
     Raises:
-        UserError: ``found`` is empty.
+        NotApplicableError: ``found`` is empty.
     """
     if not found:
-        raise UserError(f'This model has no {what}. Commands that apply to it: {", ".join(commands)}.')
+        raise NotApplicableError(f'This model has no {what}. Commands that apply to it: {", ".join(commands)}.')
 
 
 def save_numbers(rows: Iterable[dict], out: Union[str, Path], name: str) -> Tuple[Path, Path]:

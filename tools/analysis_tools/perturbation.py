@@ -51,7 +51,7 @@ from torch.utils.data import DataLoader
 from mmwhitebox.apis.inference import scope_of
 from mmwhitebox.datasets import check_datasets
 from mmwhitebox.engine.launch import run_command
-from mmwhitebox.errors import UserError
+from mmwhitebox.errors import NotApplicableError, UserError
 from mmwhitebox.interpret.command import (
     commands_for,
     open_model,
@@ -68,7 +68,7 @@ from mmwhitebox.interpret.selection import model_names
 def test_loader(model: BaseModel, max_images: Optional[int]) -> DataLoader:
     """Loader of the config's test dataset, or of some images of it, evenly spaced."""
     if model.cfg.get('test_dataloader') is None:
-        raise UserError('The config has no test dataset, which the score needs.')
+        raise NotApplicableError('The config has no test dataset, which the score needs.')
     check_datasets(model.cfg, ('test', ))
     with DATASETS.switch_scope_and_registry(scope_of(model.cfg)) as registry:
         dataset = registry.build(model.cfg.test_dataloader.dataset)

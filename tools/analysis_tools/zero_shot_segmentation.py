@@ -65,7 +65,7 @@ from prettytable import PrettyTable
 
 from mmwhitebox.apis.sources import named_images
 from mmwhitebox.engine.launch import run_command
-from mmwhitebox.errors import UserError
+from mmwhitebox.errors import NotApplicableError, UserError
 from mmwhitebox.interpret.attention_map import class_token_maps, has_class_token
 from mmwhitebox.interpret.command import (
     Input,
@@ -118,7 +118,7 @@ def label_source(args: argparse.Namespace) -> Callable[[Input], np.ndarray]:
 
         def of_sample(item: Input) -> np.ndarray:
             if 'gt_sem_seg' not in item.sample:
-                raise UserError("The config's test dataset has no label maps. Give images and --masks.")
+                raise NotApplicableError("The config's test dataset has no label maps. Give images and --masks.")
             return item.sample.gt_sem_seg.data.squeeze(0).cpu().numpy().astype(np.int64)
 
         return of_sample
@@ -169,10 +169,10 @@ def target_arguments(args: argparse.Namespace, model: BaseModel) -> dict:
     if foreground is None and background is None:
         classes = list(model.dataset_meta.get('classes', ())) if hasattr(model, 'decode_head') else []
         if args.masks is None and not classes:
-            raise UserError('The test dataset of a classifier has no label maps. Give images and --masks.')
+            raise NotApplicableError('The test dataset of a classifier has no label maps. Give images and --masks.')
         if args.masks is None and 'background' not in classes:
-            raise UserError('The dataset has no class "background": say which classes are --foreground, or which are '
-                            f'--background. Classes: {short_list(classes)}.')
+            raise NotApplicableError('The dataset has no class "background": say which classes are --foreground, or '
+                                     f'which are --background. Classes: {short_list(classes)}.')
         background = [0 if args.masks else classes.index('background')]
     return dict(foreground=foreground, background=background or [], boundary_width=args.boundary_width)
 
