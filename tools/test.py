@@ -36,7 +36,6 @@ if __name__ == '__main__':
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.runner import Runner
 
 from mmwhitebox.apis import autocast_dtype
 from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
@@ -44,6 +43,7 @@ from mmwhitebox.datasets import check_datasets, watch_workers
 from mmwhitebox.datasets.layout import leaf_datasets
 from mmwhitebox.engine.config_check import check_config
 from mmwhitebox.engine.config_errors import named_build_errors
+from mmwhitebox.engine.console import ConsoleRunner
 from mmwhitebox.engine.launch import (
     load_config,
     pin_memory,
@@ -143,7 +143,7 @@ def main() -> None:
     pin_memory(cfg)
     setup_launcher(cfg)
     with named_build_errors(cfg), watch_workers():
-        runner = Runner.from_cfg(cfg)
+        runner = ConsoleRunner.from_cfg(cfg)
         model = runner.model.module if args.launcher != 'none' else runner.model
         load_weights(model.module if args.tta else model, args.checkpoint, args.trust_checkpoint)
         with torch.inference_mode():

@@ -37,13 +37,13 @@ if __name__ == '__main__':
 
 
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from mmwhitebox.checkpoints import use_safe_loading
 from mmwhitebox.datasets import check_datasets, watch_workers
 from mmwhitebox.engine.config_check import check_config
 from mmwhitebox.engine.config_errors import named_build_errors
+from mmwhitebox.engine.console import ConsoleRunner
 from mmwhitebox.engine.launch import (
     load_config,
     pin_memory,
@@ -75,7 +75,9 @@ def main() -> None:
     setup_launcher(cfg)
     report_batch_size(cfg, scale_lr=args.auto_scale_lr)
     with named_build_errors(cfg), watch_workers():
-        runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+        runner = ConsoleRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+        if isinstance(runner, ConsoleRunner):
+            runner.say_head()
         runner.train()
 
 

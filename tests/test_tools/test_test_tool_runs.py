@@ -50,7 +50,7 @@ def evaluate(monkeypatch, cfg, *args):
     monkeypatch.setattr(sys, 'argv', ['test.py', 'config.py', *map(str, args), '--work-dir', 'work'])
     main = runpy.run_path(str(ROOT / 'tools' / 'test.py'))['main']
     found = {}
-    runner = main.__globals__['Runner']
+    runner = main.__globals__['ConsoleRunner']
     test = runner.test
     with monkeypatch.context() as patch:
         patch.setattr(runner, 'test', lambda self: found.update(test(self)))
