@@ -9,6 +9,7 @@ try:
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         # mmseg and mmpretrain print that an optional package is absent, mmcv warns of an operator that is not used.
         warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
+        import mmcv.cnn.bricks.transformer  # noqa: F401
         import mmpretrain.datasets  # noqa: F401
         import mmseg.datasets  # noqa: F401
     from . import apis, datasets, engine, models  # noqa: F401
