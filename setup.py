@@ -28,7 +28,7 @@ setup(
     python_requires='>=3.11',
     packages=[*find_packages(include=['mmwhitebox', 'mmwhitebox.*']), 'mmwhitebox.configs'],
     package_dir={'mmwhitebox.configs': 'configs'},
-    package_data={'mmwhitebox.configs': ['**/*.py']},
+    package_data={'mmwhitebox.configs': ['**/*.py', 'metafiles/*.yml']},
     install_requires=[
         'torch>=2.6',
         'torchvision>=0.21',

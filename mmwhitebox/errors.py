@@ -13,6 +13,10 @@ class UserError(Exception):
     """Something the caller can mend. The tools show it as one message, without a traceback."""
 
 
+class NotApplicableError(UserError):
+    """A command that makes no sense for this model or data set; nothing is wrong with either."""
+
+
 class DatasetLayoutError(UserError, FileNotFoundError):
     """Files of a dataset are missing; the message shows the expected layout."""
 

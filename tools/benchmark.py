@@ -26,7 +26,7 @@ from benchmarks.rounds import run_case
 from mmengine.logging import MMLogger
 
 import mmwhitebox
-from mmwhitebox.engine.launch import exit_message, prepare_work_dir
+from mmwhitebox.engine.launch import prepare_work_dir, run_command
 from mmwhitebox.errors import UserError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from mmwhitebox.options import positive_int
@@ -192,7 +192,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(lambda: main(sys.argv[1:]))

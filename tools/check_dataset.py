@@ -3,28 +3,10 @@
 Ends with code 1 when something is wrong, with 0 otherwise. Classes that never occur are a note, no fault.
 """
 import argparse
-import collections
-import csv
-import json
 import os
-import sys
 from pathlib import Path
-from typing import List
 
-from mmengine.config import Config, DictAction
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Column, Table
-
-from mmwhitebox.datasets.check_report import CheckedSet, check_set, class_table, find_copies, make_sets
-from mmwhitebox.datasets.checking import KINDS, NOTES
-from mmwhitebox.engine.config_check import check_config
-from mmwhitebox.engine.launch import exit_message, load_config
-from mmwhitebox.errors import UserError
-
-WIDTH = 140  # of a log file; a terminal has its own
-MAX_FILES, MAX_CLASSES, MAX_TEXT = 3, 20, 300
+from mmengine.config import DictAction
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,6 +21,31 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--no-config-check', action='store_true',
                         help='do not look for misspelt keys and types in the config before it is built')
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
+import collections
+import csv
+import json
+import sys
+from typing import List
+
+from mmengine.config import Config
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+from mmwhitebox.datasets.check_report import CheckedSet, check_set, class_table, find_copies, make_sets
+from mmwhitebox.datasets.checking import KINDS, NOTES
+from mmwhitebox.engine.config_check import check_config
+from mmwhitebox.engine.launch import load_config, run_command
+from mmwhitebox.errors import UserError
+
+WIDTH = 140  # of a log file; a terminal has its own
+MAX_FILES, MAX_CLASSES, MAX_TEXT = 3, 20, 300
 
 
 def read_all(sets: List[CheckedSet], workers: int, console: Console) -> None:
@@ -139,7 +146,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main)

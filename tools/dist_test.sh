@@ -7,7 +7,7 @@ config=$1; checkpoint=$2; gpus=$3; shift 3
 script=(tools/test.py "$config" "$checkpoint")
 root=$(cd "$(dirname "$0")/.." && pwd)
 script[0]="$root/${script[0]}"
-exec "${PYTHON:-python}" -m torch.distributed.run \
+exec "${PYTHON:-python}" "$root/tools/dist_launch.py" \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$gpus" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
     "${script[@]}" --launcher pytorch "$@"

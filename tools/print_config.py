@@ -1,20 +1,26 @@
 """Print the merged config: python tools/print_config.py CONFIG [--out FILE] [--cfg-options key=value ...]"""
 import argparse
-import sys
 
 from mmengine.config import DictAction
 
-from mmwhitebox.engine.launch import exit_message, load_config
-from mmwhitebox.errors import UserError
 
-
-def main() -> None:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Print a config with everything it inherits')
     parser.add_argument('config', help='config file')
     parser.add_argument('--out', help='write it to this file (.py, .json or .yml) instead')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override config keys')
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
+from mmwhitebox.engine.launch import load_config, run_command
+
+
+def main() -> None:
+    args = parse_args()
     cfg = load_config(args.config, args.cfg_options, None, 'none')
     if args.out:
         cfg.dump(args.out)
@@ -23,7 +29,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main)

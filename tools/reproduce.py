@@ -7,7 +7,6 @@ docs/images/. --quick does all of it at toy length under work_dirs/results_quick
 import argparse
 import os
 import shutil
-import sys
 import time
 
 from benchmarks.report import say
@@ -18,7 +17,7 @@ from reproduction.page import refresh
 from reproduction.runs import record, runs_of, train_all
 from reproduction.suites import ROOT, SUITES
 
-from mmwhitebox.engine.launch import exit_message
+from mmwhitebox.engine.launch import run_command
 from mmwhitebox.errors import UserError
 from mmwhitebox.options import positive_int
 
@@ -65,7 +64,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main)

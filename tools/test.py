@@ -1,28 +1,7 @@
 """Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT [--tta] [--show-dir DIR] [--out OUT]"""
 import argparse
-import sys
 
-import torch
-from mmengine.config import Config, DictAction
-from mmengine.device import get_device
-from mmengine.runner import Runner
-
-from mmwhitebox.apis import PRECISIONS, autocast_dtype
-from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
-from mmwhitebox.datasets import check_datasets, watch_workers
-from mmwhitebox.engine.config_check import check_config
-from mmwhitebox.engine.config_errors import named_build_errors
-from mmwhitebox.engine.consistency import check_consistency, raise_together
-from mmwhitebox.engine.launch import (
-    exit_message,
-    load_config,
-    pin_memory,
-    prepare_work_dir,
-    setup_launcher,
-    use_compile,
-)
-from mmwhitebox.engine.model_check import check_model
-from mmwhitebox.errors import UserError
+from mmengine.config import DictAction
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,11 +12,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--tta', action='store_true', help='multi-scale and flip test-time augmentation')
     parser.add_argument(
         '--out',
-        help='write the predictions: label maps (PNG) to the folder OUT, a classifier\'s to the file OUT.pkl')
+        help='write the predictions: label maps to the folder OUT, as PNG at the path of the image below the data '
+        'set\'s folder (class indices; class index + 1 where the data set has reduce_zero_label, as ADE20K\'s own '
+        'labels); a classifier\'s to the file OUT.pkl')
     parser.add_argument(
         '--show-dir', metavar='DIR',
-        help='write pictures (image, ground truth, prediction) to DIR')
-    parser.add_argument('--precision', choices=PRECISIONS, default='fp32',
+        help='write pictures (image, ground truth, prediction) to DIR, named likewise')
+    parser.add_argument('--precision', choices=('fp32', 'bf16', 'fp16'), default='fp32',
                         help='of the network: bf16 and fp16 (GPU only) use autocast (%(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override config keys')
@@ -50,13 +31,32 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def show_pictures(cfg: Config, folder: str) -> None:
-    """Turn on the pictures of every test image."""
-    if 'decode_head' in cfg.model:
-        cfg.default_hooks.visualization.draw = True
-        cfg.visualizer.picture_dir = folder
-    else:
-        cfg.default_hooks.visualization.update(enable=True, interval=1, out_dir=folder)
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+
+from mmwhitebox.apis import autocast_dtype
+from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
+from mmwhitebox.datasets import check_datasets, watch_workers
+from mmwhitebox.datasets.layout import leaf_datasets
+from mmwhitebox.engine.config_check import check_config
+from mmwhitebox.engine.config_errors import named_build_errors
+from mmwhitebox.engine.consistency import check_consistency, raise_together
+from mmwhitebox.engine.console import ConsoleRunner
+from mmwhitebox.engine.launch import (
+    load_config,
+    pin_memory,
+    prepare_work_dir,
+    run_command,
+    setup_launcher,
+    use_compile,
+)
+from mmwhitebox.engine.model_check import check_model
+from mmwhitebox.errors import UserError
 
 
 def write_predictions(cfg: Config, out: str) -> None:
@@ -66,11 +66,37 @@ def write_predictions(cfg: Config, out: str) -> None:
         UserError: Those of a classifier go to a pickle file, and the name has another suffix.
     """
     if 'decode_head' in cfg.model:
-        cfg.test_evaluator.update(output_dir=out)
+        add_hook(cfg, dict(type='mmwhitebox.LabelMapHook', out_dir=out))
         return
     if not out.endswith('.pkl'):
         raise UserError(f'--out {out}: the predictions of a classifier go to one file, NAME.pkl.')
-    cfg.test_evaluator = [cfg.test_evaluator, dict(type='DumpResults', out_file_path=out)]
+    cfg.test_evaluator = [*evaluators(cfg), dict(type='DumpResults', out_file_path=out)]
+
+
+def add_hook(cfg: Config, hook: dict) -> None:
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+
+
+def evaluators(cfg: Config) -> list:
+    """The metrics of the config, of which there may be one or several."""
+    found = cfg.get('test_evaluator') or []
+    return list(found) if isinstance(found, (list, tuple)) else [found]
+
+
+def leave_out_scores(cfg: Config, writes: bool) -> None:
+    """Without labels nothing is scored: take out the metrics that need some, and those that only write (format_only).
+
+    Raises:
+        UserError: Nothing would be written either.
+    """
+    labelled = 'decode_head' not in cfg.model or all(
+        'seg_map_path' in dataset.get('data_prefix', ['seg_map_path']) or dataset.get('ann_file')
+        for dataset in leaf_datasets(cfg.test_dataloader.dataset))
+    kept = [metric for metric in evaluators(cfg) if labelled and not metric.get('format_only')]
+    if not kept and not writes:
+        raise UserError('The test set has no labels to score with (no data_prefix.seg_map_path, or format_only): give '
+                        '--out DIR for the label maps, --show-dir DIR for pictures.')
+    cfg.test_evaluator = kept
 
 
 def use_precision(cfg: Config, precision: str) -> None:
@@ -92,7 +118,8 @@ def use_augmentation(cfg: Config) -> None:
     module = cfg.model
     if cfg.tta_model.type == 'SegTTAModel':  # mmseg's merges complete logits
         module.setdefault('test_cfg', {})['keep_logits'] = True
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    for dataset in leaf_datasets(cfg.test_dataloader.dataset):
+        dataset.pipeline = cfg.tta_pipeline
     cfg.model = dict(**cfg.tta_model, module=module)
 
 
@@ -101,9 +128,13 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
     if not args.no_config_check:
         check_config(cfg, training=False)
+    if not cfg.get('test_dataloader'):
+        raise UserError(f'{args.config} has no test_dataloader, so there is nothing to evaluate on.')
+    cfg.load_from, cfg.resume = None, False  # the checkpoint of the command line is evaluated, not one of the config
+    leave_out_scores(cfg, bool(args.out or args.show_dir))
     prepare_work_dir(cfg.work_dir)
     if args.show_dir:
-        show_pictures(cfg, args.show_dir)
+        add_hook(cfg, dict(type='mmwhitebox.PictureHook', out_dir=args.show_dir))
     if args.out:
         write_predictions(cfg, args.out)
     if not args.trust_checkpoint:
@@ -117,7 +148,7 @@ def main() -> None:
     pin_memory(cfg)
     setup_launcher(cfg)
     with named_build_errors(cfg), watch_workers():
-        runner = Runner.from_cfg(cfg)
+        runner = ConsoleRunner.from_cfg(cfg)
         model = runner.model.module if args.launcher != 'none' else runner.model
         check_model(model.module if args.tta else model)
         load_weights(model.module if args.tta else model, args.checkpoint, args.trust_checkpoint)
@@ -126,7 +157,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main, log_to='stdout')

@@ -4,36 +4,8 @@ Asked to stop by SIGTERM, SIGINT (Ctrl-C) or SIGUSR1, it finishes the iteration,
 that goes on from there and ends with status 75; a second signal ends it at once.
 """
 import argparse
-import sys
 
-from mmengine.config import Config, DictAction
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
-from torch.distributed.elastic.multiprocessing.errors import record
-
-from mmwhitebox.checkpoints import use_safe_loading
-from mmwhitebox.datasets import check_datasets, look_at_masks, watch_workers
-from mmwhitebox.engine.config_check import check_config
-from mmwhitebox.engine.config_errors import named_build_errors
-from mmwhitebox.engine.consistency import check_consistency, raise_together
-from mmwhitebox.engine.initial_weights import check_initial_weights
-from mmwhitebox.engine.launch import (
-    exit_message,
-    fit_precision,
-    load_config,
-    pin_memory,
-    prepare_work_dir,
-    report_batch_size,
-    resolve_resume,
-    setup_determinism,
-    setup_launcher,
-    use_amp,
-    use_compile,
-    use_schedule,
-)
-from mmwhitebox.engine.model_check import check_model
-from mmwhitebox.engine.work_dir_lock import lock_work_dir
-from mmwhitebox.errors import UserError
+from mmengine.config import DictAction
 
 
 def parse_args() -> argparse.Namespace:
@@ -67,6 +39,39 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
+
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from torch.distributed.elastic.multiprocessing.errors import record
+
+from mmwhitebox.checkpoints import use_safe_loading
+from mmwhitebox.datasets import check_datasets, look_at_masks, watch_workers
+from mmwhitebox.engine.config_check import check_config
+from mmwhitebox.engine.config_errors import named_build_errors
+from mmwhitebox.engine.consistency import check_consistency, raise_together
+from mmwhitebox.engine.console import ConsoleRunner
+from mmwhitebox.engine.initial_weights import check_initial_weights
+from mmwhitebox.engine.launch import (
+    fit_precision,
+    load_config,
+    pin_memory,
+    prepare_work_dir,
+    report_batch_size,
+    resolve_resume,
+    run_command,
+    setup_determinism,
+    setup_launcher,
+    use_amp,
+    use_compile,
+    use_schedule,
+)
+from mmwhitebox.engine.model_check import check_model
+from mmwhitebox.engine.work_dir_lock import lock_work_dir
+
+
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
@@ -94,13 +99,12 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
     setup_launcher(cfg)
     report_batch_size(cfg, scale_lr=args.auto_scale_lr)
     with named_build_errors(cfg), watch_workers():
-        runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+        runner = ConsoleRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
         check_model(runner.model)
+        if isinstance(runner, ConsoleRunner):
+            runner.say_head()
         runner.train()
 
 
 if __name__ == '__main__':
-    try:
-        record(main)()  # torchrun then shows the traceback of the process that failed first
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(record(main), log_to='stdout')  # torchrun then shows the traceback of the process that failed first

@@ -1,4 +1,5 @@
 """Inference, export, and models by name."""
+from . import hub  # noqa: F401  (enters the models in mmpretrain's hub)
 from .export import ExportedModel, export_model, load_exported
 from .inference import (
     PRECISIONS,

@@ -46,7 +46,7 @@ def check_datasets(cfg: Config, splits: tuple = ('train', 'val', 'test')) -> Non
                     checked.add(key)
                     cls = dataset['type']
                     try:
-                        _check_dataset(registry.get(cls) if isinstance(cls, str) else cls, dataset, told)
+                        _check_dataset(registry.get(cls) if isinstance(cls, str) else cls, dataset, told, split != 'test')
                     except DatasetLayoutError as error:
                         problems.append(str(error))
     if problems:
@@ -64,24 +64,31 @@ def leaf_datasets(dataset: dict) -> Iterator[dict]:
         yield dataset
 
 
-def _check_dataset(cls: type, cfg: dict, told: str) -> None:
+def _check_dataset(cls: type, cfg: dict, told: str, needs_labels: bool) -> None:
     known = isinstance(cls, type) and issubclass(cls, (BaseSegDataset, ClsDataset))
     if not known or cfg.get('backend_args'):
         return
     dataset = cls(**{k: v for k, v in cfg.items() if k not in ('type', 'pipeline')}, lazy_init=True)
     if isinstance(dataset, BaseSegDataset):
         if not dataset.ann_file:
-            _check_segmentation(dataset)
+            _check_segmentation(dataset, needs_labels)
     elif dataset.ann_file:
         _check_listed(dataset)
     elif isinstance(dataset, CustomDataset) and dataset.with_label:
         _check_class_folders(dataset, told)
 
 
-def _check_segmentation(dataset: BaseSegDataset) -> None:
+def _check_segmentation(dataset: BaseSegDataset, needs_labels: bool) -> None:
     images = Path(dataset.data_prefix['img_path'])
-    annotations = Path(dataset.data_prefix['seg_map_path'])
     name = type(dataset).__name__
+    if not dataset.data_prefix.get('seg_map_path'):
+        if needs_labels:
+            raise DatasetLayoutError(f'{name}: its data_prefix has no seg_map_path, the folder of the label maps.')
+        if not any(images.rglob(f'*{dataset.img_suffix}')):
+            raise DatasetLayoutError(f'The folder {images} holds no *{dataset.img_suffix}.{WHERE}')
+        print_log(f'{name}: images without annotations in {images}', logger='current')
+        return
+    annotations = Path(dataset.data_prefix['seg_map_path'])
     layout = (f'\nExpected layout of {name}:\n  {images}/*{dataset.img_suffix}\n  {annotations}/*'
               f'{dataset.seg_map_suffix}   (same names){WHERE}')
     for folder in (images, annotations):

@@ -1,4 +1,12 @@
-"""Loading transforms that check what they load: drop-in for mmcv's and mmseg's."""
+"""Loading transforms that check what they load: drop-in for mmcv's and mmseg's.
+
+The inferencers of mmseg and mmpretrain look for a loading step by its name, and put another one in its place. Under the
+scope ``mmwhitebox`` these names are ours, so a test pipeline that begins with ::
+
+    dict(type='LoadImageFromFile', _scope_='mmwhitebox')
+
+loads as :class:`LoadImage` does everywhere, and those inferencers take it.
+"""
 from typing import Optional, Union
 
 import numpy as np
@@ -13,7 +21,7 @@ from .image_io import BROKEN_IMAGE, read_image
 from .skipping import OnError
 
 
-@TRANSFORMS.register_module()
+@TRANSFORMS.register_module(name=['LoadImage', 'LoadImageFromFile', 'LoadImageFromNDArray', 'InferencerLoader'])
 class LoadImage(OnError, BaseTransform):
     """Load an image of any mode as 8-bit BGR; a truncated file is an error, not a half-grey picture.
 
@@ -50,9 +58,11 @@ class LoadImage(OnError, BaseTransform):
         return results
 
 
-@TRANSFORMS.register_module()
+@TRANSFORMS.register_module(name=['LoadSegAnnotation', 'LoadAnnotations'])
 class LoadSegAnnotation(OnError, LoadAnnotations):
     """mmseg's ``LoadAnnotations`` plus the checks that otherwise end as NaN or a CUDA assertion.
+
+    A sample that names no label map (``seg_map_path``) passes as it is: inference, and test sets without labels.
 
     Args:
         num_classes (int): Labels in [0, num_classes) and ``ignore_index`` are accepted, after
@@ -73,6 +83,8 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
         self.ignore_index = ignore_index
 
     def transform(self, results: dict) -> Optional[dict]:
+        if 'seg_map_path' not in results:  # inference, a test set without labels
+            return results
         return self.load_or_skip(results, str(results['seg_map_path']))
 
     def load(self, results: dict) -> dict:

@@ -10,6 +10,7 @@ from .metrics import IoUMetric, ModelForMetrics, PerClassIoUMetric, ZeroShotSegm
 from .mixed_precision import BFloat16OptimWrapper
 from .onednn import OneDNNHook
 from .optimizers import Lion
+from .prediction_hooks import LabelMapHook, PictureHook
 from .resume_schedule import ScheduleHook
 from .schedulers import RampedCosineLR, WarmupCosineLR
 from .stop_signals import StopOnSignalHook
@@ -18,8 +19,9 @@ from .visualizer import SideBySideVisualizer
 
 __all__ = [
     'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'BesideEMAHook', 'CodingRateHook', 'CompileHook',
-    'ExactResumeHook', 'FiniteHook', 'InitialWeightsHook', 'IoUMetric', 'LayerDecayOptimizerConstructor',
-    'LearningRateDecayOptimizerConstructor', 'Lion', 'MembershipVisHook', 'ModelForMetrics', 'OneDNNHook',
-    'PerClassIoUMetric', 'RampedCosineLR', 'ScheduleHook', 'SideBySideVisualizer', 'StopOnSignalHook', 'TF32Hook',
-    'TolerantVisBackend', 'WarmupCosineLR', 'ZeroShotSegmentation'
+    'ExactResumeHook', 'FiniteHook', 'InitialWeightsHook', 'IoUMetric', 'LabelMapHook',
+    'LayerDecayOptimizerConstructor', 'LearningRateDecayOptimizerConstructor', 'Lion', 'MembershipVisHook',
+    'ModelForMetrics', 'OneDNNHook', 'PerClassIoUMetric', 'PictureHook', 'RampedCosineLR', 'ScheduleHook',
+    'SideBySideVisualizer', 'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend', 'WarmupCosineLR',
+    'ZeroShotSegmentation'
 ]

@@ -1,21 +1,27 @@
 """What the tools do before a Runner is built: config, work dir, resume, processes, batch size."""
 import logging
 import os
+import sys
 import tempfile
+import time
+import warnings
 from datetime import timedelta
 from pathlib import Path
-from typing import List, Optional
+from typing import Callable, List, Optional, TextIO
 
 import torch
 import torch.distributed
 from mmengine.config import Config
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 
 from mmwhitebox.checkpoints import newest_checkpoint, verify_checkpoint
 from mmwhitebox.checkpoints.verify import POINTER, why_no_training_state
 from mmwhitebox.errors import ConfigError, UserError
 
 from .config_reading import read_config
+
+OTHERS_WAIT = 5  # seconds
+REFUSED_NOTE = 'MMWHITEBOX_REFUSED_NOTE'  # environment: a file that tells tools/dist_launch.py that the reason is said
 
 
 def exit_message(error: UserError) -> str:
@@ -24,6 +30,64 @@ def exit_message(error: UserError) -> str:
     if text.startswith('Caught '):
         text = text.strip().splitlines()[-1].partition(': ')[2]
     return f'error: {text}'
+
+
+class StandardStream(logging.StreamHandler):
+    """A handler like another one, that writes to the standard stream of a name as it is at that moment."""
+
+    def __init__(self, like: logging.Handler, name: str) -> None:
+        logging.Handler.__init__(self, like.level)
+        self.setFormatter(like.formatter)
+        self.filters = like.filters
+        self.stream_name = name
+
+    @property
+    def stream(self) -> TextIO:
+        """What ``sys`` has under the name."""
+        return getattr(sys, self.stream_name)
+
+
+def run_command(main: Callable[[], Optional[int]], log_to: str = 'stderr') -> None:
+    """Run a command and end the process with its status, if it has one; an error for people is one message.
+
+    On several processes the first one says it. The others wait, since the launcher ends them when the first has ended;
+    what only they know is said a little later.
+
+    Args:
+        main (Callable): Returns the status or None.
+        log_to (str): Where log messages go, other than those of a Runner: 'stdout', or by default 'stderr', since
+            standard output is for what a command was asked for.
+    """
+    logger = MMLogger.get_instance('mmwhitebox')
+    logger.handlers[:1] = [StandardStream(logger.handlers[0], log_to)]
+    warnings.filterwarnings('ignore', 'The draw is False')  # mmseg, of a hook that is there to be turned on
+    try:
+        status = main()
+    except UserError as error:
+        rank, local_rank = (int(os.environ.get(name, 0)) for name in ('RANK', 'LOCAL_RANK'))
+        if rank:
+            time.sleep(OTHERS_WAIT * (2 if local_rank else 1))
+        note = os.environ.get(REFUSED_NOTE)
+        if note:
+            Path(note).touch()
+        sys.exit(exit_message(error) if rank == 0 else f'process {rank}: {exit_message(error)}')
+    if status is not None:
+        sys.exit(status)
+
+
+def check_device(device: Optional[str]) -> None:
+    """Make sure that ``--device`` is there.
+
+    Raises:
+        UserError: torch does not know it, or cannot put a tensor on it.
+    """
+    if device is None:
+        return
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        there = ['cpu', *(f'cuda:{i}' for i in range(torch.cuda.device_count()))]
+        raise UserError(f'--device {device}: {str(error).splitlines()[0]} There is: {", ".join(there)}.') from error
 
 
 def load_config(path: str, options: Optional[dict], work_dir: Optional[str], launcher: str) -> Config:

@@ -1,5 +1,4 @@
 """Pictures of a segmentation: image, ground truth and prediction side by side, with a legend."""
-from pathlib import Path
 from typing import List, Optional, Sequence
 
 import mmcv
@@ -75,18 +74,11 @@ def draw_panels(image: np.ndarray, label_maps: dict, classes: Sequence[str], pal
 class SideBySideVisualizer(SegLocalVisualizer):
     """mmseg's visualizer, drawing image | ground truth | prediction in one picture with a legend.
 
-    Works with mmseg's ``SegVisualizationHook``, ``tools/test.py --show-dir`` and every backend.
+    Works with mmseg's ``SegVisualizationHook`` and every backend.
 
     Args:
-        name (str): Name of the instance. Defaults to 'visualizer'.
-        picture_dir (str, optional): Folder for the pictures; None hands them to the backends.
-            Defaults to None.
         **kwargs: Arguments of ``SegLocalVisualizer``; ``alpha`` is the opacity of the colours.
     """
-
-    def __init__(self, name: str = 'visualizer', picture_dir: Optional[str] = None, **kwargs) -> None:
-        super().__init__(name, **kwargs)
-        self.picture_dir = picture_dir
 
     @master_only
     def add_datasample(self,
@@ -114,8 +106,6 @@ class SideBySideVisualizer(SegLocalVisualizer):
         self.set_image(drawn)
         if show:
             self.show(drawn, win_name=name, wait_time=wait_time)
-        if out_file is None and self.picture_dir is not None:
-            out_file = str(Path(self.picture_dir) / Path(name).with_suffix('.png').name)
         if out_file is not None:
             mmcv.imwrite(mmcv.rgb2bgr(drawn), out_file)
         else:

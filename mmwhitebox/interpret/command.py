@@ -9,7 +9,6 @@ from typing import Any, Iterable, Iterator, List, NamedTuple, Optional, Sequence
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from mmengine.config import DictAction
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS
 from mmengine.structures import BaseDataElement
@@ -17,12 +16,15 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from mmwhitebox.apis import init_model, list_images
+from mmwhitebox.apis import init_model
 from mmwhitebox.apis.inference import scope_of, test_pipeline
+from mmwhitebox.apis.sources import named_images
 from mmwhitebox.datasets import check_datasets, read_image
-from mmwhitebox.engine.launch import load_config
-from mmwhitebox.errors import UserError
+from mmwhitebox.datasets.output_names import dataset_names
+from mmwhitebox.engine.launch import check_device, load_config
+from mmwhitebox.errors import NotApplicableError, UserError
 
+from .arguments import build_parser  # noqa: F401
 from .capture import attention_layers
 from .coding_rate import compression_layers
 from .subspaces import subspace_layers
@@ -34,7 +36,7 @@ class Input(NamedTuple):
     """One image, as the model takes it and as a person sees it.
 
     Attributes:
-        name (str): File name without suffix, unique within a run.
+        name (str): Its path below the folder given, or the data set's, without suffix; unique within a run.
         tensor (Tensor): Preprocessed image, (1, 3, H, W), on the model's device.
         image (np.ndarray): The original, (h, w, 3) uint8 RGB.
         sample (BaseDataElement): Its data sample. ``img_shape`` is the size (H', W') of the image within the
@@ -46,35 +48,6 @@ class Input(NamedTuple):
     tensor: Tensor
     image: np.ndarray
     sample: BaseDataElement
-
-
-def build_parser(description: str, out: str, images: bool = True) -> argparse.ArgumentParser:
-    """Arguments that every analysis command of a trained model has.
-
-    Read them with ``parse_intermixed_args``: images may then follow options.
-
-    Args:
-        description (str): What the command does, one line.
-        out (str): Default output folder.
-        images (bool): Whether the command takes images. Defaults to True.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint of that config')
-    if images:
-        parser.add_argument('images', nargs='*',
-                            help='image files, folders, or quoted globs; none: the test dataset of the config')
-        parser.add_argument('--max-images', type=int, metavar='N',
-                            help='use N images, evenly spaced among those found (all)')
-    parser.add_argument('--layers', help='attention layers, e.g. 0-3,7 or -1 for the last (all)')
-    parser.add_argument('--heads', help='heads, e.g. 0,2 (all)')
-    parser.add_argument('--out', default=out, metavar='DIR', help='output folder (%(default)s)')
-    parser.add_argument('--device', help='cpu, cuda:0, ...; a GPU if there is one')
-    parser.add_argument('--trust-checkpoint', action='store_true',
-                        help='unpickle whatever the checkpoint holds, which can run code from it')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override config keys')
-    return parser
 
 
 def open_model(args: argparse.Namespace,
@@ -91,17 +64,13 @@ def open_model(args: argparse.Namespace,
         UserError: No such config, a checkpoint that is missing, broken or of another model, a device that
             is not there, an output folder that cannot be made.
     """
+    check_device(args.device)
     make_folder(args.out)
     cfg = load_config(config or args.config, args.cfg_options, None, 'none')
     checkpoint = checkpoint or args.checkpoint
     if not Path(checkpoint).is_file():
         raise UserError(f'Checkpoint {checkpoint} does not exist.')
-    try:
-        return init_model(cfg, checkpoint, args.device, trust_checkpoint=args.trust_checkpoint)
-    except (RuntimeError, AssertionError) as error:
-        if args.device is None or isinstance(error, UserError):
-            raise
-        raise UserError(f'--device {args.device}: {str(error).splitlines()[0]}') from error
+    return init_model(cfg, checkpoint, args.device, trust_checkpoint=args.trust_checkpoint)
 
 
 def make_folder(path: Union[str, Path]) -> Path:
@@ -138,15 +107,8 @@ def iter_inputs(model: BaseModel, args: argparse.Namespace) -> Iterator[Input]:
     items, load = _files(model, args.images) if args.images else _dataset(model)
     if args.max_images is not None and args.max_images < len(items):
         items = [items[i * len(items) // args.max_images] for i in range(args.max_images)]
-    taken = set()
     for item in track(items, description='images', console=Console(stderr=True)):
-        packed, source = load(item)
-        stem = name = Path(source).stem if isinstance(source, (str, Path)) else f'{item:05d}'
-        number = 1
-        while name in taken:
-            number += 1
-            name = f'{stem}_{number}'
-        taken.add(name)
+        packed, source, name = load(item)
         if isinstance(source, (str, Path)):
             image = read_image(source)[..., ::-1]
         else:
@@ -157,23 +119,25 @@ def iter_inputs(model: BaseModel, args: argparse.Namespace) -> Iterator[Input]:
 
 
 def _files(model: BaseModel, images: Sequence[str]) -> tuple:
-    """Paths, and a function path -> (packed input, path)."""
-    pipeline = test_pipeline(model.cfg)
-    return [path for source in images for path in list_images(source)], lambda path: (pipeline(path), path)
+    """(path, name of the outputs) of each image, and a function from that to (packed input, path, name)."""
+    pipeline, pairs = test_pipeline(model.cfg), named_images(images)
+    return pairs, lambda pair: (pipeline(pair[0]), *pair)
 
 
 def _dataset(model: BaseModel) -> tuple:
-    """Indices of the test dataset, and a function index -> (packed input, path or None)."""
+    """Indices of the test dataset, and a function index -> (packed input, path or None, name of the outputs)."""
     if model.cfg.get('test_dataloader') is None:
-        raise UserError('The config has no test dataset: give images.')
+        raise NotApplicableError('The config has no test dataset: give images.')
     check_datasets(model.cfg, ('test', ))
     with DATASETS.switch_scope_and_registry(scope_of(model.cfg)) as registry:
         dataset = registry.build(model.cfg.test_dataloader.dataset)
 
     def load(index: int) -> tuple:
         packed = dataset[index]
-        return packed, packed['data_samples'].metainfo.get('img_path')
+        path = packed['data_samples'].metainfo.get('img_path')
+        return packed, path, names.get(path, f'{index:05d}')
 
+    names = dataset_names(dataset)
     return list(range(len(dataset))), load
 
 
@@ -234,10 +198,10 @@ def require(found: Any, what: str, commands: Sequence[str]) -> None:
         commands (Sequence[str]): Commands that do apply, from :func:`commands_for`.
 
     Raises:
-        UserError: ``found`` is empty.
+        NotApplicableError: ``found`` is empty.
     """
     if not found:
-        raise UserError(f'This model has no {what}. Commands that apply to it: {", ".join(commands)}.')
+        raise NotApplicableError(f'This model has no {what}. Commands that apply to it: {", ".join(commands)}.')
 
 
 def save_numbers(rows: Iterable[dict], out: Union[str, Path], name: str) -> Tuple[Path, Path]:
@@ -276,7 +240,8 @@ def _plain(value: Any) -> Any:
 def save_figure(figure: Figure, out: Union[str, Path], name: str) -> Path:
     """Write a figure as ``out/name.png`` and ``out/name.pdf``; returns the PNG file."""
     FigureCanvasAgg(figure)
-    png = make_folder(out) / f'{name}.png'
+    png = Path(out) / f'{name}.png'
+    make_folder(png.parent)
     figure.savefig(png, dpi=DPI, bbox_inches='tight')
-    figure.savefig(png.with_suffix('.pdf'), bbox_inches='tight')
+    figure.savefig(Path(out) / f'{name}.pdf', bbox_inches='tight')
     return png

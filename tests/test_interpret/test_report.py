@@ -33,3 +33,24 @@ def test_a_missing_checkpoint_ends_at_once(tmp_path):
     config, _ = save_model(tmp_path, NAME)
     with pytest.raises(UserError, match='none.pth does not exist'):
         command('report')([config, str(tmp_path / 'none.pth'), '--out', str(tmp_path / 'report')])
+
+
+def test_what_is_no_image_ends_at_once(tmp_path):
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'notes.txt').write_text('not an image')
+    for images, message in (('empty', 'no image there'), ('notes.txt', 'a text file'), ('none', 'no image there')):
+        with pytest.raises(UserError, match=message):
+            command('report')(['config.py', 'none.pth', str(tmp_path / images), '--out', str(tmp_path / 'report')])
+    assert not (tmp_path / 'report').exists()
+
+
+def test_a_section_that_fails_is_a_failure(tmp_path, monkeypatch, capsys):
+    (tmp_path / 'broken.jpg').write_bytes(b'\xff\xd8\xff')
+    model = save_model(tmp_path, NAME)
+    main = command('report')
+    monkeypatch.setitem(main.__globals__, 'SECTIONS',
+                        [part for part in main.__globals__['SECTIONS'] if part.tool in ('coding_rate', 'membership')])
+    assert main([*model, str(tmp_path / 'broken.jpg'), '--out', str(tmp_path / 'report'), '--device', 'cpu']) == 1
+    page = (tmp_path / 'report' / 'report.html').read_text()
+    assert 'Failed: ' in page and 'Not for this model: ' in page
+    assert 'coding_rate: ' in capsys.readouterr().err

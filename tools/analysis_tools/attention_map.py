@@ -9,15 +9,33 @@ Without --query: the class token, and of a mask decoder the largest class. Rows 
 Writes a figure (PNG, PDF) for each image and query and the means over all images (JSON, CSV).
 """
 import argparse
+import runpy
+from pathlib import Path
+from typing import Optional, Sequence
+
+# By its path: importing the package takes seconds, --help none.
+ARGUMENTS = Path(__file__).parents[2] / 'mmwhitebox' / 'interpret' / 'arguments.py'
+build_parser = runpy.run_path(str(ARGUMENTS))['build_parser']
+
+
+def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    parser = build_parser(__doc__.split('\n')[0], 'work_dirs/attention_map')
+    parser.epilog, parser.formatter_class = __doc__.partition('\n\n')[2], argparse.RawDescriptionHelpFormatter
+    parser.add_argument('--query', action='append', metavar='Q', help='what looks, see below; may be given again')
+    return parser.parse_intermixed_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
 import re
-import sys
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmwhitebox.engine.launch import exit_message
+from mmwhitebox.engine.launch import run_command
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret.attention_map import (
     attention_row,
@@ -29,7 +47,7 @@ from mmwhitebox.interpret.attention_map import (
     keyword_arguments,
 )
 from mmwhitebox.interpret.capture import attention_layers, capture, run
-from mmwhitebox.interpret.command import build_parser, iter_inputs, open_model, save_figure, save_numbers, select
+from mmwhitebox.interpret.command import iter_inputs, open_model, save_figure, save_numbers, select
 from mmwhitebox.interpret.drawing import MapRow, draw_map_grid, layer_label
 from mmwhitebox.interpret.maps import Picture, patch_grid, patch_maps, patch_size
 from mmwhitebox.interpret.selection import layers_with, short_list
@@ -119,10 +137,7 @@ def table(moments: Dict[tuple, Dict[str, RunningMoments]], heads: Sequence[int])
 
 @torch.inference_mode()
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    parser = build_parser(__doc__.split('\n')[0], 'work_dirs/attention_map')
-    parser.epilog, parser.formatter_class = __doc__.partition('\n\n')[2], argparse.RawDescriptionHelpFormatter
-    parser.add_argument('--query', action='append', metavar='Q', help='what looks, see below; may be given again')
-    args = parser.parse_intermixed_args(argv)
+    args = parse_args(argv)
     model = open_model(args)
     queries = [parse_query(text, model) for text in args.query] if args.query else default_queries(model)
     chosen = {query: layers_with(model, args.layers, *notion_of(model, query)) for query in queries}
@@ -157,7 +172,4 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main)

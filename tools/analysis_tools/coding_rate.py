@@ -7,18 +7,34 @@ expansion term and the sparsity, and says whether the compression term falls ove
 Quantities and readings: mmwhitebox/interpret/coding_rate.py.
 """
 import argparse
-import sys
+import runpy
+from pathlib import Path
+from typing import Optional, Sequence
+
+# By its path: importing the package takes seconds, --help none.
+ARGUMENTS = Path(__file__).parents[2] / 'mmwhitebox' / 'interpret' / 'arguments.py'
+build_parser = runpy.run_path(str(ARGUMENTS))['build_parser']
+
+
+def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    parser = build_parser('Coding rates and sparsity of the tokens after every layer', 'work_dirs/coding_rate')
+    parser.add_argument('--also', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'),
+                        help='another model in the same figure; may be repeated')
+    return parser.parse_intermixed_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
 from typing import Optional, Sequence
 
 import numpy as np
 from prettytable import PrettyTable
 
-from mmwhitebox.engine.launch import exit_message
-from mmwhitebox.errors import UserError
+from mmwhitebox.engine.launch import run_command
 from mmwhitebox.interpret.capture import capture, layer_numbers, run
 from mmwhitebox.interpret.coding_rate import RateCurves, compression_layers, compression_verdict, plot_rates
 from mmwhitebox.interpret.command import (
-    build_parser,
     iter_inputs,
     open_model,
     save_figure,
@@ -63,10 +79,7 @@ def show(curves: RateCurves) -> str:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    parser = build_parser('Coding rates and sparsity of the tokens after every layer', 'work_dirs/coding_rate')
-    parser.add_argument('--also', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'),
-                        help='another model in the same figure; may be repeated')
-    args = parser.parse_intermixed_args(argv)
+    args = parse_args(argv)
     pairs = [(args.config, args.checkpoint), *args.also]
     curves = {name: measure(args, *pair) for name, pair in zip(model_names(pairs), pairs)}
     rows = []
@@ -80,7 +93,4 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main)

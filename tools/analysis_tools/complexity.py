@@ -5,6 +5,22 @@ similarities of the white-box attention, and the activation memory of one traini
 also the decoder alone. --zoo compares with the figures of the papers and flags differences over 3 %.
 """
 import argparse
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Parameters, FLOPs, similarities and memory of models')
+    parser.add_argument('configs', nargs='*', help='config files')
+    parser.add_argument('--zoo', action='store_true', help='all models with published figures, side by side')
+    parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'), help='image size; the config\'s own')
+    parser.add_argument('--memory', action='store_true',
+                        help='also the activation memory of a training step, per image (runs the model)')
+    parser.add_argument('--json', metavar='FILE', help='write the numbers to FILE')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
 import json
 import sys
 from typing import Optional
@@ -17,10 +33,10 @@ from torch import nn
 
 from mmwhitebox.apis import config_path
 from mmwhitebox.apis.export import default_size
-from mmwhitebox.engine.launch import exit_message, load_config
+from mmwhitebox.engine.launch import load_config, run_command
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret import activation_memory, count_flops, count_parameters, count_similarities
-from mmwhitebox.options import positive_int
+from mmwhitebox.options import need_positive
 
 TOLERANCE = 0.03
 # Published figures: parameters in M, FLOPs in G at 224 x 224 (of the decoder alone for segmentation),
@@ -133,14 +149,8 @@ def show(rows: dict) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description='Parameters, FLOPs, similarities and memory of models')
-    parser.add_argument('configs', nargs='*', help='config files')
-    parser.add_argument('--zoo', action='store_true', help='all models with published figures, side by side')
-    parser.add_argument('--size', type=positive_int, nargs=2, metavar=('H', 'W'), help='image size; the config\'s own')
-    parser.add_argument('--memory', action='store_true',
-                        help='also the activation memory of a training step, per image (runs the model)')
-    parser.add_argument('--json', metavar='FILE', help='write the numbers to FILE')
-    args = parser.parse_args()
+    args = parse_args()
+    need_positive(args, 'size')
     if bool(args.configs) == args.zoo:
         raise UserError('Give config files, or --zoo.')
     names = {name: config_path(name) for name in PAPERS} if args.zoo else {path: path for path in args.configs}
@@ -160,7 +170,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main)

@@ -6,8 +6,33 @@ seeds; the curve shows mean and standard deviation. Readings: mmwhitebox/interpr
 Writes perturbation.{json,csv,png,pdf}.
 """
 import argparse
+import runpy
+from pathlib import Path
+from typing import Optional, Sequence
+
+# By its path: importing the package takes seconds, --help none.
+ARGUMENTS = Path(__file__).parents[2] / 'mmwhitebox' / 'interpret' / 'arguments.py'
+build_parser = runpy.run_path(str(ARGUMENTS))['build_parser']
+
+
+def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    parser = build_parser(__doc__.split('\n')[0], 'work_dirs/perturbation', images=False)
+    parser.add_argument('--part', choices=('encoder', 'decoder', 'all'),
+                        help='where the noise goes: the decoder if it has attention, else the encoder')
+    parser.add_argument('--scales', type=float, nargs='+', default=[0, 0.25, 0.5, 1, 1.5, 2], metavar='S',
+                        help='noise std over the rms of each weight matrix (%(default)s)')
+    parser.add_argument('--repeats', type=int, default=3, help='draws of the noise for each scale (%(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the first draw (%(default)s)')
+    parser.add_argument('--max-images', type=int, metavar='N', help='use N images, evenly spaced in the dataset (all)')
+    parser.add_argument('--also', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'),
+                        help='another model in the same figure; may be repeated')
+    return parser.parse_intermixed_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
 import logging
-import sys
 from contextlib import contextmanager
 from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
@@ -25,10 +50,9 @@ from torch.utils.data import DataLoader
 
 from mmwhitebox.apis.inference import scope_of
 from mmwhitebox.datasets import check_datasets
-from mmwhitebox.engine.launch import exit_message
-from mmwhitebox.errors import UserError
+from mmwhitebox.engine.launch import run_command
+from mmwhitebox.errors import NotApplicableError, UserError
 from mmwhitebox.interpret.command import (
-    build_parser,
     commands_for,
     open_model,
     require,
@@ -37,14 +61,14 @@ from mmwhitebox.interpret.command import (
     select,
 )
 from mmwhitebox.interpret.figures import colour, new_figure
-from mmwhitebox.interpret.perturbation import PARTS, Projection, attention_projections, noise_sweep, summarize
+from mmwhitebox.interpret.perturbation import Projection, attention_projections, noise_sweep, summarize
 from mmwhitebox.interpret.selection import model_names
 
 
 def test_loader(model: BaseModel, max_images: Optional[int]) -> DataLoader:
     """Loader of the config's test dataset, or of some images of it, evenly spaced."""
     if model.cfg.get('test_dataloader') is None:
-        raise UserError('The config has no test dataset, which the score needs.')
+        raise NotApplicableError('The config has no test dataset, which the score needs.')
     check_datasets(model.cfg, ('test', ))
     with DATASETS.switch_scope_and_registry(scope_of(model.cfg)) as registry:
         dataset = registry.build(model.cfg.test_dataloader.dataset)
@@ -131,17 +155,7 @@ def plot(curves: Dict[str, List[dict]], score: str) -> Figure:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    parser = build_parser(__doc__.split('\n')[0], 'work_dirs/perturbation', images=False)
-    parser.add_argument('--part', choices=PARTS,
-                        help='where the noise goes: the decoder if it has attention, else the encoder')
-    parser.add_argument('--scales', type=float, nargs='+', default=[0, 0.25, 0.5, 1, 1.5, 2], metavar='S',
-                        help='noise std over the rms of each weight matrix (%(default)s)')
-    parser.add_argument('--repeats', type=int, default=3, help='draws of the noise for each scale (%(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='seed of the first draw (%(default)s)')
-    parser.add_argument('--max-images', type=int, metavar='N', help='use N images, evenly spaced in the dataset (all)')
-    parser.add_argument('--also', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'),
-                        help='another model in the same figure; may be repeated')
-    args = parser.parse_intermixed_args(argv)
+    args = parse_args(argv)
     if args.repeats < 1 or (args.max_images is not None and args.max_images < 1) or min(args.scales) < 0:
         raise UserError('--repeats and --max-images must be positive, --scales not negative.')
     pairs = [(args.config, args.checkpoint), *args.also]
@@ -161,7 +175,4 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main)

@@ -1,9 +1,31 @@
 """Everything the analysis commands show of a model, on one page: report.py CONFIG CHECKPOINT [IMAGES...] --out DIR
 
 Writes DIR/report.html, a single file that opens offline and on a phone, and the numbers and figures of each
-command under DIR. A command whose notion the model does not have is named with its reason.
+command under DIR. A command whose notion the model does not have is named with its reason; so is one that fails, and
+the status is then 1.
 """
 import argparse
+from typing import Optional, Sequence
+
+
+def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='All analyses of a model on one HTML page')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint of that config')
+    parser.add_argument('images', nargs='*', help='image files, folders or quoted globs; the test set if none is given')
+    parser.add_argument('--out', default='work_dirs/report', help='output folder (%(default)s)')
+    parser.add_argument('--max-images', type=int, default=8, help='images a command takes at the most (%(default)s)')
+    parser.add_argument('--foreground', metavar='LABELS',
+                        help='class indices or names that count as objects, for zero-shot segmentation')
+    parser.add_argument('--background', metavar='LABELS', help='instead: those that do not')
+    parser.add_argument('--device', help='cpu, cuda:0, ...; a GPU if there is one')
+    parser.add_argument('--trust-checkpoint', action='store_true', help='read a checkpoint that can run code')
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
 import base64
 import contextlib
 import html
@@ -17,9 +39,10 @@ from typing import List, Sequence
 
 from mmwhitebox import __version__
 from mmwhitebox.apis import init_model
-from mmwhitebox.engine.launch import exit_message, load_config, prepare_work_dir
-from mmwhitebox.errors import UserError
-from mmwhitebox.options import positive_int
+from mmwhitebox.apis.sources import named_images
+from mmwhitebox.engine.launch import check_device, load_config, prepare_work_dir, run_command
+from mmwhitebox.errors import NotApplicableError, UserError
+from mmwhitebox.options import need_positive
 
 FOLDER = Path(__file__).parent
 
@@ -104,8 +127,8 @@ def findings(printed: str) -> str:
     return f'<div class="findings">{sentences}{numbers if tables else ""}</div>'
 
 
-def run_section(section: Section, args: argparse.Namespace) -> str:
-    """Run one command; its part of the page."""
+def run_section(section: Section, args: argparse.Namespace, failed: List[str]) -> str:
+    """Run one command; its part of the page. What went wrong is added to ``failed``."""
     out = Path(args.out) / section.tool
     argv = ['--out', str(out), *section.options]
     if section.needs != 'nothing':
@@ -122,38 +145,28 @@ def run_section(section: Section, args: argparse.Namespace) -> str:
     try:
         with contextlib.redirect_stdout(printed):
             runpy.run_path(str(FOLDER / f'{section.tool}.py'), run_name=section.tool)['main'](argv)
-    except UserError as error:
+    except NotApplicableError as error:
         return f'{heading}<p class="absent">Not for this model: {html.escape(str(error))}</p>'
+    except UserError as error:
+        failed.append(f'{section.tool}: {error}')
+        return f'{heading}<p class="absent">Failed: {html.escape(str(error))}</p>'
     pictures: List[Path] = sorted([*out.rglob('*.png'), *out.rglob('*.gif')])
     return ''.join([heading, f'<p>{html.escape(section.text)}</p>', *map(picture, pictures),
                     findings(printed.getvalue())])
 
 
-def parse_args(argv: Sequence[str] = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='All analyses of a model on one HTML page')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint of that config')
-    parser.add_argument('images', nargs='*', help='image files, folders or quoted globs; the test set if none is given')
-    parser.add_argument('--out', default='work_dirs/report', help='output folder (%(default)s)')
-    parser.add_argument('--max-images', type=positive_int, default=8,
-                        help='images a command takes at the most (%(default)s)')
-    parser.add_argument('--foreground', metavar='LABELS',
-                        help='class indices or names that count as objects, for zero-shot segmentation')
-    parser.add_argument('--background', metavar='LABELS', help='instead: those that do not')
-    parser.add_argument('--device', help='cpu, cuda:0, ...; a GPU if there is one')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='read a checkpoint that can run code')
-    return parser.parse_args(argv)
-
-
 def main(argv: Sequence[str] = None) -> int:
     args = parse_args(argv)
+    need_positive(args, 'max_images')
+    check_device(args.device)
+    named_images(args.images)  # what is no image ends here, not in every section
     prepare_work_dir(args.out)
     init_model(load_config(args.config, None, None, 'none'), args.checkpoint, 'cpu',
                trust_checkpoint=args.trust_checkpoint)  # a wrong checkpoint ends here, not in every section
-    parts = []
+    parts, failed = [], []
     for number, section in enumerate(SECTIONS, 1):
         print(f'[{number}/{len(SECTIONS)}] {section.title}')
-        parts.append(run_section(section, args))
+        parts.append(run_section(section, args, failed))
     title = f'Inside {Path(args.config).stem}'
     images = ', '.join(args.images) or 'the test set of the config'
     page = PAGE.substitute(
@@ -164,11 +177,10 @@ def main(argv: Sequence[str] = None) -> int:
     target = Path(args.out) / 'report.html'
     target.write_text(page)
     print(f'report: {target}')
-    return 0
+    if failed:
+        print('failed:\n  ' + '\n  '.join(failed), file=sys.stderr)
+    return int(bool(failed))
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main)

@@ -7,19 +7,35 @@ every iteration) and synthetic_angles.{json,csv} (the angles between the classes
 Equations and readings: mmwhitebox/interpret/synthetic.py.
 """
 import argparse
-import sys
 from typing import Optional, Sequence
+
+
+def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Points in R^3 compressed by the operators')
+    parser.add_argument('--classes', type=int, default=3, help='classes of points (%(default)s)')
+    parser.add_argument('--points', type=int, default=150, help='points of a class (%(default)s)')
+    parser.add_argument('--iterations', type=int, default=60, help='(%(default)s)')
+    parser.add_argument('--step', type=float, default=0.5, help='step size, over 0 and up to 1 (%(default)s)')
+    parser.add_argument('--eps-squared', type=float, default=0.1, help='of the coding rate (%(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='of the points (%(default)s)')
+    parser.add_argument('--frames', action='store_true', help='also write each frame as DIR/frames/NNN.png')
+    parser.add_argument('--out', default='work_dirs/synthetic', metavar='DIR', help='output folder (%(default)s)')
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
 
 from prettytable import PrettyTable
 from rich.console import Console
 from rich.progress import track
 
-from mmwhitebox.engine.launch import exit_message
+from mmwhitebox.engine.launch import run_command
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret.command import make_folder, save_figure, save_numbers
 from mmwhitebox.interpret.figures import to_array
 from mmwhitebox.interpret.synthetic import (
-    EPS_SQUARED,
     STEPS,
     draw_frame,
     iterate,
@@ -34,26 +50,12 @@ from mmwhitebox.interpret.synthetic import (
 NUM_FRAMES = 40
 
 
-def parse_args(argv: Optional[Sequence[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Points in R^3 compressed by the operators')
-    parser.add_argument('--classes', type=int, default=3, help='classes of points (%(default)s)')
-    parser.add_argument('--points', type=int, default=150, help='points of a class (%(default)s)')
-    parser.add_argument('--iterations', type=int, default=60, help='(%(default)s)')
-    parser.add_argument('--step', type=float, default=0.5, help='step size, over 0 and up to 1 (%(default)s)')
-    parser.add_argument('--eps-squared', type=float, default=EPS_SQUARED, help='of the coding rate (%(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='of the points (%(default)s)')
-    parser.add_argument('--frames', action='store_true', help='also write each frame as DIR/frames/NNN.png')
-    parser.add_argument('--out', default='work_dirs/synthetic', metavar='DIR', help='output folder (%(default)s)')
-    args = parser.parse_args(argv)
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    args = parse_args(argv)
     if args.classes < 2 or args.points < 4 or args.iterations < 1:
         raise UserError('Give at least 2 classes, 4 points and 1 iteration.')
     if not 0 < args.step <= 1 or args.eps_squared <= 0:
         raise UserError('--step lies over 0 and not over 1, --eps-squared over 0.')
-    return args
-
-
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    args = parse_args(argv)
     out = make_folder(args.out)
     points = make_classes(args.classes, args.points, seed=args.seed)
     states = {name: iterate(points, step, args.iterations, args.step, args.eps_squared)
@@ -92,7 +94,4 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main)

@@ -11,8 +11,49 @@ If the test pipeline crops, whole images are resized to the size of the crop ins
 mmwhitebox/interpret/zero_shot.py. Writes zero_shot.{json,csv,png,pdf}.
 """
 import argparse
-import sys
+import runpy
 from pathlib import Path
+from typing import Optional, Sequence
+
+# By its path: importing the package takes seconds, --help none.
+ARGUMENTS = Path(__file__).parents[2] / 'mmwhitebox' / 'interpret' / 'arguments.py'
+build_parser = runpy.run_path(str(ARGUMENTS))['build_parser']
+
+
+def threshold(text: str) -> Optional[float]:
+    """``--threshold``: a share in (0, 1], or None for 'best'."""
+    if text == 'best':
+        return None
+    try:
+        mass = float(text)
+    except ValueError:
+        mass = 0
+    if not 0 < mass <= 1:
+        raise argparse.ArgumentTypeError(f'{text}: give a share of the attention in (0, 1], or best')
+    return mass
+
+
+def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    parser = build_parser(__doc__.split('\n')[0], 'work_dirs/zero_shot')
+    parser.epilog, parser.formatter_class = __doc__.partition('\n\n')[2], argparse.RawDescriptionHelpFormatter
+    parser.add_argument('--masks', metavar='DIR', help='label maps of the images, PNGs of the same names')
+    parser.add_argument('--split', metavar='FILE', help='use only the images whose names this text file lists')
+    parser.add_argument('--foreground', metavar='LABELS', help='indices or class names, e.g. 8,9 or car,pedestrian')
+    parser.add_argument('--background', metavar='LABELS',
+                        help='instead: labels of the background, the others are foreground (background, or 0)')
+    parser.add_argument('--boundary-width', type=int, metavar='PIXELS',
+                        help='make the boundary that wide; without it, it is the pixels labelled 255, as in VOC')
+    parser.add_argument('--threshold', type=threshold, default=0.6, metavar='MASS',
+                        help='share of the attention that a segment holds, or best: the best of all (%(default)s)')
+    parser.add_argument('--also', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'),
+                        help='another model in the same figure; may be repeated')
+    return parser.parse_intermixed_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
+import collections
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -22,13 +63,12 @@ from mmengine.model import BaseModel
 from PIL import Image, UnidentifiedImageError
 from prettytable import PrettyTable
 
-from mmwhitebox.apis import list_images
-from mmwhitebox.engine.launch import exit_message
-from mmwhitebox.errors import UserError
+from mmwhitebox.apis.sources import named_images
+from mmwhitebox.engine.launch import run_command
+from mmwhitebox.errors import NotApplicableError, UserError
 from mmwhitebox.interpret.attention_map import class_token_maps, has_class_token
 from mmwhitebox.interpret.command import (
     Input,
-    build_parser,
     iter_inputs,
     open_model,
     save_figure,
@@ -41,7 +81,7 @@ from mmwhitebox.interpret.maps import patch_size
 from mmwhitebox.interpret.selection import layers_with, model_names, short_list
 from mmwhitebox.interpret.statistics import RunningMoments
 from mmwhitebox.interpret.zero_shot import TARGETS, ZeroShotScores, make_targets, score_image
-from mmwhitebox.options import positive_int
+from mmwhitebox.options import need_positive
 
 
 def show_whole_images(cfg: Config) -> None:
@@ -55,7 +95,7 @@ def show_whole_images(cfg: Config) -> None:
         dataset.pipeline = [dataset.pipeline[0], resize, dataset.pipeline[-1]]
 
 
-def read_labels(path: Path) -> np.ndarray:
+def read_labels(path: str) -> np.ndarray:
     """Class indices of a palette or grey PNG, (height, width) int64."""
     try:
         with Image.open(path) as image:
@@ -79,24 +119,34 @@ def label_source(args: argparse.Namespace) -> Callable[[Input], np.ndarray]:
 
         def of_sample(item: Input) -> np.ndarray:
             if 'gt_sem_seg' not in item.sample:
-                raise UserError("The config's test dataset has no label maps. Give images and --masks.")
+                raise NotApplicableError("The config's test dataset has no label maps. Give images and --masks.")
             return item.sample.gt_sem_seg.data.squeeze(0).cpu().numpy().astype(np.int64)
 
         return of_sample
     if not args.images:
         raise UserError('--masks needs images: give the folder of the images.')
-    masks = {path.stem: path for path in list_images(args.masks)}
-    wanted = set(masks)
+    masks = {name: path for path, name in named_images([args.masks])}
+    by_stem = collections.defaultdict(list)
+    for name in masks:
+        by_stem[Path(name).name].append(name)
+    pairs = {}
+    for path, name in named_images(args.images):
+        alike = [name] if name in masks else by_stem[Path(name).name]
+        if len(alike) > 1:
+            raise UserError(f'{path}: several label maps have its name: {", ".join(alike[:3])}. Give the folder above '
+                            'the subfolders of the images, which must be called as those of the label maps.')
+        if alike:
+            pairs[path] = alike[0]
     if args.split:
         if not Path(args.split).is_file():
             raise UserError(f'--split {args.split}: there is no such file.')
-        wanted &= set(Path(args.split).read_text().split())
-    images = [str(path) for source in args.images for path in list_images(source) if path.stem in wanted]
-    if not images:
+        wanted = set(Path(args.split).read_text().split())
+        pairs = {path: name for path, name in pairs.items() if {name, Path(name).name} & wanted}
+    if not pairs:
         raise UserError(f'None of the images has a label map of its name in {args.masks}'
                         f'{f" and is listed in {args.split}" if args.split else ""}.')
-    args.images = images
-    return lambda item: read_labels(masks[Path(item.sample.img_path).stem])
+    args.images = list(pairs)
+    return lambda item: read_labels(masks[pairs[item.sample.img_path]])
 
 
 def label_indices(text: Optional[str], model: BaseModel, option: str) -> Optional[List[int]]:
@@ -120,17 +170,17 @@ def target_arguments(args: argparse.Namespace, model: BaseModel) -> dict:
     if foreground is None and background is None:
         classes = list(model.dataset_meta.get('classes', ())) if hasattr(model, 'decode_head') else []
         if args.masks is None and not classes:
-            raise UserError('The test dataset of a classifier has no label maps. Give images and --masks.')
+            raise NotApplicableError('The test dataset of a classifier has no label maps. Give images and --masks.')
         if args.masks is None and 'background' not in classes:
-            raise UserError('The dataset has no class "background": say which classes are --foreground, or which are '
-                            f'--background. Classes: {short_list(classes)}.')
+            raise NotApplicableError('The dataset has no class "background": say which classes are --foreground, or '
+                                     f'which are --background. Classes: {short_list(classes)}.')
         background = [0 if args.masks else classes.index('background')]
     return dict(foreground=foreground, background=background or [], boundary_width=args.boundary_width)
 
 
-def measure(args: argparse.Namespace, config: str, checkpoint: str) -> Tuple[List[dict], np.ndarray]:
+def measure(args: argparse.Namespace, labels: Callable[[Input], np.ndarray], config: str,
+            checkpoint: str) -> Tuple[List[dict], np.ndarray]:
     """Rows of the scores of one model, and the mean share of the pixels that each target has."""
-    labels = label_source(args)
     model = open_model(args, config, checkpoint)
     show_whole_images(model.cfg)
     layers = layers_with(model, args.layers, lambda name, layer: has_class_token(model, name, layer),
@@ -190,42 +240,17 @@ def show(name: str, rows: List[dict], shares: np.ndarray) -> str:
             f'Images: {counts}. Share of the pixels: {whole}.')
 
 
-def threshold(text: str) -> Optional[float]:
-    """``--threshold``: a share in (0, 1], or None for 'best'."""
-    if text == 'best':
-        return None
-    try:
-        mass = float(text)
-    except ValueError:
-        mass = 0
-    if not 0 < mass <= 1:
-        raise argparse.ArgumentTypeError(f'{text}: give a share of the attention in (0, 1], or best')
-    return mass
-
-
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    parser = build_parser(__doc__.split('\n')[0], 'work_dirs/zero_shot')
-    parser.epilog, parser.formatter_class = __doc__.partition('\n\n')[2], argparse.RawDescriptionHelpFormatter
-    parser.add_argument('--masks', metavar='DIR', help='label maps of the images, PNGs of the same names')
-    parser.add_argument('--split', metavar='FILE', help='use only the images whose names this text file lists')
-    parser.add_argument('--foreground', metavar='LABELS', help='indices or class names, e.g. 8,9 or car,pedestrian')
-    parser.add_argument('--background', metavar='LABELS',
-                        help='instead: labels of the background, the others are foreground (background, or 0)')
-    parser.add_argument('--boundary-width', type=positive_int, metavar='PIXELS',
-                        help='make the boundary that wide; without it, it is the pixels labelled 255, as in VOC')
-    parser.add_argument('--threshold', type=threshold, default=0.6, metavar='MASS',
-                        help='share of the attention that a segment holds, or best: the best of all (%(default)s)')
-    parser.add_argument('--also', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'),
-                        help='another model in the same figure; may be repeated')
-    args = parser.parse_intermixed_args(argv)
+    args = parse_args(argv)
+    need_positive(args, 'boundary_width')
     if args.foreground and args.background:
         raise UserError('Give --foreground or --background, not both.')
     if args.boundary_width is not None and args.boundary_width < 1:
         raise UserError(f'--boundary-width {args.boundary_width}: give a positive number of pixels.')
     pairs = [(args.config, args.checkpoint), *args.also]
-    results = {}
+    labels, results = label_source(args), {}
     for name, pair in zip(model_names(pairs), pairs):
-        results[name], shares = measure(args, *pair)
+        results[name], shares = measure(args, labels, *pair)
         print(show(name, results[name], shares))
     rows = [dict(model=name, threshold='best' if args.threshold is None else args.threshold, **row)
             for name, found in results.items() for row in found]
@@ -235,7 +260,4 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main)

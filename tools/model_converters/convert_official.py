@@ -6,29 +6,16 @@ from the shapes and written with --config OUT.py. --inverse goes the other way, 
 mmwhitebox to the official layout.
 """
 import argparse
-import sys
-from pathlib import Path
-
-import torch
-
-from mmwhitebox.checkpoints import convert_checkpoint, safe_load, save_checkpoint, write_atomically
-from mmwhitebox.checkpoints.official_keys import FAMILIES
-from mmwhitebox.checkpoints.package import base_configs, config_text, official_checkpoint
-from mmwhitebox.engine.launch import exit_message
-from mmwhitebox.errors import UserError
-from mmwhitebox.options import positive_int
-
-BASE_CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / '_base_'
-SUFFIXES = ('.pth', '.pt')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Convert the weights of an official implementation')
     parser.add_argument('src', help='official checkpoint (.pth or .safetensors)')
     parser.add_argument('dst', help='checkpoint to write (.pth)')
-    parser.add_argument('--family', required=True, choices=list(FAMILIES),
+    parser.add_argument('--family', required=True,
+                        choices=('cbt', 'crate', 'tost', 'cbt-decoder', 'depict', 'segmenter'),
                         help='what SRC is; cbt is every classification model of the CBSA repository')
-    parser.add_argument('--num-heads', type=positive_int, metavar='N',
+    parser.add_argument('--num-heads', type=int, metavar='N',
                         help='attention heads, where neither the weights nor a known width tell')
     parser.add_argument('--img-size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'),
                         help='image size of a position table that is not square')
@@ -41,6 +28,23 @@ def parse_args() -> argparse.Namespace:
     if args.inverse and (args.config or args.num_heads or args.img_size):
         parser.error('--inverse takes none of --config, --num-heads and --img-size')
     return args
+
+
+if __name__ == '__main__':
+    parse_args()  # --help does not wait for the imports below
+
+from pathlib import Path
+
+import torch
+
+from mmwhitebox.checkpoints import convert_checkpoint, safe_load, save_checkpoint, write_atomically
+from mmwhitebox.checkpoints.package import base_configs, config_text, official_checkpoint
+from mmwhitebox.engine.launch import run_command
+from mmwhitebox.errors import UserError
+from mmwhitebox.options import need_positive
+
+BASE_CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / '_base_'
+SUFFIXES = ('.pth', '.pt')
 
 
 def read(path: str, trust: bool) -> dict:
@@ -63,6 +67,7 @@ def write_config(path: str, model: dict, family: str) -> None:
 
 def main() -> None:
     args = parse_args()
+    need_positive(args, 'num_heads', 'img_size')
     if Path(args.dst).suffix not in SUFFIXES:
         raise UserError(f'DST {args.dst} must end in {" or ".join(SUFFIXES)}.')
     if Path(args.dst).resolve() == Path(args.src).resolve():
@@ -82,7 +87,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except UserError as error:
-        sys.exit(exit_message(error))
+    run_command(main)

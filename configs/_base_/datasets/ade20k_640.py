@@ -10,9 +10,9 @@ train_pipeline = [
     dict(type='PackSegInputs')
 ]
 test_pipeline = [
-    dict(type='mmwhitebox.LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmwhitebox'),
     dict(type='Resize', scale=(2560, 640), keep_ratio=True),
-    dict(type='mmwhitebox.LoadSegAnnotation', num_classes=150),
+    dict(type='LoadAnnotations', _scope_='mmwhitebox', num_classes=150),
     dict(type='PackSegInputs')
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -15,7 +15,7 @@ train_pipeline = [
     dict(type='PackInputs')
 ]
 test_pipeline = [
-    dict(type='mmwhitebox.LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmwhitebox'),
     dict(type='Resize', scale=(224, 224), backend='pillow', interpolation='bicubic'),
     dict(type='PackInputs')
 ]

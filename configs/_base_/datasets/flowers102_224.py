@@ -15,7 +15,7 @@ train_pipeline = [
     dict(type='PackInputs')
 ]
 test_pipeline = [
-    dict(type='mmwhitebox.LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmwhitebox'),
     dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs')

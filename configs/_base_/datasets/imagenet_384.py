@@ -7,7 +7,7 @@ train_pipeline = [
     dict(type='PackInputs')
 ]
 test_pipeline = [
-    dict(type='mmwhitebox.LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmwhitebox'),
     dict(type='ResizeEdge', scale=438, edge='short', backend='pillow', interpolation='bilinear'),
     dict(type='CenterCrop', crop_size=384),
     dict(type='PackInputs')

@@ -11,9 +11,9 @@ train_pipeline = [
     dict(type='PackSegInputs')
 ]
 test_pipeline = [
-    dict(type='mmwhitebox.LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmwhitebox'),
     dict(type='Resize', scale=(128, 128), keep_ratio=True),
-    dict(type='mmwhitebox.LoadSegAnnotation', num_classes=150),  # after Resize: scored at full size
+    dict(type='LoadAnnotations', _scope_='mmwhitebox', num_classes=150),  # after Resize: scored at full size
     dict(type='PackSegInputs')
 ]
 train_dataloader = dict(

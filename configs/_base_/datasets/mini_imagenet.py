@@ -10,7 +10,7 @@ train_pipeline = [
     dict(type='PackInputs')
 ]
 test_pipeline = [
-    dict(type='mmwhitebox.LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmwhitebox'),
     dict(type='Resize', scale=(64, 64)),
     dict(type='PackInputs')
 ]

@@ -8,7 +8,7 @@ train_pipeline = [
     dict(type='PackInputs')
 ]
 test_pipeline = [
-    dict(type='mmwhitebox.LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmwhitebox'),
     dict(type='Resize', scale=(32, 32)),
     dict(type='PackInputs')
 ]

@@ -1,0 +1,71 @@
+"""Names of outputs: the path of their image below its folder, no two alike."""
+import os
+from pathlib import Path
+from typing import Iterable, Iterator
+
+from torch.utils.data import Dataset
+
+WILDCARDS = '*?['
+
+
+def output_names(paths: Iterable[str | Path], roots: Iterable[str | Path]) -> list[str]:
+    """A name, without suffix, for what is written of each image.
+
+    It is the path below the deepest of the roots that holds the image, or else the file's name. Where that is taken
+    (``a.jpg`` beside ``a.png``), a number follows.
+
+    Args:
+        paths (Iterable[str | Path]): Images.
+        roots (Iterable[str | Path]): Folders.
+
+    Returns:
+        list[str]: Names such as 'city/street_0001', no two alike.
+    """
+    roots = sorted((os.path.abspath(root) for root in roots), key=len, reverse=True)
+    names, taken = [], set()
+    for path in paths:
+        full = Path(os.path.abspath(path))
+        root = next((root for root in roots if full.is_relative_to(root) and str(full) != root), full.parent)
+        stem = full.relative_to(root).with_suffix('')
+        name, number = stem, 1
+        while name in taken:
+            number += 1
+            name = stem.with_name(f'{stem.name}_{number}')
+        taken.add(name)
+        names.append(name.as_posix())
+    return names
+
+
+def source_root(source: str | Path) -> Path:
+    """Folder below which the images of a source keep their paths: a folder itself, what a glob starts with."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    fixed = path.parent
+    while any(sign in str(fixed) for sign in WILDCARDS) and not fixed.exists():
+        fixed = fixed.parent
+    return fixed
+
+
+def leaves(dataset: Dataset) -> Iterator[Dataset]:
+    """The datasets inside wrappers (ConcatDataset, RepeatDataset, ...)."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    for part in inner:
+        if part is None:
+            yield dataset
+        else:
+            yield from leaves(part)
+
+
+def dataset_names(dataset: Dataset) -> dict[str, str]:
+    """Image path -> name of its outputs, see :func:`output_names`; empty for a dataset without files.
+
+    The roots are the ``img_path`` of the data set and of those within it.
+    """
+    paths, roots = [], []
+    for leaf in leaves(dataset):
+        roots.append((getattr(leaf, 'data_prefix', None) or {}).get('img_path') or getattr(leaf, 'data_root', None))
+        if hasattr(leaf, 'get_data_info'):
+            paths += [leaf.get_data_info(i).get('img_path') for i in range(len(leaf))]
+    paths = list(dict.fromkeys(path for path in paths if path))
+    return dict(zip(paths, output_names(paths, [root for root in roots if root])))

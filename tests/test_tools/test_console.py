@@ -1,0 +1,71 @@
+"""What commands print: nothing that was not asked for, and one message where something is wrong."""
+import logging
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mmwhitebox.engine import launch
+from mmwhitebox.engine.console import for_people
+from mmwhitebox.errors import UserError
+from tests.configs import ROOT
+
+COMMANDS = sorted(path.relative_to(ROOT).as_posix() for folder in ('', 'analysis_tools', 'model_converters')
+                  for path in (ROOT / 'tools' / folder).glob('*.py'))
+SLOW = {'benchmark', 'dist_launch', 'make_mini_ade20k', 'make_mini_imagenet', 'reproduce', 'stress'}
+
+
+def test_help_does_not_import_torch(monkeypatch):
+    """One process for all: it shows each help text, then asks what was imported."""
+    code = ('import runpy, sys\n'
+            'for path in sys.argv[1:]:\n'
+            '    sys.argv = [path, "--help"]\n'
+            '    try:\n'
+            '        runpy.run_path(path, run_name="__main__")\n'
+            '    except SystemExit as done:\n'
+            '        assert done.code == 0, path\n'
+            '    assert "torch" not in sys.modules, path\n')
+    commands = [name for name in COMMANDS if name.rpartition('/')[2][:-3] not in SLOW]
+    assert len(commands) > 12
+    done = subprocess.run([sys.executable, '-c', code, *commands], cwd=ROOT, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('usage: ') == len(commands) and done.stderr == ''
+
+
+def test_print_config_prints_the_config_alone(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text('answer = 42\n')
+    env = {**os.environ, 'PYTHONWARNINGS': 'default:Fail to import'}
+    done = subprocess.run([sys.executable, ROOT / 'tools' / 'print_config.py', config], text=True, capture_output=True,
+                          env=env)
+    assert done.stderr == ''
+    namespace = {}
+    exec(done.stdout, namespace)
+    assert namespace['answer'] == 42
+
+
+def refuse():
+    raise UserError('no data')
+
+
+@pytest.mark.parametrize('rank, local_rank, seconds, message', [
+    (0, 0, 0, 'error: no data'), (1, 1, 10, 'process 1: error: no data'), (4, 0, 5, 'process 4: error: no data')])
+def test_the_first_process_speaks_at_once(monkeypatch, tmp_path, rank, local_rank, seconds, message):
+    waited = [0]
+    monkeypatch.setattr(time, 'sleep', waited.append)
+    monkeypatch.setenv('RANK', str(rank))
+    monkeypatch.setenv('LOCAL_RANK', str(local_rank))
+    monkeypatch.setenv(launch.REFUSED_NOTE, str(tmp_path / 'note'))
+    with pytest.raises(SystemExit) as done:
+        launch.run_command(refuse)
+    assert done.value.code == message and waited[-1] == seconds and (tmp_path / 'note').is_file()
+
+
+def test_the_console_is_spared_of_what_the_file_holds():
+    def shown(text):
+        return for_people(logging.LogRecord('x', logging.INFO, '', 0, text, (), None))
+
+    assert not shown('Config:\na = 1') and not shown('\n' + 60 * '-' + '\nSystem environment:\n    Python: 3')
+    assert shown('Iter(train) [50/100]  eta: 0:00:09') and shown('Configured')

@@ -1,0 +1,122 @@
+"""tools/test.py on a small set: which weights it scores, what it writes, with every shape of test loader."""
+import runpy
+import sys
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from mmwhitebox.errors import UserError
+from tests.configs import ROOT
+from tests.test_interpret.small import save_ade, save_images, save_model
+
+NAME = 'segmenter_linear_ade20k_mini.py'
+WALL, FLOOR = 0, 3
+
+
+def constant(checkpoint, out, label):
+    """A checkpoint of the same model that gives every pixel one label."""
+    state = torch.load(checkpoint)['state_dict']
+    weight = next(key for key in state if key.startswith('decode_head.') and state[key].shape[:1] == (150, ))
+    bias = weight.replace('weight', 'bias')
+    state = {**state, weight: torch.zeros_like(state[weight]), bias: 10 * torch.eye(150)[label]}
+    torch.save(dict(state_dict=state), out)
+    return str(out)
+
+
+@pytest.fixture
+def setting(tmp_path, monkeypatch):
+    """Config (as an object, to be changed), checkpoints of walls and of floors; images of one name in two folders."""
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+    monkeypatch.chdir(tmp_path)
+    root = save_ade(tmp_path / 'ade', a=(32, 32))
+    for kind, suffix in (('images', 'jpg'), ('annotations', 'png')):
+        folder = tmp_path / 'ade' / kind / 'validation'
+        data = (folder / f'a.{suffix}').read_bytes()
+        (folder / f'a.{suffix}').unlink()
+        for place in ('east', 'west'):
+            (folder / place).mkdir()
+            (folder / place / f'a.{suffix}').write_bytes(data)
+    config, checkpoint = save_model(tmp_path, NAME, data_root=root)
+    walls = constant(checkpoint, tmp_path / 'walls.pth', WALL)
+    return Config.fromfile(config), walls, constant(checkpoint, tmp_path / 'floors.pth', FLOOR), tmp_path
+
+
+def evaluate(monkeypatch, cfg, *args):
+    """What the tool measured."""
+    cfg.dump('config.py')
+    monkeypatch.setattr(sys, 'argv', ['test.py', 'config.py', *map(str, args), '--work-dir', 'work'])
+    main = runpy.run_path(str(ROOT / 'tools' / 'test.py'))['main']
+    found = {}
+    runner = main.__globals__['ConsoleRunner']
+    test = runner.test
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, 'test', lambda self: found.update(test(self)))
+        main()
+    return found
+
+
+def test_the_checkpoint_of_the_command_line_is_scored(setting, monkeypatch):
+    cfg, walls, floors, tmp_path = setting
+    cfg.load_from, cfg.resume = floors, True  # as in the config that a resumed training writes
+    cfg.test_evaluator = [cfg.test_evaluator, dict(type='IoUMetric', prefix='again')]
+    cfg.visualizer = None
+    scores = evaluate(monkeypatch, cfg, walls, '--out', 'labels', '--show-dir', 'pictures')
+    # walls everywhere: IoU 50 of wall, 0 of building, which fills the other half
+    assert scores['mIoU'] == scores['again/mIoU'] == 25
+    for place in ('east', 'west'):
+        assert np.unique(np.asarray(Image.open(tmp_path / 'labels' / place / 'a.png'))) == [WALL + 1]
+        assert Image.open(tmp_path / 'pictures' / place / 'a.png').size[0] > 500
+
+
+def test_several_datasets_with_augmentation(setting, monkeypatch):
+    cfg, walls, _, tmp_path = setting
+    cfg.tta_pipeline[-1]['transforms'][0] = [dict(type='Resize', scale=(64, 64), keep_ratio=True)]
+    parts = [dict(cfg.test_dataloader.dataset), dict(cfg.test_dataloader.dataset)]
+    for part, place in zip(parts, ('east', 'west')):
+        part['data_prefix'] = {key: f'{value}/{place}' for key, value in part['data_prefix'].items()}
+    cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=parts)
+    cfg.visualizer = dict(type='SegLocalVisualizer', name='visualizer')
+    assert evaluate(monkeypatch, cfg, walls, '--tta', '--out', 'labels', '--show-dir', 'pictures')['mIoU'] == 25
+    for folder in ('labels', 'pictures'):  # each image's own data folder ends above its name
+        assert sorted(path.name for path in (tmp_path / folder).iterdir()) == ['a.png', 'a_2.png']
+
+
+def test_a_set_without_labels(setting, monkeypatch):
+    cfg, walls, _, tmp_path = setting
+    del cfg.test_dataloader.dataset.data_prefix['seg_map_path']
+    with pytest.raises(UserError, match='no labels to score with .* --out DIR'):
+        evaluate(monkeypatch, cfg, walls)
+    assert evaluate(monkeypatch, cfg, walls, '--out', 'labels', '--show-dir', 'pictures') == {}
+    assert (tmp_path / 'labels' / 'east' / 'a.png').is_file() and (tmp_path / 'pictures' / 'west' / 'a.png').is_file()
+
+
+def test_a_metric_that_only_writes(setting, monkeypatch):
+    cfg, walls, _, tmp_path = setting
+    cfg.test_evaluator.format_only = True
+    assert evaluate(monkeypatch, cfg, walls, '--out', 'labels') == {}
+    assert len(list((tmp_path / 'labels').rglob('*.png'))) == 2
+
+
+def test_no_test_set(setting, monkeypatch):
+    cfg, walls, _, _ = setting
+    cfg.test_dataloader = cfg.test_evaluator = cfg.test_cfg = None
+    with pytest.raises(UserError, match='has no test_dataloader'):
+        evaluate(monkeypatch, cfg, walls, '--tta')
+
+
+def test_pictures_of_a_classifier(tmp_path, monkeypatch):
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+    monkeypatch.chdir(tmp_path)
+    for name in ('cat', 'dog'):
+        save_images(tmp_path / 'data' / name, one=(40, 40))
+    config, checkpoint = save_model(tmp_path, 'cbt_imagenet_mini.py')
+    cfg = Config.fromfile(config)
+    cfg.test_dataloader.dataset = dict(type='CustomDataset', data_prefix='data', pipeline=cfg.test_pipeline)
+    cfg.visualizer = None
+    evaluate(monkeypatch, cfg, checkpoint, '--out', 'predictions.pkl', '--show-dir', 'pictures')
+    assert sorted(path.relative_to(tmp_path / 'pictures').as_posix() for path in (tmp_path / 'pictures').rglob('*.png')
+                  ) == ['cat/one.png', 'dog/one.png']
+    assert (tmp_path / 'predictions.pkl').is_file()
