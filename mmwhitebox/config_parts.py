@@ -1,4 +1,4 @@
-"""The parts of a config with their paths, their classes and what their classes take for granted."""
+"""The parts of a config: their paths, their classes, and the arguments that their classes take for granted."""
 import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple

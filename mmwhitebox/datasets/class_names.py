@@ -14,7 +14,7 @@ from mmpretrain.datasets import BaseDataset as ClsDataset
 from mmpretrain.datasets import CustomDataset
 from mmseg.datasets import BaseSegDataset
 
-from mmwhitebox.config_parts import Part, datasets, joined
+from mmwhitebox.config_parts import Part, datasets, get, joined
 
 SPLITS = ('train', 'val', 'test')
 
@@ -107,12 +107,11 @@ def lazily_built(part: Part) -> BaseDataset | None:
 
 def _named(part: Part) -> Any:
     """Classes named in the config."""
-    metainfo = part.cfg.get('metainfo') or {}
-    return metainfo.get('classes') or part.cfg.get('classes')
+    return get(part.cfg, 'metainfo.classes') or part.cfg.get('classes')
 
 
 def _plain_text(part: Part) -> list[str]:
-    for key, names in (('metainfo.classes', (part.cfg.get('metainfo') or {}).get('classes')),
+    for key, names in (('metainfo.classes', get(part.cfg, 'metainfo.classes')),
                        ('classes', part.cfg.get('classes'))):
         if isinstance(names, str) and not Path(names).expanduser().is_file() and '://' not in names:
             return [f'{part.path}.{key}={names!r} is one text, and no file of names; each of its {len(names)} letters '

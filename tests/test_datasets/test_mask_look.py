@@ -46,7 +46,7 @@ def test_other_masks_pass(tmp_path, values, classes):
 
 def test_one_mask_with_the_class_is_enough(tmp_path):
     cfg = make(tmp_path, [0, 255], count=LOOKED_AT + 8)
-    rare = tmp_path / 'ann' / '001.png'  # not among those looked at first
+    rare = tmp_path / 'ann' / '002.png'  # not among those looked at first
     Image.fromarray(np.eye(4, dtype=np.uint8)).save(rare)
     look_at_masks(cfg)
     rare.write_bytes(b'')  # broken masks are named by others

@@ -11,7 +11,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.losses import HuasdorffDisstanceLoss, TverskyLoss
 from mmseg.models.segmentors.base import BaseSegmentor
 
-from mmwhitebox.config_parts import Part, datasets, metrics, model_part, parts, pipelines, preprocessor_part
+from mmwhitebox.config_parts import Part, datasets, get, metrics, model_part, parts, pipelines, preprocessor_part
 from mmwhitebox.datasets.transforms import LoadSegAnnotation
 
 from .classes import BOUNDARY_HEADS
@@ -55,7 +55,7 @@ def of_masks(cfg: Config, split: str) -> dict[int, str]:
             continue
         if part.argument('reduce_zero_label'):
             found.setdefault(STACKS, f'{part.path}: reduce_zero_label makes label 0 to {STACKS}')
-        chosen, there = (part.cfg.get('metainfo') or {}).get('classes'), part.cls.METAINFO.get('classes')
+        chosen, there = get(part.cfg, 'metainfo.classes'), part.cls.METAINFO.get('classes')
         if there and isinstance(chosen, (list, tuple)) and len(chosen) < len(there):
             found.setdefault(STACKS, f'{part.path}.metainfo.classes leaves out classes, whose label becomes {STACKS}')
     for step in pipelines(cfg, split):

@@ -26,12 +26,12 @@ def loop_problems(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
                 yield f'train_cfg.{key}={value!r} must be a positive integer.'
     for split in splits:
         sampler = make_part(f'{split}_dataloader.sampler', get(cfg, f'{split}_dataloader.sampler'), DATA_SAMPLERS)
-        if sampler is None or sampler.cls is None or not issubclass(sampler.cls, InfiniteSampler):
+        if sampler is None or getattr(sampler.cls, '__iter__', None) is not InfiniteSampler.__iter__:
             continue
         if split != 'train':
             yield (f'{sampler.name} never ends, so neither would the {"validation" if split == "val" else split}: '
                    "take sampler=dict(type='DefaultSampler', shuffle=False).")
-        elif loop is not None and loop.cls is not None and issubclass(loop.cls, EpochBasedTrainLoop):
+        elif loop is not None and getattr(loop.cls, 'run_epoch', None) is EpochBasedTrainLoop.run_epoch:
             yield (f"{sampler.name} never ends, so neither would the first epoch of {loop.name}: "
                    "take sampler=dict(type='DefaultSampler', shuffle=True), or "
                    "train_cfg=dict(type='IterBasedTrainLoop', max_iters=...).")
