@@ -49,8 +49,8 @@ def make_part(path: str, cfg: Any, registry: Registry) -> Part | None:
         return None
     cls = cfg.get('type')
     if isinstance(cls, str):
-        scope = DefaultScope.get_current_instance()
-        registry = registry.children.get(scope.scope_name, registry) if scope else registry
+        scope = cfg.get('_scope_') or getattr(DefaultScope.get_current_instance(), 'scope_name', None)
+        registry = registry.children.get(scope, registry)
         try:
             cls = registry.get(cls)
         except Exception:  # mmengine tries to import the name as a module

@@ -46,7 +46,8 @@ def check_datasets(cfg: Config, splits: tuple = ('train', 'val', 'test')) -> Non
                     checked.add(key)
                     cls = dataset['type']
                     try:
-                        _check_dataset(registry.get(cls) if isinstance(cls, str) else cls, dataset, told, split != 'test')
+                        cls = registry.get(cls) if isinstance(cls, str) else cls
+                        _check_dataset(cls, dataset, told, split != 'test')
                     except DatasetLayoutError as error:
                         problems.append(str(error))
     if problems:

@@ -202,19 +202,17 @@ def test_images_of_one_size_are_not_padded():
 
 
 @pytest.mark.parametrize('test_cfg, message', [
-    (dict(mode='slide', crop_size=64, stride=(64, 64)),
-     'crop_size=64 must be a pair of positive integers: crop_size=(64'),
     (dict(mode='slide', crop_size=(64, 64), stride=(96, 64)),
-     'model.test_cfg.stride=(96, 64) leaves pixels between two windows without a prediction, model.test_cfg.crop_size '
-     'is 64 pixels high: make it 64 or less.'),
-    (dict(mode='slide', crop_size=(64, 64), stride=(64, 65)), '64 pixels wide'),
-    (dict(mode='slide', crop_size=(64, 64), stride=(0, 64)), 'stride=(0, 64) must be a pair of positive integers'),
-    (dict(mode='slide', crop_size=(64, 64)),
-     "model.test_cfg has mode='slide' without stride: add stride=(HEIGHT, WIDTH)"),
-    (dict(mode='slide', crop_size=(64., 64), stride=(64, 64)), 'crop_size=(64.0, 64) must be a pair'),
-    (dict(mode='sliding'), "model.test_cfg.mode='sliding' must be 'whole' or 'slide'"),
-    (dict(mode='whole', batch_windows=0), 'model.test_cfg.batch_windows=0 must be a positive integer'),
-    (dict(keep_logits='yes'), "model.test_cfg.keep_logits='yes' must be one of"),
+     'model.test_cfg.stride=(96, 64) exceeds crop_size=(64, 64): no window would see the pixels between'),
+    (dict(mode='slide', crop_size=64, stride=(64, 65)), 'stride=(64, 65) exceeds crop_size=(64, 64)'),
+    (dict(mode='slide', crop_size=(64, 64), stride=(0, 64)), 'test_cfg.stride=(0, 64): it is a height and a width'),
+    (dict(mode='slide', crop_size=(64, 64)), "model.test_cfg needs stride for mode='slide'"),
+    (dict(mode='slide', crop_size=(64., 64), stride=(64, 64)), 'crop_size=(64.0, 64): it is a height and a width'),
+    (dict(mode='sliding'), "model.test_cfg.mode='sliding': it is one of"),
+    (dict(mode='whole', batch_windows=0), 'model.test_cfg.batch_windows=0: it is a positive integer'),
+    (dict(keep_logits='yes'), "model.test_cfg.keep_logits='yes': it is one of"),
+    (dict(mode='slide', crop_size=64, stride=64, val=dict(stride=65)), 'model.test_cfg with its val.stride=(65, 65)'),
+    (dict(mode='slide', crop_size=64, stride=(64, 64)), None),
     (dict(mode='slide', crop_size=(64, 64), stride=(64, 32)), None), (dict(), None),
     (dict(mode='whole', crop_size=None, stride=None), None), (dict(mode='whole', stride=(99, 99)), None),
 ])

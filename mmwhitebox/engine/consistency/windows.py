@@ -7,7 +7,8 @@ from mmseg.models.segmentors import EncoderDecoder as MMSegEncoderDecoder
 from mmseg.models.segmentors import MultimodalEncoderDecoder
 
 from mmwhitebox.config_parts import model_part
-from mmwhitebox.models.segmentors.encoder_decoder import KEEP_LOGITS, EncoderDecoder
+from mmwhitebox.errors import ConfigError
+from mmwhitebox.models.segmentors.encoder_decoder import EncoderDecoder, check_test_cfg
 
 WHOLE = "dict(mode='whole')"
 
@@ -27,17 +28,20 @@ def window_problems(cfg: Config) -> Iterator[str]:
     if test_cfg is not None and not isinstance(test_cfg, dict):
         yield f'{path}={test_cfg!r} must be a dict: {WHOLE}.'
         return
-    if not ours and (not test_cfg or 'mode' not in test_cfg):
+    if ours:
+        try:
+            check_test_cfg(test_cfg or {}, path)
+        except ConfigError as error:
+            yield str(error)
+        return
+    if not test_cfg or 'mode' not in test_cfg:
         yield (f"{path} has no mode, which {model.name} needs: {WHOLE}, or mode='slide' with crop_size and stride.")
         return
-    test_cfg = test_cfg or {}
-    mode = test_cfg.get('mode', 'whole')
+    mode = test_cfg['mode']
     if mode not in ('whole', 'slide'):
         yield f"{path}.mode={mode!r} must be 'whole' or 'slide'."
     elif mode == 'slide':
         yield from _window(path, test_cfg)
-    if ours:
-        yield from _options(path, test_cfg)
 
 
 def _window(path: str, test_cfg: dict) -> Iterator[str]:
@@ -57,15 +61,6 @@ def _window(path: str, test_cfg: dict) -> Iterator[str]:
             if stride > crop:
                 yield (f'{path}.stride={tuple(sizes["stride"])} leaves pixels between two windows without a '
                        f'prediction, {path}.crop_size is {crop} pixels {axis}: make it {crop} or less.')
-
-
-def _options(path: str, test_cfg: dict) -> Iterator[str]:
-    for key in ('batch_windows', 'tile_size'):
-        value = test_cfg.get(key)
-        if key in test_cfg and not is_positive(value) and not (key == 'tile_size' and value is None):
-            yield f'{path}.{key}={value!r} must be a positive integer.'
-    if test_cfg.get('keep_logits', False) not in KEEP_LOGITS:
-        yield f'{path}.keep_logits={test_cfg["keep_logits"]!r} must be one of {KEEP_LOGITS}.'
 
 
 def is_positive(value: Any) -> bool:

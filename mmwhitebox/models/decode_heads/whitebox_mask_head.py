@@ -91,8 +91,8 @@ class WhiteBoxMaskHead(BaseDecodeHead):
         if num_classes == 1:
             raise ValueError(
                 'WhiteBoxMaskHead: num_classes=1, and a mask normalised over one class is constant. Make the rest a '
-                "class: num_classes=2, metainfo=dict(classes=('background', NAME)), masks of 0 and 1; or take a head of "
-                "one channel: type='FCNHead', num_classes=2, out_channels=1.")
+                "class: num_classes=2, metainfo=dict(classes=('background', NAME)), masks of 0 and 1; or take a head "
+                "of one channel: type='FCNHead', num_classes=2, out_channels=1.")
         super().__init__(
             in_channels,
             channels,
