@@ -69,7 +69,7 @@ def of_padding(cfg: Config, model: Part) -> dict[int, str]:
     found: dict[int, str] = {}
     preprocessor = preprocessor_part(cfg, model)
     resized = any(step.cls in (RandomResize, RandomChoiceResize) for step in pipelines(cfg, 'train'))
-    if resized and preprocessor is not None and preprocessor.cls is SegDataPreProcessor:
+    if resized and preprocessor is not None and issubclass(preprocessor.cls or object, SegDataPreProcessor):
         value = preprocessor.argument('seg_pad_val')
         found[value] = f'{preprocessor.path}.seg_pad_val={value}'
     for step in pipelines(cfg, 'train'):
