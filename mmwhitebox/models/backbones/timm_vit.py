@@ -182,7 +182,7 @@ class TimmViT(BaseModule):
             args = weights_from_file('TimmViT', self.pretrained)
         if self.interpolate_mode != 'bicubic':  # at the size of the weights: timm would resize them by its rule
             args['img_size'] = None if self.pretrained is True else file_img_size(
-                self.pretrained, self.num_extra_tokens, self.patch_size)
+                'TimmViT', self.pretrained, self.num_extra_tokens, self.patch_size)
         source = self._create_vit(**args)
         weights = source.state_dict()
         if self.interpolate_mode != 'bicubic':

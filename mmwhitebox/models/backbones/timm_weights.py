@@ -12,6 +12,15 @@ RENAMES = (('patch_embed.', 'stem.'), ('pos_embed', 'pos_embed.table'), ('blocks
            ('.attn.proj.', '.attn.to_out.'), ('.mlp.', '.ffn.'))
 
 
+def weights_file(owner: str, path: str) -> Path:
+    """The file; a FileNotFoundError that says what can be given if there is none."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise FileNotFoundError(f'{owner}: pretrained={path!r} is not a file. Give the path of a timm '
+                                'checkpoint, True to fetch it (TimmViT), or False.')
+    return file
+
+
 def weights_from_file(owner: str, path: str) -> dict:
     """Arguments with which ``timm.create_model`` loads a file.
 
@@ -22,23 +31,20 @@ def weights_from_file(owner: str, path: str) -> dict:
     Raises:
         FileNotFoundError: There is no such file.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise FileNotFoundError(f'{owner}: pretrained={path!r} is not a file. Give the path of a timm '
-                                'checkpoint, True to fetch it (TimmViT), or False.')
+    file = weights_file(owner, path)
     return dict(pretrained=True,
                 pretrained_cfg_overlay=dict(file=str(file), custom_load=file.suffix == '.npz'))
 
 
-def file_img_size(path: str, num_extra: int, patch_size: Tuple[int, int]) -> Optional[Tuple[int, int]]:
+def file_img_size(owner: str, path: str, num_extra: int, patch_size: Tuple[int, int]) -> Optional[Tuple[int, int]]:
     """Image size that the positions in a file of :func:`weights_from_file` are made for; None if they have no square.
 
     Args:
-        path (str): The file.
+        owner (str), path (str): As in :func:`weights_from_file`.
         num_extra (int): Extra tokens in the table.
         patch_size (tuple[int, int]): Patch (height, width) of the model that takes them.
     """
-    file = Path(path).expanduser()
+    file = weights_file(owner, path)
     if file.suffix == '.npz':
         with np.load(file) as arrays:
             table = arrays.get('Transformer/posembed_input/pos_embedding')
