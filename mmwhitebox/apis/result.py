@@ -46,7 +46,7 @@ class SegResult(Result, SegDataSample):
     @property
     def mask(self) -> np.ndarray:
         """Predicted class index of every pixel of the original image, (H, W) int64."""
-        return self.pred_sem_seg.data.squeeze(0).cpu().numpy()
+        return self.pred_sem_seg.data.squeeze(0).long().cpu().numpy()  # mmseg's is float for one channel
 
     @property
     def probabilities(self) -> np.ndarray:

@@ -98,7 +98,7 @@ class SideBySideVisualizer(SegLocalVisualizer):
                                ('prediction', 'pred_sem_seg', draw_pred)]
         for title, field, draw in wanted:
             if draw and data_sample is not None and field in data_sample:
-                maps[title] = data_sample.get(field).cpu().numpy().data.squeeze(0)
+                maps[title] = data_sample.get(field).data.squeeze(0).long().cpu().numpy()
         drawn = image
         if maps:
             drawn = draw_panels(image, maps, self.dataset_meta['classes'], self.dataset_meta['palette'],

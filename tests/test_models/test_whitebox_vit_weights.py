@@ -56,6 +56,18 @@ def test_another_size_and_other_channels_as_timm_does_it(weights):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize('rule', ['bilinear', 'dino'])
+def test_another_size_by_the_rule_of_the_model(weights, rule):
+    table = timm_vit(64).pos_embed[:, 1:].unflatten(1, (4, 4)).permute(0, 3, 1, 2)
+    how = dict(size=(6, 5), mode='bilinear')
+    if rule == 'dino':
+        how = dict(scale_factor=(6.1 / 4, 5.1 / 4), mode='bicubic')
+    expected = torch.nn.functional.interpolate(table, **how).flatten(2).mT
+    model = build(weights, img_size=(96, 80), interpolate_mode=rule)
+    torch.testing.assert_close(model.pos_embed.table[:, 1:], expected)
+
+
+@torch.no_grad()
 def test_without_class_token_and_final_norm_their_weights_are_left_out(weights):
     model = build(weights, with_cls_token=False, final_norm=False, out_type='featmap')
     full = build(weights)

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from mmwhitebox.apis.result import SegResult
 from mmwhitebox.engine.metrics import PerClassIoUMetric
-from mmwhitebox.engine.visualizer import draw_panels
+from mmwhitebox.engine.visualizer import SideBySideVisualizer, draw_panels
 from tests.golden import FOLDER
 
 CASES = json.loads((FOLDER / 'windows.json').read_text())['cases']
@@ -199,6 +199,20 @@ def test_one_channel_from_the_network_to_the_picture(test_cfg):
     truth = data.gt_sem_seg.data.numpy()[0]
     water = ((result.mask == 1) & (truth == 1)).sum() / ((result.mask == 1) | (truth == 1)).sum()
     assert metric.compute_metrics(metric.results)['IoU.water'] == pytest.approx(100 * water, abs=0.01)
+
+
+@torch.no_grad()
+def test_one_channel_of_mmseg_s_segmentor(tmp_path):
+    """Its label map is float; arrays and pictures are made of it all the same."""
+    found = SegDataSample(pred_sem_seg=PixelData(data=torch.tensor([[[0., 1., 1.]]]).repeat(1, 3, 1)))
+    meta = dict(classes=['land', 'water'], palette=[[0, 200, 0], [0, 0, 200]])
+    image = np.zeros((3, 3, 3), np.uint8)
+    result = SegResult.from_sample(found, image, meta)
+    assert result.mask.dtype == np.int64 and result.mask.tolist() == [[0, 1, 1]] * 3
+    visualizer = SideBySideVisualizer('of_one_channel', picture_dir=str(tmp_path))
+    visualizer.dataset_meta = meta
+    visualizer.add_datasample('a.png', image, found)
+    assert (tmp_path / 'a.png').is_file()
 
 
 def test_one_channel_learns_and_counts_right_pixels():

@@ -244,7 +244,7 @@ class TimmViT(BaseModule):
         size = {}
         if self.interpolate_mode != 'bicubic':  # at the size of the weights: timm would resize them by its rule
             size['img_size'] = None if self.pretrained is True else file_img_size(
-                self.pretrained, self.num_extra_tokens, self.patch_size)
+                'TimmViT', self.pretrained, self.num_extra_tokens, self.patch_size)
         weights = load_timm_weights('TimmViT', self.model_name, self.pretrained, partial(self._create_vit, **size))
         if size and 'pos_embed' in weights:
             side = math.isqrt(weights['pos_embed'].shape[1] - self.num_extra_tokens)

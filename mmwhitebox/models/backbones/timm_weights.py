@@ -36,15 +36,15 @@ def source_args(owner: str, source: Union[bool, str]) -> dict:
                 pretrained_cfg_overlay=dict(file=str(file), custom_load=file.suffix == '.npz'))
 
 
-def file_img_size(path: str, num_extra: int, patch_size: Tuple[int, int]) -> Optional[Tuple[int, int]]:
+def file_img_size(owner: str, path: str, num_extra: int, patch_size: Tuple[int, int]) -> Optional[Tuple[int, int]]:
     """Image size that the positions in a file of :func:`source_args` are made for; None if they have no square.
 
     Args:
-        path (str): The file.
+        owner (str), path (str): As in :func:`source_args`.
         num_extra (int): Extra tokens in the table.
         patch_size (tuple[int, int]): Patch (height, width) of the model that takes them.
     """
-    file = Path(path).expanduser()
+    file = Path(source_args(owner, path)['pretrained_cfg_overlay']['file'])
     if file.suffix == '.npz':
         with np.load(file) as arrays:
             table = arrays.get('Transformer/posembed_input/pos_embedding')

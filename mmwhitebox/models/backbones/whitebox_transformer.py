@@ -25,7 +25,7 @@ from mmwhitebox.models.feedforward import MLP, build_feedforward
 from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.registry import EMBEDDINGS, MODELS, build_component
 
-from .timm_weights import whitebox_weights
+from .timm_weights import file_img_size, whitebox_weights
 
 
 def build_layer_scale(embed_dims: int, init_value: float) -> nn.Module:
@@ -382,12 +382,14 @@ class WhiteBoxTransformer(BaseBackbone):
         if not self.pretrained:
             return
         hidden_dims = self.layers[0].ffn.fc1.out_features
-        h, w = self.pos_embed.grid_size
+        patch = self.stem.patch_size
+        img_size = tuple(patch * length for length in self.pos_embed.grid_size)
+        if self.pos_embed.interpolate_mode != 'bicubic':  # at the size of the weights: timm would resize by its rule
+            img_size = file_img_size(self._name, self.pretrained, 1, (patch, patch)) or img_size
         weights = whitebox_weights(
-            self._name, self.pretrained, img_size=(h * self.stem.patch_size, w * self.stem.patch_size),
-            patch_size=self.stem.patch_size, in_chans=self.stem.proj.in_channels, embed_dim=self.embed_dims,
-            depth=self.num_layers, num_heads=self.layers[0].attn.num_heads,
-            mlp_ratio=hidden_dims / self.embed_dims)
+            self._name, self.pretrained, img_size=img_size, patch_size=patch,
+            in_chans=self.stem.proj.in_channels, embed_dim=self.embed_dims, depth=self.num_layers,
+            num_heads=self.layers[0].attn.num_heads, mlp_ratio=hidden_dims / self.embed_dims)
         if not self.num_extra_tokens and 'pos_embed.table' in weights:
             weights['pos_embed.table'] = weights['pos_embed.table'][:, 1:]
         own = self.state_dict()
