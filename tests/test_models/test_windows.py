@@ -209,9 +209,9 @@ def test_one_channel_of_mmseg_s_segmentor(tmp_path):
     image = np.zeros((3, 3, 3), np.uint8)
     result = SegResult.from_sample(found, image, meta)
     assert result.mask.dtype == np.int64 and result.mask.tolist() == [[0, 1, 1]] * 3
-    visualizer = SideBySideVisualizer('of_one_channel', picture_dir=str(tmp_path))
+    visualizer = SideBySideVisualizer('of_one_channel')
     visualizer.dataset_meta = meta
-    visualizer.add_datasample('a.png', image, found)
+    visualizer.add_datasample('a', image, found, out_file=str(tmp_path / 'a.png'))
     assert (tmp_path / 'a.png').is_file()
 
 
