@@ -34,7 +34,7 @@ def list_images(source: Union[str, Path]) -> List[Path]:
     """
     path = Path(source).expanduser()
     if path.is_dir():
-        found = sorted(p for p in path.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES)
+        found = sorted(p for p in path.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != '.')
     elif any(sign in str(source) for sign in '*?[') and not path.exists():
         root = Path(path.anchor) if path.is_absolute() else Path()
         found = sorted(p for p in root.glob(str(path.relative_to(path.anchor))) if p.is_file())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
+from mmcv.transforms import LoadAnnotations as BaseLoadAnnotations
 from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS
 from mmseg.datasets import BaseSegDataset
@@ -15,6 +16,8 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmwhitebox.errors import UserError
 
 from .checking import NOTES, Finding, Sample, SampleChecker
+from .class_names import class_name_problems
+from .image_io import IMAGE_SUFFIXES
 from .layout import check_datasets, leaf_datasets
 
 CHUNK = 8  # samples that a worker takes at once
@@ -69,7 +72,9 @@ def make_sets(cfg: Config, splits: Sequence[str]) -> List[CheckedSet]:
     if not cfgs:
         raise UserError(f'The config has no dataset for {", ".join(splits)}.')
     scope = cfg.get('default_scope', 'mmseg')
-    return [_make_set(tuple(dict.fromkeys(names)), dataset, cfg, scope) for names, dataset in cfgs.values()]
+    sets = [_make_set(tuple(dict.fromkeys(names)), dataset, cfg, scope) for names, dataset in cfgs.values()]
+    sets[0].findings.extend(Finding('class names', 'config', problem) for problem in class_name_problems(cfg, splits))
+    return sets
 
 
 def _make_set(splits: Tuple[str, ...], dataset_cfg: dict, cfg: Config, scope: str) -> CheckedSet:
@@ -90,7 +95,7 @@ def _make_set(splits: Tuple[str, ...], dataset_cfg: dict, cfg: Config, scope: st
     num_classes = getattr(load_mask, 'num_classes', None) or len(classes) or model_classes
     if not num_classes:
         raise UserError(f'The number of classes of {", ".join(splits)} is not known: name metainfo.classes.')
-    findings = list(_unpaired_masks(dataset)) if load_mask is not None else []
+    findings = [*(_unpaired_masks(dataset) if load_mask is not None else ()), *_hidden_files(dataset)]
     if model_classes and model_classes != num_classes:
         findings.append(Finding('classes differ', type(dataset).__name__,
                                 f'the model has {model_classes} classes, the dataset {num_classes}.'))
@@ -109,15 +114,42 @@ def _loading_steps(pipeline: Sequence[dict], dataset, scope: str) -> tuple:
     """The steps of a pipeline that read the image and the mask."""
     load_image = load_mask = None
     with TRANSFORMS.switch_scope_and_registry(scope) as registry:
-        for step in pipeline:
-            cls = registry.get(step['type']) if isinstance(step['type'], str) else step['type']
-            if isinstance(cls, type) and issubclass(cls, LoadAnnotations):
-                load_mask = registry.build(step)
-            elif load_image is None:
-                load_image = registry.build(step)
-    if load_mask is None and isinstance(dataset, BaseSegDataset):
-        load_mask = LoadAnnotations()
+        steps = [registry.build(dict(step)) if isinstance(step, dict) else step for step in pipeline]
+    for step in steps:
+        if isinstance(step, BaseLoadAnnotations):
+            load_mask = step
+        elif load_image is None:
+            load_image = step
+    if isinstance(dataset, BaseSegDataset):
+        load_mask = load_mask or _step_that_reads_masks(steps, dataset) or LoadAnnotations()
     return load_image, load_mask
+
+
+def _step_that_reads_masks(steps: Sequence[Callable], dataset: BaseSegDataset) -> Optional[Callable]:
+    """The step after which the first sample has a ``gt_seg_map``, whatever its class; None if there is none."""
+    results = {**dataset.get_data_info(0), 'seg_fields': []}
+    for step in steps:
+        try:
+            results = step(results)
+        except Exception:  # of a file that is judged later, or a step that needs more than one sample
+            return None
+        if not isinstance(results, dict):
+            return None
+        if 'gt_seg_map' in results:
+            return step
+    return None
+
+
+def _hidden_files(dataset) -> Iterator[Finding]:
+    """Images whose names begin with a dot (macOS writes ._NAME beside NAME), which no data set lists."""
+    prefix = dataset.data_prefix if isinstance(dataset.data_prefix, dict) else {}
+    folder = Path(prefix.get('img_path') or '')
+    if folder == Path() or not folder.is_dir():
+        return
+    found = sorted(path for path in folder.rglob('.*') if path.suffix.lower() in IMAGE_SUFFIXES)
+    if found:
+        yield Finding('hidden file', str(found[0]), f'{len(found)} file(s) whose names begin with a dot in {folder} '
+                      'are no images of the data set; macOS writes such. Delete them to be rid of this note.')
 
 
 def _unpaired_masks(dataset) -> Iterator[Finding]:
@@ -127,6 +159,8 @@ def _unpaired_masks(dataset) -> Iterator[Finding]:
         return
     images = Path(dataset.data_prefix['img_path'])
     for mask in sorted(folder.rglob(f'*{dataset.seg_map_suffix}')):
+        if mask.name.startswith('.'):
+            continue
         stem = mask.relative_to(folder).as_posix().removesuffix(dataset.seg_map_suffix)
         if not (images / f'{stem}{dataset.img_suffix}').exists():
             yield Finding('unpaired mask', str(mask), f'no image {stem}{dataset.img_suffix} in {images}.')
@@ -212,8 +246,10 @@ def check_set(checked: CheckedSet, workers: int, progress: Callable[[int], None]
         workers (int): Processes; 0 reads in this one.
         progress (Callable): Called with the number of samples done since the last call.
     """
+    widest = 0
     for index, sample in read_samples(checked.checker, workers):
         checked.findings.extend(sample.findings)
+        widest = max(widest, sample.widest)
         if sample.digest:
             checked.digests[index] = np.frombuffer(sample.digest, np.uint64)
         if sample.labels:
@@ -224,6 +260,11 @@ def check_set(checked: CheckedSet, workers: int, progress: Callable[[int], None]
             checked.pixels[:] += sample.pixels
             checked.images[:256] += sample.pixels > 0
         progress(1)
+    bit_depth = getattr(checked.checker.load_image, 'bit_depth', None)
+    if 255 < widest < 1 << 12 and bit_depth is None:
+        checked.findings.append(Finding('bit depth', type(checked.checker.dataset).__name__, (
+            f'all values of the images of more than 8 bits are below {widest + 1}: set bit_depth=12 of '
+            'mmwhitebox.LoadImage, or they come out dark.')))
     checked.findings.extend(class_findings(checked))
 
 

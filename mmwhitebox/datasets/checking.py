@@ -1,4 +1,5 @@
 """Checking one sample of a dataset: what training would see of it, and what is wrong with it."""
+import contextlib
 import hashlib
 from pathlib import Path
 from typing import Any, List, NamedTuple, Optional, Tuple
@@ -9,8 +10,8 @@ from mmseg.datasets.transforms import LoadAnnotations
 
 from mmwhitebox.errors import AnnotationError, ImageReadError
 
-from .image_io import BROKEN_IMAGE, read_image
-from .transforms import LoadSegAnnotation
+from .image_io import BROKEN_IMAGE, QUARTER_TURNS, TURNS, largest_wide_value, orientation_of, read_image
+from .transforms import LoadImage, LoadSegAnnotation, advise_orientation
 
 KINDS = {  # in the order of a report
     'missing image': 'listed, but not there',
@@ -25,14 +26,18 @@ KINDS = {  # in the order of a report
     'label out of range': 'a label that is no class and not ignored',
     '0/255 mask': 'the labels are 0 and 255, and 255 is ignored',
     'all ignored': 'no pixel counts',
+    'EXIF orientation': 'turned so that sizes cannot tell whether the mask is (a note, not a fault)',
+    'bit depth': 'wide images that use fewer bits (a note, not a fault)',
+    'hidden file': 'left out (a note, not a fault)',
     'duplicate': 'the same picture twice in a set',
     'leak': 'the same picture in two splits',
     'label conflict': 'the same picture with different labels',
     'empty class': 'a class without a training sample',
+    'class names': 'names of classes that do not fit the folders, or each other',
     'classes differ': 'the model has another number of classes than the dataset',
     'class never occurs': 'no sample has this class (a note, not a fault)',
 }
-NOTES = {'class never occurs'}
+NOTES = {'class never occurs', 'EXIF orientation', 'bit depth', 'hidden file'}
 
 
 class Finding(NamedTuple):
@@ -46,12 +51,14 @@ class Sample(NamedTuple):
     """What is kept of a checked sample.
 
     ``digest`` (16 bytes) is that of its decoded pixels, empty if there are none. ``labels`` are the classes of a
-    picture, ``pixels`` (256, ) the number of pixels with each label of a mask.
+    picture, ``pixels`` (256, ) the number of pixels with each label of a mask, ``widest`` the largest value of an image
+    of more than 8 bits.
     """
     findings: List[Finding]
     digest: bytes = b''
     labels: Tuple[int, ...] = ()
     pixels: Optional[np.ndarray] = None
+    widest: int = 0
 
 
 class SampleChecker:
@@ -99,8 +106,24 @@ class SampleChecker:
                 findings.append(Finding('label out of range', name, f'labels {wrong} of {self.num_classes} classes: '
                                         f'set num_classes to {max(wrong) + 1} or more, or correct the labels.'))
         if self.load_mask is not None and info.get('seg_map_path'):
-            pixels = self._check_mask(info, None if image is None else image.shape[:2], findings)
-        return Sample(findings, digest, labels, pixels)
+            pixels = self._check_mask(info, image, findings)
+        widest = 0
+        if image is not None and 'img' not in info and '://' not in name:
+            widest = self._look_at_file(name, image, info, findings)
+        return Sample(findings, digest, labels, pixels, widest)
+
+    def _look_at_file(self, name: str, image: np.ndarray, info: dict, findings: List[Finding]) -> int:
+        """Note a turn that sizes cannot show; the largest value of a wide image."""
+        try:
+            orientation = orientation_of(name)
+            turned = orientation in TURNS and getattr(self.load_image, 'exif', 'apply') == 'apply'
+            same_size = orientation not in QUARTER_TURNS or image.shape[0] == image.shape[1]
+            if turned and same_size and info.get('seg_map_path'):
+                findings.append(Finding('EXIF orientation', name, f'turned by its EXIF orientation ({orientation}): '
+                                        "see that its mask is, or set exif='ignore' of mmwhitebox.LoadImage."))
+            return largest_wide_value(name)
+        except BROKEN_IMAGE:
+            return 0
 
     def _read_image(self, info: dict, name: str, findings: List[Finding]) -> Optional[np.ndarray]:
         if 'img' in info:
@@ -111,8 +134,12 @@ class SampleChecker:
                 findings.append(trouble)
                 return None
             try:
-                return read_image(name)
+                ours = isinstance(self.load_image, LoadImage)
+                return read_image(name, *(self.load_image.bit_depth, self.load_image.exif) if ours else ())
             except ImageReadError as error:
+                if not ours:  # a loader of its own may know more
+                    with contextlib.suppress(*BROKEN_IMAGE, AttributeError):
+                        return self.load_image(dict(info))['img']
                 findings.append(Finding('unreadable image', name, _without(name, error)))
                 return None
         else:
@@ -126,16 +153,18 @@ class SampleChecker:
             return None
         return image
 
-    def _check_mask(self, info: dict, size: Optional[Tuple[int, int]],
-                    findings: List[Finding]) -> Optional[np.ndarray]:
+    def _check_mask(self, info: dict, image: Optional[np.ndarray], findings: List[Finding]) -> Optional[np.ndarray]:
+        size = None if image is None else image.shape[:2]
         path = str(info['seg_map_path'])
         trouble = _file_trouble(path, 'mask') if '://' not in path else None
         if trouble:
             findings.append(trouble)
             return None
         results = {**info, 'seg_fields': []}
+        if image is not None:
+            results.update(img=image, img_shape=size, ori_shape=size)
         try:
-            read = self.load_mask.read if isinstance(self.load_mask, LoadSegAnnotation) else self.load_mask.transform
+            read = self.load_mask.read if isinstance(self.load_mask, LoadSegAnnotation) else self.load_mask
             labels = np.asarray(read(results)['gt_seg_map'])
         except AnnotationError as error:
             findings.append(Finding('label out of range', path, _without(path, error)))
@@ -150,7 +179,8 @@ class SampleChecker:
             labels = labels.reshape(size) if size and labels.size == size[0] * size[1] else np.atleast_2d(labels)
         if size is not None and labels.shape[:2] != size:
             findings.append(Finding('size mismatch', path, f'{labels.shape[1]} x {labels.shape[0]} pixels, its image '
-                                    f'{size[1]} x {size[0]}: save both in one size (masks with nearest neighbour).'))
+                                    f'{size[1]} x {size[0]}: save both in one size (masks with nearest neighbour).'
+                                    + advise_orientation(info.get('img_path'), labels.shape, size)))
         if labels.ndim != 2:
             findings.append(Finding('coloured mask', path, self._advise_coloured(labels)))
             return None

@@ -2,10 +2,11 @@
 import struct
 import zlib
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
+import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from mmwhitebox.errors import ImageReadError
 
@@ -16,38 +17,85 @@ BROKEN_IMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError
                 OverflowError, ZeroDivisionError, MemoryError, Image.DecompressionBombError)
 
 
-def read_image(path: Union[str, Path]) -> np.ndarray:
+EXIF_ORIENTATION = 0x0112
+TURNS = {  # EXIF orientation -> what shows the stored array (H, W, ...) upright
+    2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1], 7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a.swapaxes(0, 1)[::-1]}
+QUARTER_TURNS = (5, 6, 7, 8)
+EXIF = ('apply', 'ignore')
+
+
+def read_image(path: Union[str, Path], bit_depth: Optional[int] = None, exif: str = 'apply') -> np.ndarray:
     """Read an image file as 8-bit BGR.
 
-    Grey, palette, 16-bit, CMYK and RGBA images are converted: 16-bit grey keeps its high byte, an alpha
-    channel is dropped, EXIF orientation is applied, an animation gives its first frame.
+    Grey, palette, 16-bit, CMYK and RGBA images are converted: of more than 8 bits the most significant 8 are kept, an
+    alpha channel is dropped, an animation gives its first frame. The same value becomes the same in every file.
 
     Args:
         path (str | Path): Image file.
+        bit_depth (int, optional): Bits that the values of wide images use, from 8 up; 12 for a 12-bit camera, say.
+            Defaults to None: all of the type, 16. Images of 8 bits do not change.
+        exif (str): 'apply' turns the image as its EXIF orientation says, as viewers do; 'ignore' leaves it as stored.
+            Defaults to 'apply'.
 
     Returns:
         np.ndarray: (H, W, 3) uint8, BGR.
 
     Raises:
-        ImageReadError: The file is missing, not an image, truncated, or of an unsupported mode.
+        ImageReadError: The file is missing, not an image, truncated, of an unsupported mode, or has values beyond
+            ``bit_depth``.
     """
     try:
         with Image.open(path) as image:
+            wide_colour = any('16' in str(tile) for tile in image.tile) and image.mode in ('RGB', 'RGBA')
             image.load()
-            image = ImageOps.exif_transpose(image)
-            return to_bgr(image)
+            array = read_wide_colour(path, bit_depth) if wide_colour and bit_depth else to_bgr(image, bit_depth)
+            turn = TURNS.get(orientation_of(image)) if exif == 'apply' else None
+            return np.ascontiguousarray(turn(array)) if turn else array
     except FileNotFoundError as error:
         raise ImageReadError(f'{path}: no such image file.') from error
     except BROKEN_IMAGE as error:
         raise ImageReadError(f'{path}: cannot read this image ({error}).') from error
 
 
-def to_bgr(image: Image.Image) -> np.ndarray:
+def orientation_of(image: Union[Image.Image, str, Path]) -> int:
+    """EXIF orientation of an image or a file, 1 (upright) to 8; 1 if there is none."""
+    if not isinstance(image, Image.Image):
+        with Image.open(image) as opened:
+            return orientation_of(opened)
+    return int(image.getexif().get(EXIF_ORIENTATION, 1) or 1)
+
+
+def high_byte(values: np.ndarray, bit_depth: int) -> np.ndarray:
+    """The 8 most significant of ``bit_depth`` bits, uint8; a ValueError if a value needs more."""
+    largest = int(values.max(initial=0))
+    if largest >= 1 << bit_depth or values.min(initial=0) < 0:
+        raise ValueError(f'values up to {largest} do not fit bit_depth={bit_depth}')
+    return (values >> (bit_depth - 8)).astype(np.uint8)
+
+
+def read_wide_colour(path: Union[str, Path], bit_depth: int) -> np.ndarray:
+    """A colour image of 16 bits a channel, of which Pillow keeps the high bytes alone; BGR."""
+    array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if array is None or array.ndim != 3:
+        raise ValueError('a 16-bit colour image that cannot be decoded')
+    return np.ascontiguousarray(high_byte(array[..., :3], bit_depth))
+
+
+def to_bgr(image: Image.Image, bit_depth: Optional[int] = None) -> np.ndarray:
     """8-bit BGR array, (H, W, 3), of a PIL image of any integer mode."""
     if image.mode == 'F':
         raise ValueError('floating-point images have no defined range; save it as 8 or 16 bit')
-    if image.mode.startswith('I'):  # 16-bit grey, which PIL opens as I;16 or as 32-bit I
-        grey = np.asarray(image)
-        grey = (grey >> 8 if grey.max(initial=0) > 255 else grey).clip(0, 255).astype(np.uint8)
+    if image.mode.startswith('I'):  # 16-bit grey is I;16, and 32-bit I of PGM files
+        if image.mode == 'I' and image.format not in ('PNG', 'PPM') and bit_depth is None:
+            raise ValueError('32-bit integers have no defined range; set bit_depth of mmwhitebox.LoadImage')
+        grey = high_byte(np.asarray(image).astype(np.int64), bit_depth or 16)
         return np.repeat(grey[..., None], 3, axis=2)
     return np.ascontiguousarray(np.asarray(image.convert('RGB'))[..., ::-1])
+
+
+def largest_wide_value(path: Union[str, Path]) -> int:
+    """Largest value of a grey image of more than 8 bits; 0 of any other, from its header alone."""
+    with Image.open(path) as image:
+        return int(np.asarray(image).max(initial=0)) if image.mode[0] == 'I' else 0

@@ -17,7 +17,7 @@ from PIL import Image
 from mmwhitebox.errors import AnnotationError, ImageReadError
 from mmwhitebox.registry import TRANSFORMS
 
-from .image_io import BROKEN_IMAGE, read_image
+from .image_io import BROKEN_IMAGE, EXIF, QUARTER_TURNS, TURNS, orientation_of, read_image
 from .skipping import OnError
 
 
@@ -29,13 +29,26 @@ class LoadImage(OnError, BaseTransform):
     bare path or array. Adds ``img``, ``img_shape``, ``ori_shape`` (both (H, W)).
 
     Args:
+        bit_depth (int, optional): Bits that the values of images of more than 8 bits use, see :func:`read_image`.
+            Defaults to None: all of the type.
+        exif (str): 'apply' turns a photograph as its EXIF orientation says, 'ignore' takes it as stored, for masks that
+            were drawn so. Defaults to 'apply'.
         on_error (str): 'raise' or, in training, 'skip', see :class:`OnError`. Defaults to 'raise'.
         max_broken (int): Most samples to skip. Defaults to 100.
 
     Raises:
         ImageReadError: The file cannot be read, or the image has no pixels; the message names it.
-        ValueError: An array that is not (H, W, 3) uint8.
+        ValueError: An array that is not (H, W, 3) uint8; ``bit_depth`` or ``exif`` out of range.
     """
+
+    def __init__(self, bit_depth: Optional[int] = None, exif: str = 'apply', **kwargs) -> None:
+        super().__init__(**kwargs)
+        if bit_depth is not None and not (isinstance(bit_depth, int) and 8 <= bit_depth <= 32):
+            raise ValueError(f'LoadImage: bit_depth={bit_depth!r} must be an integer from 8 to 32.')
+        if exif not in EXIF:
+            raise ValueError(f'LoadImage: exif={exif!r} must be one of {EXIF}.')
+        self.bit_depth = bit_depth
+        self.exif = exif
 
     def transform(self, results: Union[dict, str, np.ndarray]) -> Optional[dict]:
         if isinstance(results, np.ndarray):
@@ -46,7 +59,7 @@ class LoadImage(OnError, BaseTransform):
 
     def load(self, results: dict) -> dict:
         if 'img' not in results:
-            results['img'] = read_image(results['img_path'])
+            results['img'] = read_image(results['img_path'], self.bit_depth, self.exif)
         img = results['img']
         if img.ndim != 3 or img.shape[2] != 3 or img.dtype != np.uint8:
             raise ValueError('An image array must be (H, W, 3) uint8 in BGR order, got '
@@ -96,7 +109,8 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
         if labels.shape != tuple(results['ori_shape']):
             raise AnnotationError(f'{path}: the annotation is {labels.shape[1]} x {labels.shape[0]} pixels, its '
                                   f'image {results["img_path"]} is {results["ori_shape"][1]} x '
-                                  f'{results["ori_shape"][0]}.')
+                                  f'{results["ori_shape"][0]}.'
+                                  + advise_orientation(results.get('img_path'), labels.shape, results['ori_shape']))
         present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
         wrong = [int(i) for i in present if i >= self.num_classes and i != self.ignore_index]
         if wrong:
@@ -120,10 +134,25 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
             raise ImageReadError(f'{path}: cannot read this annotation ({error}).') from error
         if largest > 255:
             raise AnnotationError(f'{path}: labels up to {largest}; label maps are read as 8 bit, 0 to 255.')
+        turn = TURNS.get(orientation_of(path)) if self.backend_args is None else None
+        if turn:  # as the image is
+            results['gt_seg_map'] = np.ascontiguousarray(turn(results['gt_seg_map']))
         labels = results['gt_seg_map']
         if labels.ndim < 2:  # mmseg squeezes away a side of one pixel
             results['gt_seg_map'] = labels.reshape(one_pixel_shape(path, labels.size))
         return results
+
+
+def advise_orientation(image_path: Optional[str], mask_shape: tuple, image_shape: tuple) -> str:
+    """What to do if a mask was drawn on the stored pixels of a photograph that EXIF turns; '' if that is not it."""
+    try:
+        orientation = orientation_of(image_path) if image_path else 1
+    except BROKEN_IMAGE:
+        return ''
+    if orientation not in QUARTER_TURNS or tuple(mask_shape[:2]) != tuple(image_shape[:2])[::-1]:
+        return ''
+    return (f' The photograph is stored lying and turned by its EXIF orientation ({orientation}); the mask is not. If '
+            "the masks were drawn on the stored pixels, set exif='ignore' of mmwhitebox.LoadImage; else turn the mask.")
 
 
 def largest_wide_label(path: str) -> int:
