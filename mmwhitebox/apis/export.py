@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel, revert_sync_batchnorm
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import MODELS
 from safetensors import safe_open
 from safetensors.torch import save
 from timm.layers import PatchEmbed
@@ -32,7 +32,8 @@ from mmwhitebox.errors import CheckpointError, UserError
 from mmwhitebox.interpret import count_flops, count_parameters
 from mmwhitebox.models.segmentors.alignment import covered_size, enlarge_logits
 
-from .inference import init_model, scope_of
+from .data import building, scope_of
+from .inference import init_model
 
 SUFFIXES = {'safetensors': '.safetensors', 'onnx': '.onnx', 'torch-export': '.pt2'}
 TOLERANCE = 1e-4
@@ -418,7 +419,7 @@ def _load_safetensors(path: Path) -> ExportedModel:
         raise CheckpointError(f'{path} has no model card, so it holds weights only: give it to init_model '
                               'with the config that it belongs to.')
     check_types(card['model_config'], path)
-    with DefaultScope.overwrite_default_scope(card['default_scope']):
+    with building(card):
         model = revert_sync_batchnorm(MODELS.build(Config(card['model_config'])))
     load_weights(model, path)
     network = LogitsNetwork(model).eval()

@@ -6,10 +6,9 @@ from typing import Callable, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
-from mmcv.transforms import Compose
 from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel, revert_sync_batchnorm
-from mmengine.registry import DATASETS, MODELS, DefaultScope, init_default_scope
+from mmengine.registry import MODELS
 from mmengine.visualization import Visualizer
 from mmseg.apis import MMSegInferencer
 from mmseg.structures import SegDataSample
@@ -19,7 +18,10 @@ from mmwhitebox.datasets.image_io import IMAGE_SUFFIXES
 from mmwhitebox.errors import ImageReadError, UserError
 from mmwhitebox.registry import INFERENCERS
 
+from .data import building, describe_data, pipeline_of
+from .pipeline import InferencePipeline
 from .result import ClsResult, SegResult
+from .zoo import config_file
 
 ImageType = Union[str, Path, np.ndarray]
 Result = Union[SegResult, ClsResult]
@@ -46,34 +48,18 @@ def list_images(source: Union[str, Path]) -> List[Path]:
     return found
 
 
-def scope_of(cfg: Config) -> str:
-    """Default scope of a config: 'mmseg' unless it names another."""
-    return cfg.get('default_scope', 'mmseg')
+def test_pipeline(cfg: Config) -> InferencePipeline:
+    """The pipeline that testing runs, without annotations; it takes a path or an array.
 
-
-def dataset_meta(cfg: Config) -> dict:
-    """What a config's test (or training) dataset says about itself: ``classes`` and, of labels, ``palette``.
-
-    A classification dataset that names no classes (Flowers-102) gets numbers.
+    Raises:
+        UserError: The config has no such pipeline.
     """
-    for split in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
-        if cfg.get(split):
-            dataset = cfg[split].dataset
-            with DATASETS.switch_scope_and_registry(scope_of(cfg)) as registry:
-                cls = registry.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
-            meta = {**cls.METAINFO, **dataset.get('metainfo', {})}
-            if 'classes' not in meta and 'head' in cfg.model:
-                meta['classes'] = [str(i) for i in range(cfg.model.head.num_classes)]
-            return meta
-    raise KeyError('The config names no dataset, so the classes are not known.')
-
-
-def test_pipeline(cfg: Config) -> Compose:
-    """The config's test pipeline without annotations; it takes a path or an array."""
-    steps = [step for step in cfg.test_dataloader.dataset.pipeline
-             if 'Annotation' not in str(step['type'])]
-    with DefaultScope.overwrite_default_scope(scope_of(cfg)):
-        return Compose([dict(type='mmwhitebox.LoadImage')] + copy.deepcopy(steps[1:]))
+    steps = pipeline_of(cfg)
+    if not steps:
+        raise UserError(f'{cfg.filename or "The config"} has neither a test_dataloader nor a val_dataloader nor a '
+                        'test_pipeline, so it does not say how images are prepared: set test_pipeline.')
+    with building(cfg):
+        return InferencePipeline(copy.deepcopy(steps))
 
 
 def autocast_dtype(precision: str, device_type: str) -> torch.dtype:
@@ -98,7 +84,7 @@ def init_model(config: Union[str, Path, Config],
     """Build a segmentor or a classifier in evaluation mode, with weights.
 
     Args:
-        config (str | Path | Config): Config file or object.
+        config (str | Path | Config): Config file, a name of :func:`list_models`, or a config.
         checkpoint (str, optional): Checkpoint of that config; every key and shape must fit. None leaves
             the model as initialised.
         device (str, optional): 'cpu', 'cuda:0', ... Defaults to a GPU if there is one.
@@ -118,17 +104,17 @@ def init_model(config: Union[str, Path, Config],
     """
     device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
     dtype = autocast_dtype(precision, torch.device(device).type)
-    cfg = copy.deepcopy(config) if isinstance(config, Config) else Config.fromfile(config)
+    cfg = copy.deepcopy(config) if isinstance(config, Config) else Config.fromfile(config_file(config))
     cfg.merge_from_dict(cfg_options or {})
-    init_default_scope(scope_of(cfg))
     cfg.model.train_cfg = None
     if 'decode_head' in cfg.model:
         cfg.model.setdefault('test_cfg', ConfigDict(mode='whole')).setdefault('keep_logits', 'factors')
-    model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    with building(cfg):
+        model = revert_sync_batchnorm(MODELS.build(cfg.model))
     meta = load_weights(model, checkpoint, trust_checkpoint) if checkpoint else {}
-    names = {**dataset_meta(cfg), **(meta.get('dataset_meta') or {})}
-    model.dataset_meta = {key: names[key] for key in ('classes', 'palette') if key in names}
+    model.dataset_meta = describe_data(cfg, meta).meta
     model.cfg = cfg
+    model.test_pipeline = test_pipeline(cfg) if pipeline_of(cfg) else None
     model._config, model._dataset_meta = cfg, model.dataset_meta  # mmpretrain's names for them
     model.inference_dtype = dtype
     return model.to(device).eval()
@@ -161,7 +147,7 @@ def iter_inference(
     Yields:
         tuple[image, SegResult | ClsResult]: In the order of the input.
     """
-    pipeline = test_pipeline(model.cfg)
+    pipeline = getattr(model, 'test_pipeline', None) or test_pipeline(model.cfg)
     waiting: List[Tuple[ImageType, dict]] = []
 
     def flush() -> Iterator[Tuple[ImageType, Result]]:
@@ -221,15 +207,12 @@ class WhiteBoxSegInferencer(MMSegInferencer):
     """
 
     def __init__(self, model: Union[str, Path, Config], weights: Optional[str] = None, **kwargs) -> None:
-        if isinstance(model, (str, Path)) and not Path(model).is_file():
-            from .zoo import config_path
-            model = config_path(str(model))
-        super().__init__(str(model) if isinstance(model, Path) else model, weights, **kwargs)
+        super().__init__(model if isinstance(model, Config) else config_file(model), weights, **kwargs)
 
     def _init_model(self, cfg: Config, weights: Optional[str], device: str = 'cpu') -> BaseModel:
         return init_model(Config(cfg) if not isinstance(cfg, Config) else cfg, weights, device)
 
-    def _init_pipeline(self, cfg: Config) -> Compose:
+    def _init_pipeline(self, cfg: Config) -> InferencePipeline:
         return test_pipeline(cfg)
 
     def _init_visualizer(self, cfg: Config) -> Optional[Visualizer]:

@@ -1,12 +1,19 @@
 """Models by name, for people who do not want a config: the names are the config files' names."""
 import difflib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import List
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS
 
 from mmwhitebox.config_bases import config_folder
+
+from .data import building
 
 PARTS = ('backbone', 'decode_head', 'head')
 
@@ -33,6 +40,15 @@ def config_path(name: str) -> str:
     return str(path)
 
 
+def config_file(config: str | Path) -> str:
+    """A config file as it is, or that of a model's name.
+
+    Raises:
+        KeyError: Neither.
+    """
+    return str(config) if str(config).endswith(('.py', '.json', '.yaml', '.yml')) else config_path(str(config))
+
+
 def build_model(name: str, pretrained: bool = False, **overrides) -> BaseModel:
     """Build a model by the name of its config.
 
@@ -51,7 +67,6 @@ def build_model(name: str, pretrained: bool = False, **overrides) -> BaseModel:
         KeyError: Unknown model, or an override that no part of it knows.
     """
     cfg = Config.fromfile(config_path(name))
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
     parts = {part: cfg.model[part] for part in PARTS if part in cfg.model}
     for key, value in overrides.items():
         part, _, inner = key.partition('__')
@@ -67,7 +82,21 @@ def build_model(name: str, pretrained: bool = False, **overrides) -> BaseModel:
             owner[key] = value
     if 'pretrained' in cfg.model.backbone:
         cfg.model.backbone.pretrained = pretrained
-    model = MODELS.build(cfg.model)
-    model.init_weights()
+    with building(cfg), silent():
+        model = MODELS.build(cfg.model)
+        model.init_weights()
     model.cfg = cfg
     return model
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """A context in which mmengine does not log how every parameter is initialised."""
+    names = list(MMLogger._instance_dict) or ['mmengine']  # it takes the first logger that there is
+    logger = MMLogger.get_instance(names[0])
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

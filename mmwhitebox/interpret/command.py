@@ -17,7 +17,8 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from mmwhitebox.apis import init_model
-from mmwhitebox.apis.inference import scope_of, test_pipeline
+from mmwhitebox.apis.data import scope_of
+from mmwhitebox.apis.inference import test_pipeline
 from mmwhitebox.apis.sources import named_images
 from mmwhitebox.datasets import check_datasets, read_image
 from mmwhitebox.datasets.output_names import dataset_names

@@ -48,7 +48,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch.utils.data import DataLoader
 
-from mmwhitebox.apis.inference import scope_of
+from mmwhitebox.apis.data import scope_of
 from mmwhitebox.datasets import check_datasets
 from mmwhitebox.engine.launch import run_command
 from mmwhitebox.errors import NotApplicableError, UserError

@@ -28,8 +28,8 @@ from mmengine.registry import DATASETS
 from torch import Tensor
 
 from mmwhitebox.apis import init_model
+from mmwhitebox.apis.data import scope_of
 from mmwhitebox.apis.export import LogitsNetwork
-from mmwhitebox.apis.inference import scope_of
 from mmwhitebox.datasets import check_datasets
 from mmwhitebox.engine.metrics import ZeroShotSegmentation
 from mmwhitebox.errors import DatasetLayoutError
