@@ -24,7 +24,7 @@ SOURCES = sorted(path for folder in ('mmwhitebox', 'tools') for path in (ROOT / 
                  if 'configs' not in path.parts)
 FOREIGN = {'source', 'pip', 'export', 'mkdir'}  # programs that are not ours
 # Of pip, srun, pytest, git.
-FOREIGN_FLAGS = {'--force-reinstall', '--no-deps', '--signal', '--hypothesis-profile', '--short'}
+FOREIGN_FLAGS = {'--help', '--force-reinstall', '--no-deps', '--signal', '--hypothesis-profile', '--short'}
 MADE_BY_THE_READER = ('my_decoder.py', 'CONFIG')
 # Commands run as documented, in a folder laid out as the pages say; the slow ones with what makes them short.
 NO_WORKERS = [f'{split}_dataloader.{key}' for split in ('train', 'val', 'test')

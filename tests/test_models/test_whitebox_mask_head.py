@@ -60,7 +60,7 @@ def test_class_tokens_are_extra_tokens_and_stay_out_of_the_pool():
 def test_a_single_output_channel_is_refused():
     with pytest.raises(ValueError, match='one output per class'):
         build(num_classes=2, out_channels=1)
-    with pytest.raises(ValueError, match='constant. Set num_classes=2 .*FCNHead'):
+    with pytest.raises(ValueError, match='constant. Make the rest a class: num_classes=2.*FCNHead'):
         build(num_classes=1)
 
 

@@ -138,5 +138,8 @@ def test_everything_that_contradicts_the_data_comes_in_one_message(monkeypatch, 
 
 @pytest.mark.parametrize('value', ['-1', '0', 'many', '1.5'])
 def test_options_that_count_are_positive(monkeypatch, tmp_path, capsys, value):
-    assert run_tool(monkeypatch, 'infer.py', MINI, 'x.pth', 'photos', '--batch-size', value) == '2'
-    assert f'argument --batch-size: {value} is no positive integer' in capsys.readouterr().err
+    said = run_tool(monkeypatch, 'infer.py', MINI, 'x.pth', 'photos', '--batch-size', value)
+    if value in ('-1', '0'):
+        assert said == f'error: --batch-size {value}: give positive integers.'
+    else:
+        assert said == '2' and f"argument --batch-size: invalid int value: '{value}'" in capsys.readouterr().err

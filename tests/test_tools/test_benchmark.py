@@ -400,7 +400,6 @@ def test_models_of_all_suites_are_known():
 @pytest.mark.parametrize('args, message', [
     (['speed'], "There is no suite 'speed'. Suites: classification, decoder, operators."),
     (['decoder', '--models', 'cbsa'], '--models cbsa: there is none of that name in decoder: cbt, depict-sa'),
-    (['--rounds', '0'], '--rounds 0: give a positive number.'),
     (['--name', 'x'], '--name is for one suite; name the suite.'),
     (['--representatives', '50'], '--representatives 50: CBSA pools to a square'),
     (['--device', 'abacus'], '--device abacus: '),
@@ -409,3 +408,9 @@ def test_bad_arguments_say_what_to_give(args, message):
     with pytest.raises(UserError) as error:
         tool().main(args)
     assert message in str(error.value)
+
+
+def test_counts_are_positive(capsys):
+    with pytest.raises(SystemExit):
+        tool().main(['--rounds', '0'])
+    assert 'argument --rounds: 0 is no positive integer' in capsys.readouterr().err

@@ -58,7 +58,7 @@ def test_evaluation_writes_metrics_predictions_and_pictures(job):
     assert 0 <= metrics['accuracy/top1'] <= metrics['accuracy/top5'] <= 100
     predictions = pickle.loads((root / 'predictions.pkl').read_bytes())
     assert len(predictions) == 12 and predictions[0]['pred_score'].shape == (12, )
-    assert len(list((root / 'pictures').glob('*.png'))) == 12
+    assert len(list((root / 'pictures').rglob('*.png'))) == 12
 
 
 def test_infer_writes_a_table_and_lists_what_it_skipped(job, tmp_path):

@@ -189,7 +189,8 @@ def rectangular(kind):
                     feedforward=dict(type='ISTA'))
         model = MODELS.build(ConfigDict(
             type='ImageClassifier',
-            backbone=dict(type='mmwhitebox.WhiteBoxTransformer', arch=arch, img_size=(32, 96), patch_size=8),
+            backbone=dict(type='mmwhitebox.WhiteBoxTransformer', arch=arch, img_size=(32, 96), patch_size=8,
+                          interpolate_mode='dino'),
             head=dict(type='LinearClsHead', num_classes=5, in_channels=48)))
     return model.eval(), convert_to_official(model.state_dict(), kind)
 

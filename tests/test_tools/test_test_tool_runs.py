@@ -110,13 +110,13 @@ def test_no_test_set(setting, monkeypatch):
 def test_pictures_of_a_classifier(tmp_path, monkeypatch):
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
     monkeypatch.chdir(tmp_path)
-    for name in ('cat', 'dog'):
-        save_images(tmp_path / 'data' / name, one=(40, 40))
     config, checkpoint = save_model(tmp_path, 'cbt_imagenet_mini.py')
     cfg = Config.fromfile(config)
+    for name in cfg.classes:
+        save_images(tmp_path / 'data' / name, one=(40, 40))
     cfg.test_dataloader.dataset = dict(type='CustomDataset', data_prefix='data', pipeline=cfg.test_pipeline)
     cfg.visualizer = None
     evaluate(monkeypatch, cfg, checkpoint, '--out', 'predictions.pkl', '--show-dir', 'pictures')
     assert sorted(path.relative_to(tmp_path / 'pictures').as_posix() for path in (tmp_path / 'pictures').rglob('*.png')
-                  ) == ['cat/one.png', 'dog/one.png']
+                  ) == [f'{name}/one.png' for name in sorted(cfg.classes)]
     assert (tmp_path / 'predictions.pkl').is_file()

@@ -10,7 +10,8 @@ model = dict(
         bgr_to_rgb=True,
         pad_val=0,
         seg_pad_val=255,
-        size=(176, 176)),
+        size=(176, 176),
+        test_cfg=dict(size_divisor=8)),
     backbone=dict(
         type='mmwhitebox.WhiteBoxTransformer',
         arch=dict(

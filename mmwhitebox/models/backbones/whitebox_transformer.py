@@ -257,8 +257,6 @@ class WhiteBoxTransformer(BaseBackbone):
                     img_size=img_size, patch_size=patch_size, in_channels=in_channels)
         check_sizes(self, least=0, num_class_layers=settings['num_class_layers'])
         drop_path_rates = self._drop_path_rates(drop_path_rate)
-        if not all(0 <= rate < 1 for rate in drop_path_rates):
-            raise ValueError(f'{self._name}: drop_path_rate={drop_path_rate} is not in [0, 1).')
         if out_type not in self.OUT_TYPES:
             raise ValueError(f'{self._name}: out_type must be one of {self.OUT_TYPES}, got {out_type!r}.')
         if out_type == 'cls_token' and not with_cls_token:
@@ -337,6 +335,8 @@ class WhiteBoxTransformer(BaseBackbone):
         return sorted({index % self.num_layers for index in indices})
 
     def _drop_path_rates(self, rate: float | Sequence[float]) -> List[float]:
+        if not all(0 <= each < 1 for each in ([rate] if isinstance(rate, (int, float)) else rate)):
+            raise ValueError(f'{self._name}: drop_path_rate={rate} is not in [0, 1).')
         if isinstance(rate, (int, float)):
             return [rate * i / max(1, self.num_layers - 1) for i in range(self.num_layers)]
         if len(rate) != self.num_layers:
