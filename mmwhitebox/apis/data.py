@@ -103,6 +103,11 @@ def pipeline_of(cfg: Config) -> list[dict] | None:
     return cfg.get('test_pipeline')
 
 
+def evaluation_split(cfg: Config) -> str | None:
+    """'test', or 'val' of a config without test data; None if it has neither."""
+    return next((split for split in SPLITS[:2] if cfg.get(f'{split}_dataloader')), None)
+
+
 def palette_of(part: Part) -> list[Sequence[int]] | None:
     """Colours of a dataset's classes: those of the config, or those that its class gives to the names."""
     own: dict[str, Any] = getattr(part.cls, 'METAINFO', None) or {}

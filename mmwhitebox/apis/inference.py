@@ -12,6 +12,7 @@ from mmengine.registry import MODELS
 from mmengine.visualization import Visualizer
 from mmseg.apis import MMSegInferencer
 from mmseg.structures import SegDataSample
+from torch import Tensor
 
 from mmwhitebox.checkpoints import load_weights
 from mmwhitebox.datasets.image_io import IMAGE_SUFFIXES
@@ -19,11 +20,11 @@ from mmwhitebox.errors import ImageReadError, UserError
 from mmwhitebox.registry import INFERENCERS
 
 from .data import building, describe_data, pipeline_of
+from .inputs import SINGLE, ImageType, prepared, refuse_url
 from .pipeline import InferencePipeline
 from .result import ClsResult, SegResult
 from .zoo import config_file
 
-ImageType = Union[str, Path, np.ndarray]
 Result = Union[SegResult, ClsResult]
 PRECISIONS = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
@@ -34,6 +35,7 @@ def list_images(source: Union[str, Path]) -> List[Path]:
     Raises:
         UserError: Nothing is there.
     """
+    refuse_url(source)
     path = Path(source).expanduser()
     if path.is_dir():
         found = sorted(p for p in path.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != '.')
@@ -132,46 +134,62 @@ def iter_inference(
         model: BaseModel,
         images: Iterable[ImageType],
         batch_size: int = 1,
-        on_error: Optional[Callable[[ImageType, Exception], None]] = None
+        on_error: Optional[Callable[[ImageType, Exception], None]] = None,
+        rgb: bool = False
 ) -> Iterator[Tuple[ImageType, Result]]:
     """Segment or classify images one batch at a time; only one batch is in memory.
 
     Args:
         model (BaseModel): From :func:`init_model`.
-        images (Iterable[str | Path | np.ndarray]): Paths or BGR uint8 arrays (H, W, 3).
+        images (Iterable): Paths, arrays, PIL images or bytes of image files. An array is (H, W, C) in BGR order,
+            of the type and the channels that the config's pipeline gives to the model: uint8 and 3, unless it says
+            otherwise.
         batch_size (int): Consecutive images of one size (as the model gets them) share a forward pass.
             Defaults to 1.
         on_error (Callable, optional): Called with an unreadable image and its error, which is then
             skipped. None raises the error.
+        rgb (bool): Arrays are in RGB order. Defaults to False.
 
     Yields:
         tuple[image, SegResult | ClsResult]: In the order of the input.
+
+    Raises:
+        UserError: What is given is no image, or the model takes another number of channels.
     """
     pipeline = getattr(model, 'test_pipeline', None) or test_pipeline(model.cfg)
-    waiting: List[Tuple[ImageType, dict]] = []
+    waiting: List[Tuple[ImageType, Union[str, Path, np.ndarray], dict]] = []
 
     def flush() -> Iterator[Tuple[ImageType, Result]]:
         if waiting:
-            data = dict(inputs=[item['inputs'] for _, item in waiting],
-                        data_samples=[item['data_samples'] for _, item in waiting])
-            with torch.inference_mode(), network_precision(model):
-                samples = model.test_step(data)
-            for (image, _), sample in zip(waiting, samples):
+            data = dict(inputs=[item['inputs'] for *_, item in waiting],
+                        data_samples=[item['data_samples'] for *_, item in waiting])
+            try:
+                with torch.inference_mode(), network_precision(model):
+                    samples = model.test_step(data)
+            except (RuntimeError, AssertionError, ValueError) as error:
+                given, taken = len(data['inputs'][0]), model.cfg.model.backbone.get('in_channels', 3)
+                if given == taken:
+                    raise
+                raise UserError(f"{given} channels come out of the config's test pipeline, the model takes {taken}: "
+                                'the image is of another kind than those it was trained on, or the loading step '
+                                '(color_type) makes it so.') from error
+            for (image, source, _), sample in zip(waiting, samples):
                 cls = SegResult if isinstance(sample, SegDataSample) else ClsResult
-                yield image, cls.from_sample(sample, image, model.dataset_meta)
+                yield image, cls.from_sample(sample, source, model.dataset_meta)
             waiting.clear()
 
     for image in images:
         try:
-            item = pipeline(image)
+            source = prepared(image, rgb)
+            item = pipeline(source)
         except ImageReadError as error:
             if on_error is None:
                 raise
             on_error(image, error)
             continue
-        if waiting and item['inputs'].shape != waiting[0][1]['inputs'].shape:
+        if waiting and item['inputs'].shape != waiting[0][-1]['inputs'].shape:
             yield from flush()
-        waiting.append((image, item))
+        waiting.append((image, source, item))
         if len(waiting) == batch_size:
             yield from flush()
     yield from flush()
@@ -179,22 +197,27 @@ def iter_inference(
 
 def inference_model(model: BaseModel,
                     img: Union[ImageType, Sequence[ImageType]],
-                    batch_size: int = 1) -> Union[Result, List[Result]]:
-    """Segment or classify an image, a list of images, or a folder.
+                    batch_size: int = 1,
+                    rgb: bool = False) -> Union[Result, List[Result]]:
+    """Segment or classify an image, a list of images, a folder, or what a glob matches.
 
     Args:
         model (BaseModel): From :func:`init_model`.
-        img (str | Path | np.ndarray | Sequence): A path, a BGR uint8 array (H, W, 3), a list of those,
-            or a folder of images.
+        img (str | Path | np.ndarray | PIL.Image | bytes | Sequence): An image as :func:`iter_inference` takes it, a
+            list of those, a folder of images, or a glob. Tensors and URLs are refused.
         batch_size (int): Consecutive images of one size share a forward pass. Defaults to 1.
+        rgb (bool): Arrays are in RGB order; without it they are BGR, as OpenCV reads them. Defaults to False.
 
     Returns:
         SegResult | ClsResult | list: One result for one image, else a list.
     """
-    if isinstance(img, (str, Path)) and Path(img).is_dir():
-        img = list_images(img)
-    single = isinstance(img, (str, Path, np.ndarray))
-    results = [result for _, result in iter_inference(model, [img] if single else img, batch_size)]
+    single = isinstance(img, SINGLE)
+    if isinstance(img, (str, Path)) and not Path(img).expanduser().is_file():
+        if Path(img).is_dir() or any(sign in str(img) for sign in '*?['):
+            img, single = list_images(img), False
+    elif isinstance(img, Tensor) or not isinstance(img, Iterable):
+        single = True
+    results = [result for _, result in iter_inference(model, [img] if single else img, batch_size, rgb=rgb)]
     return results[0] if single else results
 
 
@@ -223,8 +246,8 @@ class WhiteBoxSegInferencer(MMSegInferencer):
     def _inputs_to_list(self, inputs) -> list:
         if isinstance(inputs, (str, Path)):
             return [str(path) for path in list_images(inputs)]
-        return [inputs] if isinstance(inputs, np.ndarray) else [
-            image if isinstance(image, np.ndarray) else str(image) for image in inputs]
+        inputs = [inputs] if isinstance(inputs, SINGLE) else inputs
+        return [str(image) if isinstance(image, Path) else prepared(image) for image in inputs]
 
     def preprocess(self, inputs: list, batch_size: int = 1, **kwargs) -> Iterator[List[Tuple]]:
         """Batches of (image, prepared input)."""

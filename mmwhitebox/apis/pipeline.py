@@ -54,6 +54,9 @@ class InferencePipeline:
         except Exception as error:
             missing = error.args[0] if isinstance(error, KeyError) and error.args else None
             if is_annotation(missing) or watched.asked_for_annotation:
+                if watched.get('img') is not sample.get('img'):
+                    raise UserError(f'{type(step).__name__} of the test pipeline changes the image and cannot do so '
+                                    f'without {missing or "annotations"}: let it pass images alone.') from error
                 return sample
             if missing == 'img_path' and loaded:
                 return as_loaded(step, sample)

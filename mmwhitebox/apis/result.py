@@ -1,14 +1,18 @@
 """SegResult and ClsResult: what a model says of one image, with everything a person asks for next."""
+from pathlib import Path
 from typing import List, Tuple
 
 import numpy as np
 from mmengine.structures import BaseDataElement
 from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
+from PIL import Image
 
-from mmwhitebox.datasets import read_image
+from mmwhitebox.engine.prediction_hooks import captioned, save_labels
 from mmwhitebox.engine.visualizer import blend
 from mmwhitebox.errors import UserError
+
+from .viewable import read_viewable, viewable
 
 BAND_ROWS = 256
 
@@ -31,9 +35,17 @@ class Result(BaseDataElement):
 
     @property
     def image(self) -> np.ndarray:
-        """The input image, (H, W, 3) uint8 RGB."""
-        source = self.source if isinstance(self.source, np.ndarray) else read_image(self.source)
-        return source[..., ::-1]
+        """The input image, (H, W, 3) uint8 RGB; of an image of other bands or bits, what can be shown of it."""
+        if isinstance(self.source, np.ndarray):
+            return viewable(self.source)[..., ::-1]
+        return read_viewable(self.source, self.ori_shape)[..., ::-1]
+
+    def _file_name(self) -> str:
+        return 'an array' if isinstance(self.source, np.ndarray) else str(self.source)
+
+    def show(self) -> None:
+        """Open the picture of the result in the system's viewer."""
+        Image.fromarray(self.picture).show()
 
 
 class SegResult(Result, SegDataSample):
@@ -75,6 +87,39 @@ class SegResult(Result, SegDataSample):
             mixed[rows] = blend(image[rows], mask[rows], self.palette, opacity=0.6)
         return mixed
 
+    @property
+    def picture(self) -> np.ndarray:
+        """What :meth:`show` shows: the overlay."""
+        return self.overlay
+
+    def save(self, path: str | Path) -> Path:
+        """Write the label map, as PNG with the palette, or the overlay, as any other kind of picture.
+
+        Args:
+            path (str | Path): ``.png`` for the labels; ``.jpg``, ``.webp``, ... for the overlay.
+
+        Raises:
+            UserError: No kind of picture has that suffix.
+        """
+        path = _picture_path(path)
+        if path.suffix.lower() == '.png':
+            save_labels(path, self.mask, self.palette)
+        else:
+            Image.fromarray(self.overlay).save(path)
+        return path
+
+    def __repr__(self) -> str:
+        labels, counts = np.unique(self.mask, return_counts=True)
+        order = np.argsort(-counts, kind='stable')
+        shares = ', '.join(f'{self.class_names[labels[i]]} {counts[i] / counts.sum():.1%}' for i in order[:5])
+        more = f', and {len(order) - 5} more' if len(order) > 5 else ''
+        return (f'SegResult of {self._file_name()}\n'
+                f'  mask: {self.mask.shape[0]} x {self.mask.shape[1]}, {len(self.class_names)} classes\n'
+                f'  {shares}{more}\n'
+                '  .mask .probabilities .class_names .palette .image .overlay .save(path) .show()')
+
+    __str__ = __repr__
+
 
 class ClsResult(Result, DataSample):
     """mmpretrain's data sample of one image, with its parts as arrays and names.
@@ -91,3 +136,33 @@ class ClsResult(Result, DataSample):
         """Names and probabilities of the k most likely classes (or of all, if there are fewer), best first."""
         scores = self.probabilities
         return [(self.class_names[i], float(scores[i])) for i in np.argsort(-scores, kind='stable')[:k]]
+
+    @property
+    def picture(self) -> np.ndarray:
+        """What :meth:`show` shows: the image with its most likely classes."""
+        return captioned(self.image, '\n'.join(f'{score:.3f} {name}' for name, score in self.top()))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the image with its most likely classes, as a picture.
+
+        Raises:
+            UserError: No kind of picture has that suffix.
+        """
+        path = _picture_path(path)
+        Image.fromarray(self.picture).save(path)
+        return path
+
+    def __repr__(self) -> str:
+        best = ', '.join(f'{name} {score:.3f}' for name, score in self.top(3))
+        return (f'ClsResult of {self._file_name()}\n  {best}\n'
+                '  .top(k) .probabilities .class_names .image .save(path) .show()')
+
+    __str__ = __repr__
+
+
+def _picture_path(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise UserError(f'{path}: its suffix is that of no kind of picture; .png and .jpg are.')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

@@ -17,10 +17,11 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from mmwhitebox.apis import init_model
-from mmwhitebox.apis.data import scope_of
+from mmwhitebox.apis.data import evaluation_split, scope_of
 from mmwhitebox.apis.inference import test_pipeline
 from mmwhitebox.apis.sources import named_images
-from mmwhitebox.datasets import check_datasets, read_image
+from mmwhitebox.apis.viewable import read_viewable, viewable
+from mmwhitebox.datasets import check_datasets
 from mmwhitebox.datasets.output_names import dataset_names
 from mmwhitebox.engine.launch import check_device, load_config
 from mmwhitebox.errors import NotApplicableError, UserError
@@ -111,9 +112,9 @@ def iter_inputs(model: BaseModel, args: argparse.Namespace) -> Iterator[Input]:
     for item in track(items, description='images', console=Console(stderr=True)):
         packed, source, name = load(item)
         if isinstance(source, (str, Path)):
-            image = read_image(source)[..., ::-1]
+            image = read_viewable(source, packed['data_samples'].ori_shape)[..., ::-1]
         else:
-            image = packed['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
+            image = viewable(packed['inputs'].permute(1, 2, 0).numpy())[..., ::-1]
         batch = model.data_preprocessor(
             dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False)
         yield Input(name, batch['inputs'], np.ascontiguousarray(image), packed['data_samples'])
@@ -127,11 +128,12 @@ def _files(model: BaseModel, images: Sequence[str]) -> tuple:
 
 def _dataset(model: BaseModel) -> tuple:
     """Indices of the test dataset, and a function index -> (packed input, path or None, name of the outputs)."""
-    if model.cfg.get('test_dataloader') is None:
-        raise NotApplicableError('The config has no test dataset: give images.')
-    check_datasets(model.cfg, ('test', ))
+    split = evaluation_split(model.cfg)
+    if split is None:
+        raise NotApplicableError('The config has no test or validation dataset: give images.')
+    check_datasets(model.cfg, (split, ))
     with DATASETS.switch_scope_and_registry(scope_of(model.cfg)) as registry:
-        dataset = registry.build(model.cfg.test_dataloader.dataset)
+        dataset = registry.build(model.cfg[f'{split}_dataloader'].dataset)
 
     def load(index: int) -> tuple:
         packed = dataset[index]

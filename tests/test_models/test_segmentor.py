@@ -13,7 +13,7 @@ from torch import nn
 
 from mmwhitebox.errors import ConfigError
 from mmwhitebox.models.segmentors import EncoderDecoder
-from mmwhitebox.models.segmentors.tiles import AxisMap, WindowRows, full_precision, window_starts
+from mmwhitebox.models.segmentors.tiles import AxisMap, WindowRows, product, rounds_products, window_starts
 
 CLASSES = 7
 SLIDE = dict(mode='slide', crop_size=(32, 48), stride=(21, 32))
@@ -171,18 +171,20 @@ def test_axis_map_is_a_partition_of_one():
     torch.testing.assert_close(matrix.sum(1), torch.ones(130))
 
 
-def test_precision_of_products_is_put_back():
+@pytest.mark.parametrize('setting', ['highest', 'medium'])
+def test_products_are_exact_whatever_the_settings_are_and_leave_them(setting):
+    a, b = torch.randn(64, 256), torch.randn(256, 64)
     before = torch.get_float32_matmul_precision()
     try:
-        torch.set_float32_matmul_precision('medium')
-        with pytest.raises(ZeroDivisionError), full_precision():
-            assert torch.backends.mkldnn.matmul.fp32_precision == 'ieee'
-            assert torch.backends.cuda.matmul.fp32_precision == 'ieee'
-            raise ZeroDivisionError
-        assert torch.get_float32_matmul_precision() == 'medium'
-        assert torch.backends.mkldnn.matmul.fp32_precision == 'bf16'
+        torch.set_float32_matmul_precision(setting)
+        flags = torch.backends.mkldnn.matmul.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+        assert rounds_products(a.device) == (setting == 'medium')
+        found = product(a, b)
+        assert flags == (torch.backends.mkldnn.matmul.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
     finally:
         torch.set_float32_matmul_precision(before)
+    exact = torch.from_numpy(a.double().numpy() @ b.double().numpy()).float()
+    torch.testing.assert_close(found, exact, rtol=1e-5, atol=1e-4)
 
 
 def test_autocast_does_not_reach_the_interpolation():

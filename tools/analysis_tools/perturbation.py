@@ -46,9 +46,9 @@ from mmengine.runner import Runner
 from prettytable import PrettyTable
 from rich.console import Console
 from rich.progress import Progress
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
-from mmwhitebox.apis.data import scope_of
+from mmwhitebox.apis.data import evaluation_split, scope_of
 from mmwhitebox.datasets import check_datasets
 from mmwhitebox.engine.launch import run_command
 from mmwhitebox.errors import NotApplicableError, UserError
@@ -67,14 +67,18 @@ from mmwhitebox.interpret.selection import model_names
 
 def test_loader(model: BaseModel, max_images: Optional[int]) -> DataLoader:
     """Loader of the config's test dataset, or of some images of it, evenly spaced."""
-    if model.cfg.get('test_dataloader') is None:
-        raise NotApplicableError('The config has no test dataset, which the score needs.')
-    check_datasets(model.cfg, ('test', ))
+    split = evaluation_split(model.cfg)
+    if split is None:
+        raise NotApplicableError('The config has no test or validation dataset, which the score needs.')
+    check_datasets(model.cfg, (split, ))
+    loader = model.cfg[f'{split}_dataloader']
     with DATASETS.switch_scope_and_registry(scope_of(model.cfg)) as registry:
-        dataset = registry.build(model.cfg.test_dataloader.dataset)
+        dataset = registry.build(loader.dataset)
     if max_images is not None and max_images < len(dataset):
-        dataset.get_subset_([i * len(dataset) // max_images for i in range(max_images)])
-    return Runner.build_dataloader({**model.cfg.test_dataloader, 'dataset': dataset})
+        metainfo = dataset.metainfo
+        dataset = Subset(dataset, [i * len(dataset) // max_images for i in range(max_images)])
+        dataset.metainfo = metainfo
+    return Runner.build_dataloader({**loader, 'dataset': dataset})
 
 
 def evaluation(model: BaseModel, loader: DataLoader, step: Callable[[], None]) -> Callable[[], float]:

@@ -63,7 +63,9 @@ from mmengine.model import BaseModel
 from PIL import Image, UnidentifiedImageError
 from prettytable import PrettyTable
 
+from mmwhitebox.apis.data import evaluation_split
 from mmwhitebox.apis.sources import named_images
+from mmwhitebox.datasets.layout import leaf_datasets
 from mmwhitebox.engine.launch import run_command
 from mmwhitebox.errors import NotApplicableError, UserError
 from mmwhitebox.interpret.attention_map import class_token_maps, has_class_token
@@ -86,13 +88,14 @@ from mmwhitebox.options import need_positive
 
 def show_whole_images(cfg: Config) -> None:
     """Replace a test pipeline that crops by one that resizes to the size of the crop."""
-    dataset = cfg.test_dataloader.dataset
-    crop = next((step for step in dataset.pipeline if 'Crop' in str(step['type'])), None)
-    if crop is not None:
-        size = crop['crop_size']
-        size = (size, size) if isinstance(size, int) else tuple(size)
-        resize = dict(type='Resize', scale=size[::-1], keep_ratio=False)
-        dataset.pipeline = [dataset.pipeline[0], resize, dataset.pipeline[-1]]
+    split = evaluation_split(cfg)
+    for dataset in leaf_datasets(cfg[f'{split}_dataloader'].dataset) if split else ():
+        crop = next((step for step in dataset.pipeline if 'Crop' in str(step['type'])), None)
+        if crop is not None:
+            size = crop['crop_size']
+            size = (size, size) if isinstance(size, int) else tuple(size)
+            resize = dict(type='Resize', scale=size[::-1], keep_ratio=False)
+            dataset.pipeline = [dataset.pipeline[0], resize, dataset.pipeline[-1]]
 
 
 def read_labels(path: str) -> np.ndarray:

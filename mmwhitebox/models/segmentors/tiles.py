@@ -15,7 +15,6 @@ only a few entries that are not zero. A tile of S is therefore a small product o
 
 and its arg-max over k is written to the label map before the next tile is computed.
 """
-from contextlib import contextmanager
 from itertools import accumulate
 from typing import Iterator, List, Optional, Sequence, Tuple
 
@@ -29,29 +28,25 @@ CPU_TILE_BYTES = 2**22  # stays in the cache
 GPU_TILE_BYTES = 2**28
 
 
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Products of float32 matrices without TF32 or bfloat16 inside, whatever the settings are."""
-    matmul, mkldnn = torch.backends.cuda.matmul, torch.backends.mkldnn
-    if not hasattr(matmul, 'fp32_precision'):  # torch < 2.9 has one switch for all
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision('highest')
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(before)
-        return
-    before = matmul.fp32_precision, mkldnn.matmul.fp32_precision
-    matmul.fp32_precision = mkldnn.matmul.fp32_precision = 'ieee'
-    try:
-        yield
-    finally:
-        matmul.fp32_precision, mkldnn.matmul.fp32_precision = before
+def rounds_products(device: torch.device) -> bool:
+    """Whether torch's settings let products of float32 matrices be rounded inside, to TF32 or bfloat16."""
+    if device.type not in ('cpu', 'cuda'):
+        return False
+    backend = torch.backends.mkldnn.matmul if device.type == 'cpu' else torch.backends.cuda.matmul
+    if hasattr(backend, 'fp32_precision'):
+        return backend.fp32_precision not in ('none', 'ieee')
+    return torch.get_float32_matmul_precision() != 'highest'  # torch < 2.9 has one switch for all
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """The matrix product a b in full precision, under autocast too."""
-    with no_autocast(a), full_precision():
+    """The matrix product a b in full precision, under autocast too.
+
+    The settings are the process's, and other threads compute with them: they stay, and where they allow less than
+    float32 the product is one of float64.
+    """
+    with no_autocast(a):
+        if a.dtype == torch.float32 and rounds_products(a.device):
+            return (a.double() @ b.double()).float()
         return a @ b
 
 
