@@ -140,8 +140,9 @@ def main() -> int:
         console.print(f'Everything found is in {args.out}', markup=False)
     faults = sum(len(checked.faults()) for checked in sets)
     notes = sum(len(checked.findings) for checked in sets) - faults
-    console.print(f'{sum(len(checked.checker) for checked in sets)} samples read: {faults} fault(s), {notes} note(s) '
-                  f'({", ".join(sorted(NOTES))})', markup=False)
+    kinds = sorted({finding.kind for checked in sets for finding in checked.findings} & NOTES)
+    console.print(f'{sum(len(checked.checker) for checked in sets)} samples read: {faults} fault(s), {notes} note(s)'
+                  + (f' ({", ".join(kinds)})' if kinds else ''), markup=False)
     return int(faults > 0)
 
 

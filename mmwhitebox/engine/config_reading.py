@@ -25,6 +25,8 @@ def read_config(path: str) -> Config:
         ConfigError: It or one of its bases does not exist, is no Python, raises an error, or names a module in
             ``custom_imports`` that cannot be imported.
     """
+    if Path(path).is_dir():
+        raise ConfigError(f'{path} is a folder; name a config file in it.')
     if not Path(path).is_file():
         raise ConfigError(f'There is no config file {path}.{_similar(Path(path))}')
     try:
