@@ -92,8 +92,7 @@ def build_model(name: str, pretrained: bool = False, **overrides) -> BaseModel:
 @contextmanager
 def silent() -> Iterator[None]:
     """A context in which mmengine does not log how every parameter is initialised."""
-    names = list(MMLogger._instance_dict) or ['mmengine']  # it takes the first logger that there is
-    logger = MMLogger.get_instance(names[0])
+    logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:

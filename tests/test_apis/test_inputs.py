@@ -45,7 +45,8 @@ def test_a_turned_picture_is_turned_as_its_file_is(model, file, tmp_path):
 
 @pytest.mark.parametrize('image, message', [
     (torch.zeros(3, 8, 8), 'torch tensor'), ('https://example.org/a.jpg', 'not fetched'),
-    (None, 'NoneType is no image'), (7, 'int is no image'), (np.zeros((2, 8, 8, 3), np.uint8), 'several images are a list'), ([{}], 'dict is no image'),
+    (None, 'NoneType is no image'), (7, 'int is no image'),
+    (np.zeros((2, 8, 8, 3), np.uint8), 'several images are a list'), ([{}], 'dict is no image'),
     (np.array(['a', 'b']), 'of numbers'), ('absent*.png', 'no image there'), ('absent.png', 'no such image'),
 ])
 def test_what_is_no_image_is_refused_by_name(model, image, message):
@@ -88,7 +89,8 @@ def test_a_classification_likewise_and_show(tmp_path, monkeypatch):
 def test_one_channel_head(file):
     cfg = reduced('cbt_decoder_ade20k_mini.py')
     cfg.model.decode_head = dict(type='FCNHead', in_channels=192, channels=8, num_convs=1, num_classes=2,
-                                 out_channels=1, threshold=0.3, loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True))
+                                 out_channels=1, threshold=0.3,
+                                 loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True))
     cfg.model.pop('auxiliary_head', None)
     result = inference_model(init_model(cfg, device='cpu'), file)
     assert result.mask.dtype == np.int64 and set(np.unique(result.mask)) <= {0, 1}
@@ -97,9 +99,9 @@ def test_one_channel_head(file):
 
 
 def test_models_by_name_are_built_in_silence(capfd):
-    level = MMLogger.get_instance('mmengine').level
+    level = MMLogger.get_current_instance().level
     build_model('cbt_decoder_t_ade20k', num_classes=5, num_layers=1, img_size=64, backbone__model_kwargs=dict(depth=1))
-    assert capfd.readouterr() == ('', '') and MMLogger.get_instance('mmengine').level == level
+    assert capfd.readouterr() == ('', '') and MMLogger.get_current_instance().level == level
     model = init_model('cbt_tiny_imagenet', device='cpu', cfg_options={'model.backbone.img_size': 224})
     assert len(model.dataset_meta['classes']) == 1000
     with pytest.raises(KeyError, match='Similar names: cbt_tiny_imagenet'):
