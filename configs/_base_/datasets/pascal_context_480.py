@@ -11,9 +11,9 @@ train_pipeline = [
     dict(type='PackSegInputs')
 ]
 test_pipeline = [
-    dict(type='mmwhitebox.LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmwhitebox'),
     dict(type='Resize', scale=(2080, 520), keep_ratio=True),
-    dict(type='mmwhitebox.LoadSegAnnotation', num_classes=60),  # after Resize: scored at full size
+    dict(type='LoadAnnotations', _scope_='mmwhitebox', num_classes=60),  # after Resize: scored at full size
     dict(type='PackSegInputs')
 ]
 train_dataloader = dict(
@@ -39,7 +39,7 @@ val_dataloader = dict(
         data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClassContext'),
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+val_evaluator = dict(type='mmwhitebox.IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 
 # Multi-scale + flip at test time: tools/test.py CONFIG CHECKPOINT --tta
