@@ -11,7 +11,7 @@ from PIL import Image
 from mmwhitebox.apis import inference_model, init_model
 from mmwhitebox.datasets import read_image
 from mmwhitebox.datasets.image_io import IMAGE_SUFFIXES
-from mmwhitebox.errors import ImageReadError
+from mmwhitebox.errors import ImageReadError, UserError
 from tests.configs import reduced
 
 CLASSES = 5
@@ -177,5 +177,5 @@ def test_arrays(model, size, colours, contiguous):
 def test_arrays_that_are_no_images(classifier, shape, dtype):
     array = np.zeros(shape, dtype)
     assume(not (array.ndim == 3 and array.shape[2] == 3 and dtype == 'u1' and array.size))
-    with pytest.raises((ValueError, ImageReadError), match='array must be|without pixels'):
+    with pytest.raises((ValueError, UserError), match='array must be|without pixels|image array is'):
         inference_model(classifier, array)
