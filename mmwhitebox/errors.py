@@ -29,6 +29,16 @@ class AnnotationError(UserError, ValueError):
     """An annotation that does not fit its image or the classes; the message names the file."""
 
 
+class ImageArrayError(UserError, ValueError):
+    """An array of another shape or type than an image of the pipeline has; the message says which it takes."""
+
+
+class UnknownModelError(UserError, KeyError):
+    """Neither a config file nor the name of a model; the message lists similar names."""
+
+    __str__ = Exception.__str__  # KeyError's puts the message in quotes
+
+
 class CheckpointError(UserError, RuntimeError):
     """A checkpoint that cannot be read or does not fit the model; the message says why."""
 

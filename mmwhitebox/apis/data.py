@@ -66,7 +66,8 @@ def describe_data(cfg: Config, checkpoint_meta: dict | None = None) -> DataDescr
     count, segments = count_classes(cfg), 'decode_head' in cfg.model
     with building(cfg):
         parts = [part for split in SPLITS for part in datasets(cfg, split)]
-        known = [(checkpoint_meta or {}).get('dataset_meta') or {}]
+        known = [meta_of(checkpoint_meta or {})]
+        own = {name: colour for part in reversed(parts) for name, colour in colours_of(part).items()}
         known += [{'classes': known_classes(part), 'palette': palette_of(part)} for part in parts]
     known = [{**meta, 'classes': [str(name) for name in meta['classes']]} for meta in known if meta.get('classes')]
     fitting = [meta for meta in known if count in (None, len(meta['classes']))]
@@ -81,8 +82,21 @@ def describe_data(cfg: Config, checkpoint_meta: dict | None = None) -> DataDescr
     if segments:
         given = [meta.get('palette') for meta in fitting if meta['classes'] == classes]
         palette = next((colours for colours in given if colours and len(colours) == len(classes)), None)
-        palette = [list(map(int, c)) for c in palette] if palette else generated_palette(len(classes))
+        spare = generated_palette(len(classes))
+        palette = [list(map(int, c)) for c in palette or [own.get(name, spare[i]) for i, name in enumerate(classes)]]
     return DataDescription(classes, palette, pipeline_of(cfg))
+
+
+def meta_of(checkpoint_meta: dict) -> dict:
+    """Classes and palette in the ``meta`` of a checkpoint, where mmseg 1.x or 0.x writes them."""
+    old = {'classes': checkpoint_meta.get('CLASSES'), 'palette': checkpoint_meta.get('PALETTE')}
+    return checkpoint_meta.get('dataset_meta') or old
+
+
+def colours_of(part: Part) -> dict[str, Sequence[int]]:
+    """The colour that a dataset's class gives to each name."""
+    own: dict[str, Any] = getattr(part.cls, 'METAINFO', None) or {}
+    return dict(zip(own.get('classes') or (), own.get('palette') or ()))
 
 
 def count_classes(cfg: Config) -> int | None:
@@ -110,14 +124,13 @@ def evaluation_split(cfg: Config) -> str | None:
 
 def palette_of(part: Part) -> list[Sequence[int]] | None:
     """Colours of a dataset's classes: those of the config, or those that its class gives to the names."""
-    own: dict[str, Any] = getattr(part.cls, 'METAINFO', None) or {}
     metainfo = part.cfg.get('metainfo') or {}
     classes = known_classes(part)
     if not classes:
         return None
     if len(metainfo.get('palette') or ()) == len(classes):
         return metainfo['palette']
-    colours = dict(zip(own.get('classes') or (), own.get('palette') or ()))
+    colours = colours_of(part)
     if not colours:
         return None
     spare = generated_palette(len(classes))

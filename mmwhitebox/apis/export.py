@@ -2,8 +2,8 @@
 
 An exported network maps normalised images to logits. What comes before it is not part of the file; the card,
 in the file and beside it as FILE.json, says what it is: mean and std (of pixels 0..255), channel order, image
-size. Sliding windows and test-time augmentation, which a segmentor puts around its network, are not part of it
-either.
+size, and the steps of the test pipeline. Sliding windows and test-time augmentation, which a segmentor puts around
+its network, are not part of it either.
 """
 import copy
 import hashlib
@@ -34,6 +34,7 @@ from mmwhitebox.models.segmentors.alignment import covered_size, enlarge_logits
 
 from .data import building, scope_of
 from .inference import init_model
+from .inputs import local_path
 
 SUFFIXES = {'safetensors': '.safetensors', 'onnx': '.onnx', 'torch-export': '.pt2'}
 TOLERANCE = 1e-4
@@ -118,6 +119,22 @@ def normalization(preprocessor: nn.Module) -> dict:
     return dict(mean=mean, std=std, channel_order='RGB' if swaps else 'BGR')
 
 
+def pixel_range(model: BaseModel) -> str:
+    """In words: what pixels the loading step of the test pipeline gives."""
+    pipeline = model.test_pipeline
+    if pipeline is None or pipeline.reads_bytes:
+        return 'from 0 to 255'
+    return 'as the first step of "pipeline" gives them'
+
+
+def plain_steps(model: BaseModel) -> Optional[List[dict]]:
+    """The steps of the test pipeline that are not of annotations, as plain values; None if the config has none."""
+    if model.test_pipeline is None:
+        return None
+    named = json.dumps(model.test_pipeline.steps, default=lambda value: getattr(value, '__name__', str(value)))
+    return json.loads(named)
+
+
 def model_name(cfg: Config) -> str:
     """Encoder and head in words, e.g. 'WhiteBoxTransformer cbt-small + LinearClsHead'."""
     backbone = cfg.model.backbone
@@ -144,7 +161,8 @@ def model_card(model: BaseModel, checkpoint: Path, file_format: str, size: Tuple
         **{key: [list(v) if isinstance(v, (list, tuple)) else v for v in values]
            for key, values in model.dataset_meta.items()},  # classes, palette
         **normalization(model.data_preprocessor),
-        input='images: float32 (B, C, H, W), (pixel - mean) / std with pixels from 0 to 255',
+        input='images: float32 (B, C, H, W), (pixel - mean) / std with pixels ' + pixel_range(model),
+        pipeline=plain_steps(model),
         output='logits: float32 ' + ('(B, classes, H, W)' if is_segmentor else '(B, classes)'),
         input_size=list(size),
         batch_size=batch,
@@ -377,7 +395,7 @@ def load_exported(path: Union[str, Path], trust: bool = False) -> ExportedModel:
         CheckpointError: The file is missing or not of this kind.
         UserError: An unknown suffix, or a ``.pt2`` without ``trust``.
     """
-    path = Path(path)
+    path = local_path(path)
     readers = {'.safetensors': _load_safetensors, '.onnx': _load_onnx, '.pt2': _load_torch_export}
     if path.suffix not in readers:
         raise UserError(f'{path}: unknown suffix. Exported files are {", ".join(readers)}.')

@@ -20,7 +20,7 @@ from mmwhitebox.errors import ImageReadError, UserError
 from mmwhitebox.registry import INFERENCERS
 
 from .data import building, describe_data, pipeline_of
-from .inputs import SINGLE, ImageType, prepared, refuse_url
+from .inputs import SINGLE, ImageType, images_of, local_path, prepared
 from .pipeline import InferencePipeline
 from .result import ClsResult, SegResult
 from .zoo import config_file
@@ -35,8 +35,7 @@ def list_images(source: Union[str, Path]) -> List[Path]:
     Raises:
         UserError: Nothing is there.
     """
-    refuse_url(source)
-    path = Path(source).expanduser()
+    path = local_path(source)
     if path.is_dir():
         found = sorted(p for p in path.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != '.')
     elif any(sign in str(source) for sign in '*?[') and not path.exists():
@@ -148,16 +147,20 @@ def iter_inference(
             Defaults to 1.
         on_error (Callable, optional): Called with an unreadable image and its error, which is then
             skipped. None raises the error.
-        rgb (bool): Arrays are in RGB order. Defaults to False.
+        rgb (bool): Arrays are in RGB order, with four channels in RGBA order. Defaults to False.
 
     Yields:
         tuple[image, SegResult | ClsResult]: In the order of the input.
 
     Raises:
-        UserError: What is given is no image, or the model takes another number of channels.
+        UserError: What is given is no image or a single one, the model takes another number of channels, or
+            ``batch_size`` is not positive.
     """
+    if batch_size < 1:
+        raise UserError(f'batch_size={batch_size}: give a positive number.')
+    images = images_of(images)
     pipeline = getattr(model, 'test_pipeline', None) or test_pipeline(model.cfg)
-    waiting: List[Tuple[ImageType, Union[str, Path, np.ndarray], dict]] = []
+    waiting: List[Tuple[ImageType, Union[Path, np.ndarray, bytes], dict]] = []
 
     def flush() -> Iterator[Tuple[ImageType, Result]]:
         if waiting:
@@ -211,12 +214,11 @@ def inference_model(model: BaseModel,
     Returns:
         SegResult | ClsResult | list: One result for one image, else a list.
     """
-    single = isinstance(img, SINGLE)
-    if isinstance(img, (str, Path)) and not Path(img).expanduser().is_file():
-        if Path(img).is_dir() or any(sign in str(img) for sign in '*?['):
+    single = isinstance(img, (*SINGLE, Tensor, dict)) or not isinstance(img, Iterable)
+    if isinstance(img, (str, Path)):
+        path = local_path(img)
+        if path.is_dir() or (not path.is_file() and any(sign in str(img) for sign in '*?[')):
             img, single = list_images(img), False
-    elif isinstance(img, Tensor) or not isinstance(img, Iterable):
-        single = True
     results = [result for _, result in iter_inference(model, [img] if single else img, batch_size, rgb=rgb)]
     return results[0] if single else results
 
@@ -246,8 +248,13 @@ class WhiteBoxSegInferencer(MMSegInferencer):
     def _inputs_to_list(self, inputs) -> list:
         if isinstance(inputs, (str, Path)):
             return [str(path) for path in list_images(inputs)]
-        inputs = [inputs] if isinstance(inputs, SINGLE) else inputs
-        return [str(image) if isinstance(image, Path) else prepared(image) for image in inputs]
+        inputs = [prepared(image) for image in ([inputs] if isinstance(inputs, SINGLE) else images_of(inputs))]
+        return [str(image) if isinstance(image, Path) else image for image in inputs]
+
+    def visualize(self, inputs: list, preds: List[SegResult], **kwargs) -> Optional[List[np.ndarray]]:
+        """mmseg's pictures; it takes arrays to be RGB, and no files in memory."""
+        shown = [image if isinstance(image, str) else result.image for image, result in zip(inputs, preds)]
+        return super().visualize(shown, preds, **kwargs)
 
     def preprocess(self, inputs: list, batch_size: int = 1, **kwargs) -> Iterator[List[Tuple]]:
         """Batches of (image, prepared input)."""

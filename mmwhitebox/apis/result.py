@@ -12,6 +12,7 @@ from mmwhitebox.engine.prediction_hooks import captioned, save_labels
 from mmwhitebox.engine.visualizer import blend
 from mmwhitebox.errors import UserError
 
+from .inputs import as_file
 from .viewable import read_viewable, viewable
 
 BAND_ROWS = 256
@@ -22,7 +23,7 @@ class Result(BaseDataElement):
 
     @classmethod
     def from_sample(cls, sample: BaseDataElement, image, dataset_meta: dict) -> 'Result':
-        """Extend a prediction by its image (a path or a BGR array) and the names of its classes."""
+        """Extend a prediction by its image (a path, a BGR array or an encoded file) and the names of its classes."""
         meta = {key: list(value) for key, value in dataset_meta.items()}
         result = cls(metainfo={**sample.metainfo, 'source': image, **meta})
         result.set_data(dict(sample.items()))
@@ -38,10 +39,14 @@ class Result(BaseDataElement):
         """The input image, (H, W, 3) uint8 RGB; of an image of other bands or bits, what can be shown of it."""
         if isinstance(self.source, np.ndarray):
             return viewable(self.source)[..., ::-1]
+        if isinstance(self.source, bytes):
+            with as_file(self.source) as path:
+                return read_viewable(path, self.ori_shape)[..., ::-1]
         return read_viewable(self.source, self.ori_shape)[..., ::-1]
 
     def _file_name(self) -> str:
-        return 'an array' if isinstance(self.source, np.ndarray) else str(self.source)
+        kinds = {np.ndarray: 'an array', bytes: 'an image in memory'}
+        return kinds.get(type(self.source)) or str(self.source)
 
     def show(self) -> None:
         """Open the picture of the result in the system's viewer."""

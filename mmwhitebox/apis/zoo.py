@@ -12,8 +12,10 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 
 from mmwhitebox.config_bases import config_folder
+from mmwhitebox.errors import ConfigError, UnknownModelError
 
 from .data import building
+from .inputs import named
 
 PARTS = ('backbone', 'decode_head', 'head')
 
@@ -29,14 +31,17 @@ def config_path(name: str) -> str:
     """Config file of a model name.
 
     Raises:
-        KeyError: Unknown name; similar ones are listed.
+        UnknownModelError: Unknown name; similar ones are listed.
     """
+    if not isinstance(name, (str, Path)):
+        raise UnknownModelError(f'{named(name)} is no name of a model: mmwhitebox.apis.list_models() lists them.')
+    name = str(name)
     path = config_folder() / f'{name}.py'
     if not path.is_file() or '_base_' in path.parts:
         names = list_models()
         similar = difflib.get_close_matches(name, names, n=8, cutoff=0.3)
-        raise KeyError(f'Unknown model {name!r}. Similar names: {", ".join(similar or names[:8])}. '
-                       'All: mmwhitebox.apis.list_models().')
+        raise UnknownModelError(f'Unknown model {name!r}. Similar names: {", ".join(similar or names[:8])}. '
+                                'All: mmwhitebox.apis.list_models().')
     return str(path)
 
 
@@ -44,9 +49,14 @@ def config_file(config: str | Path) -> str:
     """A config file as it is, or that of a model's name.
 
     Raises:
-        KeyError: Neither.
+        UnknownModelError: Neither.
+        ConfigError: The file does not exist.
     """
-    return str(config) if str(config).endswith(('.py', '.json', '.yaml', '.yml')) else config_path(str(config))
+    if not isinstance(config, (str, Path)) or not str(config).endswith(('.py', '.json', '.yaml', '.yml')):
+        return config_path(config)
+    if not Path(config).is_file():
+        raise ConfigError(f'There is no config file {config}.')
+    return str(config)
 
 
 def build_model(name: str, pretrained: bool = False, **overrides) -> BaseModel:
@@ -64,7 +74,8 @@ def build_model(name: str, pretrained: bool = False, **overrides) -> BaseModel:
         BaseModel: The model, initialised, in training mode, with its config as ``cfg``.
 
     Raises:
-        KeyError: Unknown model, or an override that no part of it knows.
+        UnknownModelError: Unknown model.
+        KeyError: An override that no part of it knows.
     """
     cfg = Config.fromfile(config_path(name))
     parts = {part: cfg.model[part] for part in PARTS if part in cfg.model}

@@ -1,6 +1,7 @@
 """Reading checkpoints: weights only, with errors that say what is wrong with the file."""
 import pickle
 import re
+import threading
 from collections import OrderedDict
 from pathlib import Path
 from typing import Dict, Union
@@ -22,6 +23,7 @@ OTHER_SCHEMES = [  # of mmengine's CheckpointLoader
     'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://', 'modelzoo://', 'torchvision://', 'open-mmlab://',
     'openmmlab://', 'mmcls://'
 ]
+_READING = threading.Lock()  # torch's list of safe types is the process's
 
 
 def history_method(owner: type, name: str):
@@ -69,7 +71,7 @@ def safe_load(path: Union[str, Path], map_location: str = 'cpu', mmap: bool = Fa
             check_sizes(path)
             if not mmap:
                 check_sums(path)
-        with torch.serialization.safe_globals(mmengine_types()):
+        with _READING, torch.serialization.safe_globals(mmengine_types()):
             return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         found = re.search(r'GLOBAL (\S+)|WeightsUnpickler error:\s*(.+)', str(error))

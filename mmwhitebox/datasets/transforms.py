@@ -14,7 +14,7 @@ from mmcv.transforms import BaseTransform
 from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
-from mmwhitebox.errors import AnnotationError, ImageReadError
+from mmwhitebox.errors import AnnotationError, ImageArrayError, ImageReadError
 from mmwhitebox.registry import TRANSFORMS
 
 from .image_io import BROKEN_IMAGE, EXIF, QUARTER_TURNS, TURNS, orientation_of, read_image
@@ -38,7 +38,8 @@ class LoadImage(OnError, BaseTransform):
 
     Raises:
         ImageReadError: The file cannot be read, or the image has no pixels; the message names it.
-        ValueError: An array that is not (H, W, 3) uint8; ``bit_depth`` or ``exif`` out of range.
+        ImageArrayError: An array that is not (H, W, 3) uint8.
+        ValueError: ``bit_depth`` or ``exif`` out of range.
     """
 
     def __init__(self, bit_depth: Optional[int] = None, exif: str = 'apply', **kwargs) -> None:
@@ -62,8 +63,8 @@ class LoadImage(OnError, BaseTransform):
             results['img'] = read_image(results['img_path'], self.bit_depth, self.exif)
         img = results['img']
         if img.ndim != 3 or img.shape[2] != 3 or img.dtype != np.uint8:
-            raise ValueError('An image array must be (H, W, 3) uint8 in BGR order, got '
-                             f'{img.shape} {img.dtype}.')
+            raise ImageArrayError('An image array must be (H, W, 3) uint8 in BGR order, got '
+                                  f'{img.shape} {img.dtype}.')
         if img.size == 0:
             raise ImageReadError(f'An image without pixels: {img.shape[1]} x {img.shape[0]}.')
         results.setdefault('img_path', None)

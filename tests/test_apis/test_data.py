@@ -58,6 +58,18 @@ def test_a_subset_keeps_its_own_colours(cfg):
     assert len(found.palette) == 3 and found == describe_data(cfg)
 
 
+def test_names_of_a_checkpoint_have_the_colours_of_the_dataset(cfg):
+    cfg.model.decode_head.num_classes = 2
+    found = describe_data(cfg, dict(dataset_meta=dict(classes=['sky', 'wall'])))
+    assert found.palette == [META['palette'][META['classes'].index(name)] for name in ('sky', 'wall')]
+
+
+def test_checkpoints_of_mmseg_0(cfg):
+    cfg.model.decode_head.num_classes = 2
+    found = describe_data(cfg, dict(CLASSES=('a', 'b'), PALETTE=[[1, 2, 3], [4, 5, 6]]))
+    assert found.meta == dict(classes=['a', 'b'], palette=[[1, 2, 3], [4, 5, 6]])
+
+
 def test_colours_are_generated_as_by_mmseg(cfg):
     """mmseg's rule: numpy's generator with seed 42, integers below 255."""
     cfg.model.decode_head.num_classes = 5

@@ -289,3 +289,15 @@ def test_tool(monkeypatch, capsys, tmp_path):
     assert set(safe_load(tmp_path / 'trained.pth')) == {'state_dict'}
     message = run_tool(monkeypatch, *args, '--format', 'onnx')
     assert message.startswith('error: ') and 'a file of format onnx is called *.onnx' in message
+
+
+def test_the_card_says_how_images_come_to_the_network(export):
+    """Not 0 to 255 where the loading step gives 16 bits; annotations are no part of it."""
+    cfg = segmentor(CBT)
+    card, *_ = export(cfg, 'safetensors')
+    assert card['input'].endswith('pixels from 0 to 255')
+    raw = dict(type='LoadImageFromFile', color_type='unchanged', to_float32=True)
+    cfg.test_dataloader = dict(dataset=dict(pipeline=[raw, dict(type='LoadAnnotations'), dict(type='PackSegInputs')]))
+    card, *_ = export(cfg, 'safetensors')
+    assert card['pipeline'] == [raw, dict(type='PackSegInputs')]
+    assert card['input'].endswith('as the first step of "pipeline" gives them')

@@ -6,9 +6,16 @@ import torch
 from mmengine.logging import MMLogger
 from PIL import Image
 
-from mmwhitebox.apis import build_model, inference_model, init_model
+from mmwhitebox.apis import (
+    WhiteBoxSegInferencer,
+    build_model,
+    inference_model,
+    init_model,
+    iter_inference,
+    load_exported,
+)
 from mmwhitebox.apis.inference import list_images
-from mmwhitebox.errors import ImageReadError, UserError
+from mmwhitebox.errors import ConfigError, ImageReadError, UserError
 from tests.configs import reduced
 
 
@@ -45,13 +52,52 @@ def test_a_turned_picture_is_turned_as_its_file_is(model, file, tmp_path):
 
 @pytest.mark.parametrize('image, message', [
     (torch.zeros(3, 8, 8), 'torch tensor'), ('https://example.org/a.jpg', 'not fetched'),
-    (None, 'NoneType is no image'), (7, 'int is no image'), ([{}], 'dict is no image'),
+    (None, 'NoneType is no image'), ('', "'' is no path"), (7, 'int is no image'), ({}, 'dict is no image'),
+    ([{}], 'dict is no image'),
     (np.zeros((2, 8, 8, 3), np.uint8), 'several images are a list'),
     (np.array(['a', 'b']), 'of numbers'), ('absent*.png', 'no image there'), ('absent.png', 'no such image'),
 ])
 def test_what_is_no_image_is_refused_by_name(model, image, message):
     with pytest.raises(UserError, match=message):
         inference_model(model, image)
+
+
+@pytest.mark.parametrize('image', ['a.png', np.zeros((8, 8, 3), np.uint8), Image.new('RGB', (8, 8)), None, {}])
+def test_several_images_are_not_one(model, image):
+    with pytest.raises(UserError, match='several images are wanted'):
+        list(iter_inference(model, image))
+
+
+def test_batch_size_is_positive(model):
+    with pytest.raises(UserError, match='batch_size=0'):
+        list(iter_inference(model, [], batch_size=0))
+
+
+def test_addresses_of_files_and_the_home_folder(model, file, monkeypatch):
+    monkeypatch.setenv('HOME', str(file.parent))
+    expected = inference_model(model, file).mask
+    for found in (inference_model(model, file.as_uri()), inference_model(model, '~/a.png'),
+                  *inference_model(model, '~')):
+        np.testing.assert_array_equal(found.mask, expected)
+
+
+@pytest.mark.parametrize('call', [init_model, build_model, list_images, load_exported])
+@pytest.mark.parametrize('value', [None, np.zeros((4, 4, 3), np.uint8), []])
+def test_what_is_no_path_and_no_name_is_refused_in_one_line(call, value):
+    with pytest.raises(UserError, match='is no (path|name)') as caught:
+        call(value)
+    assert '\n' not in str(caught.value)
+
+
+def test_pictures_of_mmseg_s_inferencer_are_in_the_colours_of_the_image(file, monkeypatch):
+    inferencer = WhiteBoxSegInferencer(reduced('cbt_decoder_ade20k_mini.py'), device='cpu', show_progress=False)
+    bgr, drawn = cv2.imread(str(file)), []
+    monkeypatch.setattr(inferencer.visualizer, 'add_datasample', lambda name, image, *args, **kw: drawn.append(image))
+    monkeypatch.setattr(inferencer.visualizer, 'get_image', lambda: None)
+    inferencer([bgr, file.read_bytes(), file], return_vis=True)
+    for image in drawn:
+        np.testing.assert_array_equal(image, bgr[..., ::-1])
+    assert len(drawn) == 3
 
 
 def test_bytes_that_are_no_image(model):
@@ -104,5 +150,7 @@ def test_models_by_name_are_built_in_silence(capfd):
     assert capfd.readouterr() == ('', '') and MMLogger.get_instance('mmengine').level == level
     model = init_model('cbt_tiny_imagenet', device='cpu', cfg_options={'model.backbone.img_size': 224})
     assert len(model.dataset_meta['classes']) == 1000
-    with pytest.raises(KeyError, match='Similar names: cbt_tiny_imagenet'):
+    with pytest.raises(ConfigError, match='no config file absent.py'):
+        init_model('absent.py')
+    with pytest.raises(UserError, match='Similar names: cbt_tiny_imagenet'):
         init_model('cbt_tiny_imagenett', device='cpu')

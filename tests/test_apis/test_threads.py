@@ -1,12 +1,15 @@
 """Threads: a segmentor beside a classifier gives what each gives alone, and the process keeps its settings."""
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import HistoryBuffer
 from mmengine.registry import DefaultScope
 
 from mmwhitebox.apis import inference_model, init_model
+from mmwhitebox.checkpoints import safe_load
 from tests.configs import reduced
 
 
@@ -52,3 +55,16 @@ def _stress():
         np.testing.assert_allclose(scores, expected[i % 4][2], rtol=1e-4, atol=1e-6)
         assert seen[:-1] == was[:-1]
     assert settings() == was
+
+
+def test_checkpoints_of_trainings_are_read_by_many_threads(tmp_path):
+    history = HistoryBuffer()
+    history.update(1.)  # as in a checkpoint of mmengine: of types that are safe only while it is read
+    torch.save(dict(state_dict={}, message_hub=history), tmp_path / 'a.pth')
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: safe_load(tmp_path / 'a.pth'), range(150)))
+    finally:
+        sys.setswitchinterval(interval)
