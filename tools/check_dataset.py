@@ -48,11 +48,11 @@ WIDTH = 140  # of a log file; a terminal has its own
 MAX_FILES, MAX_CLASSES, MAX_TEXT = 3, 20, 300
 
 
-def read_all(sets: List[CheckedSet], workers: int, console: Console) -> None:
-    """Check the sets one after another, with a bar for each."""
+def read_all(sets: List[CheckedSet], workers: int) -> None:
+    """Check the sets one after another, with a bar for each on stderr."""
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn('left:'), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         for checked in sets:
             task = progress.add_task(checked.name, total=len(checked.checker))
             check_set(checked, workers, lambda count, task=task: progress.advance(task, count))
@@ -95,6 +95,12 @@ def show_classes(checked: CheckedSet, console: Console) -> None:
     console.print(f'{checked.name}, share of the {what}: {", ".join(shown)}', markup=False)
 
 
+def ignored_pixels(checked: CheckedSet) -> int:
+    """Pixels that do not count; 0 where the ignored label is none that a map can hold."""
+    ignored = checked.checker.ignore_index
+    return int(checked.pixels[ignored]) if 0 <= ignored < len(checked.pixels) else 0
+
+
 def write_report(path: Path, config: str, sets: List[CheckedSet], splits: List[str]) -> None:
     """Write all findings as CSV, or with the counts and classes as JSON.
 
@@ -115,7 +121,7 @@ def write_report(path: Path, config: str, sets: List[CheckedSet], splits: List[s
                 sets=[dict(splits=list(checked.splits), dataset=type(checked.checker.dataset).__name__,
                            samples=len(checked.checker),
                            counts=dict(collections.Counter(finding.kind for finding in checked.findings)),
-                           ignored_pixels=int(checked.pixels[checked.checker.ignore_index]),
+                           ignored_pixels=ignored_pixels(checked),
                            classes=class_table(checked)) for checked in sets],
                 findings=rows), file, indent=1)
     except OSError as error:
@@ -133,7 +139,7 @@ def main() -> int:
         check_config(cfg)
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     sets = make_sets(cfg, args.splits)
-    read_all(sets, args.workers, console)
+    read_all(sets, args.workers)
     show(sets, console)
     if args.out is not None:
         write_report(args.out, args.config, sets, list(args.splits))

@@ -32,15 +32,19 @@ PRECISIONS = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 def list_images(source: Union[str, Path]) -> List[Path]:
     """Image files of a path: itself, the images of a folder (and its subfolders), or a glob's matches.
 
+    Hidden files and folders (``._a.jpg`` of macOS, ``.ipynb_checkpoints``) are left out unless they are named.
+
     Raises:
         UserError: Nothing is there.
     """
     path = local_path(source)
     if path.is_dir():
-        found = sorted(p for p in path.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != '.')
+        found = sorted(p for p in path.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES
+                       and not any(part[0] == '.' for part in p.relative_to(path).parts))
     elif any(sign in str(source) for sign in '*?[') and not path.exists():
         root = Path(path.anchor) if path.is_absolute() else Path()
-        found = sorted(p for p in root.glob(str(path.relative_to(path.anchor))) if p.is_file())
+        found = sorted(p for p in root.glob(str(path.relative_to(path.anchor)))
+                       if p.is_file() and (p.name[0] != '.' or path.name[0] == '.'))
     else:
         found = [path] if path.is_file() else []
     if not found:

@@ -18,8 +18,11 @@ from mmwhitebox.errors import UserError
 from .checking import NOTES, Finding, Sample, SampleChecker
 from .class_names import class_name_problems
 from .image_io import IMAGE_SUFFIXES
-from .layout import check_datasets, leaf_datasets
+from .layout import check_datasets, leaf_datasets, lists_folders
+from .transforms import LoadImage
 
+BIT_DEPTHS = (8, 10, 12, 14)  # what cameras and files of 16 bits hold
+TRIED = 12  # samples that may show which step reads masks
 CHUNK = 8  # samples that a worker takes at once
 CRASH = 'the process that read it died (out of memory, or a decoder that it crashes): take it out.'
 
@@ -28,7 +31,7 @@ class CheckedSet(NamedTuple):
     """One dataset of a config, the splits that use it, and what is found in it.
 
     ``digests`` (S, 2) uint64 and ``first_labels`` (S, ) have an entry for each sample, ``pixels`` and ``images``
-    (256, ) for each label; only these grow with the dataset, by 20 bytes a sample.
+    (256 or more, ) for each label; only these grow with the dataset, by 20 bytes a sample.
     """
     splits: Tuple[str, ...]
     checker: SampleChecker
@@ -101,7 +104,7 @@ def _make_set(splits: Tuple[str, ...], dataset_cfg: dict, cfg: Config, scope: st
                                 f'the model has {model_classes} classes, the dataset {num_classes}.'))
     checker = SampleChecker(dataset, load_image, load_mask, num_classes)
     return CheckedSet(splits, checker, findings, np.zeros((size, 2), np.uint64), np.full(size, -1, np.int32),
-                      np.zeros(256, np.int64), np.zeros(max(256, num_classes), np.int64))
+                      np.zeros(max(256, num_classes), np.int64), np.zeros(max(256, num_classes), np.int64))
 
 
 def _model_classes(cfg: Config) -> Optional[int]:
@@ -114,29 +117,36 @@ def _loading_steps(pipeline: Sequence[dict], dataset, scope: str) -> tuple:
     """The steps of a pipeline that read the image and the mask."""
     load_image = load_mask = None
     with TRANSFORMS.switch_scope_and_registry(scope) as registry:
-        steps = [registry.build(dict(step)) if isinstance(step, dict) else step for step in pipeline]
-    for step in steps:
-        if isinstance(step, BaseLoadAnnotations):
-            load_mask = step
-        elif load_image is None:
-            load_image = step
+        steps = []
+        for step in pipeline:
+            steps.append(registry.build(dict(step)) if isinstance(step, dict) else step)
+            if isinstance(steps[-1], BaseLoadAnnotations):
+                load_mask = steps[-1]
+            elif load_image is None:
+                load_image = steps[-1]
+            if load_image and (load_mask or not isinstance(dataset, BaseSegDataset)):
+                break  # what follows is not asked for, and may need packages that are not there
     if isinstance(dataset, BaseSegDataset):
         load_mask = load_mask or _step_that_reads_masks(steps, dataset) or LoadAnnotations()
     return load_image, load_mask
 
 
 def _step_that_reads_masks(steps: Sequence[Callable], dataset: BaseSegDataset) -> Optional[Callable]:
-    """The step after which the first sample has a ``gt_seg_map``, whatever its class; None if there is none."""
-    results = {**dataset.get_data_info(0), 'seg_fields': []}
-    for step in steps:
-        try:
-            results = step(results)
-        except Exception:  # of a file that is judged later, or a step that needs more than one sample
-            return None
-        if not isinstance(results, dict):
-            return None
-        if 'gt_seg_map' in results:
-            return step
+    """The step after which a sample has a ``gt_seg_map``, whatever its class; None if there is none.
+
+    Several samples are tried, for the files of some may be broken.
+    """
+    for index in np.unique(np.linspace(0, len(dataset) - 1, min(TRIED, len(dataset)), dtype=int)).tolist():
+        results = {**dataset.get_data_info(index), 'seg_fields': []}
+        for step in steps:
+            try:
+                results = step(results)
+            except Exception:  # of a file that is judged later, or a step that needs more than one sample
+                break
+            if not isinstance(results, dict):
+                break
+            if 'gt_seg_map' in results:
+                return step
     return None
 
 
@@ -154,10 +164,9 @@ def _hidden_files(dataset) -> Iterator[Finding]:
 
 def _unpaired_masks(dataset) -> Iterator[Finding]:
     """Masks in the folder of a set that no image has."""
-    folder = Path(dataset.data_prefix.get('seg_map_path') or '')
-    if dataset.ann_file or dataset.backend_args or not folder.is_dir():
+    if not lists_folders(dataset) or not dataset.data_prefix.get('seg_map_path'):
         return
-    images = Path(dataset.data_prefix['img_path'])
+    folder, images = Path(dataset.data_prefix['seg_map_path']), Path(dataset.data_prefix['img_path'])
     for mask in sorted(folder.rglob(f'*{dataset.seg_map_suffix}')):
         if mask.name.startswith('.'):
             continue
@@ -258,14 +267,27 @@ def check_set(checked: CheckedSet, workers: int, progress: Callable[[int], None]
             np.add.at(checked.images, valid, 1)
         if sample.pixels is not None:
             checked.pixels[:] += sample.pixels
-            checked.images[:256] += sample.pixels > 0
+            checked.images[:] += sample.pixels > 0
         progress(1)
-    bit_depth = getattr(checked.checker.load_image, 'bit_depth', None)
-    if 255 < widest < 1 << 12 and bit_depth is None:
-        checked.findings.append(Finding('bit depth', type(checked.checker.dataset).__name__, (
-            f'all values of the images of more than 8 bits are below {widest + 1}: set bit_depth=12 of '
-            'mmwhitebox.LoadImage, or they come out dark.')))
+    checked.findings.extend(bit_depth_findings(checked, widest))
     checked.findings.extend(class_findings(checked))
+
+
+def bit_depth_findings(checked: CheckedSet, widest: int) -> Iterator[Finding]:
+    """A note if the images of more than 8 bits use fewer than 16, so that their high bytes are dark or black.
+
+    Args:
+        checked (CheckedSet): The set.
+        widest (int): Largest value of its images of more than 8 bits, 0 if there are none.
+    """
+    load_image = checked.checker.load_image
+    keeps_high_byte = isinstance(load_image, LoadImage) and load_image.bit_depth is None or \
+        getattr(load_image, 'color_type', 'unchanged') != 'unchanged'
+    used = next((bits for bits in BIT_DEPTHS if widest < 1 << bits), None)
+    if widest and used and keeps_high_byte:
+        yield Finding('bit depth', type(checked.checker.dataset).__name__,
+                      f'all values of the images of more than 8 bits are below {1 << used}: set bit_depth={used} of '
+                      f'mmwhitebox.LoadImage, or they come out {"black" if used == 8 else "dark"}.')
 
 
 def class_findings(checked: CheckedSet) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmseg.datasets.transforms import LoadAnnotations
 
-from mmwhitebox.errors import AnnotationError, ImageReadError
+from mmwhitebox.errors import AnnotationError
 
 from .image_io import BROKEN_IMAGE, QUARTER_TURNS, TURNS, largest_wide_value, orientation_of, read_image
 from .transforms import LoadImage, LoadSegAnnotation, advise_orientation
@@ -51,8 +51,8 @@ class Sample(NamedTuple):
     """What is kept of a checked sample.
 
     ``digest`` (16 bytes) is that of its decoded pixels, empty if there are none. ``labels`` are the classes of a
-    picture, ``pixels`` (256, ) the number of pixels with each label of a mask, ``widest`` the largest value of an image
-    of more than 8 bits.
+    picture, ``pixels`` (256 or more, ) the number of pixels with each label of a mask, ``widest`` the largest value
+    of an image of more than 8 bits.
     """
     findings: List[Finding]
     digest: bytes = b''
@@ -116,7 +116,9 @@ class SampleChecker:
         """Note a turn that sizes cannot show; the largest value of a wide image."""
         try:
             orientation = orientation_of(name)
-            turned = orientation in TURNS and getattr(self.load_image, 'exif', 'apply') == 'apply'
+            follows = getattr(self.load_image, 'exif', 'apply') == 'apply' and \
+                getattr(self.load_image, 'color_type', 'color') in ('color', 'grayscale')
+            turned = orientation in TURNS and follows
             same_size = orientation not in QUARTER_TURNS or image.shape[0] == image.shape[1]
             if turned and same_size and info.get('seg_map_path'):
                 findings.append(Finding('EXIF orientation', name, f'turned by its EXIF orientation ({orientation}): '
@@ -134,11 +136,15 @@ class SampleChecker:
                 findings.append(trouble)
                 return None
             try:
-                ours = isinstance(self.load_image, LoadImage)
-                return read_image(name, *(self.load_image.bit_depth, self.load_image.exif) if ours else ())
-            except ImageReadError as error:
-                if not ours:  # a loader of its own may know more
-                    with contextlib.suppress(*BROKEN_IMAGE, AttributeError):
+                if isinstance(self.load_image, LoadImage):
+                    return read_image(name, self.load_image.bit_depth, self.load_image.exif)
+                image = read_image(name)
+                if self.load_image is not None and orientation_of(name) != 1:  # which loaders follow or do not
+                    image = self.load_image(dict(info))['img']
+                return image
+            except (*BROKEN_IMAGE, AttributeError) as error:
+                if self.load_image is not None and not isinstance(self.load_image, LoadImage):
+                    with contextlib.suppress(*BROKEN_IMAGE, AttributeError):  # it may know more
                         return self.load_image(dict(info))['img']
                 findings.append(Finding('unreadable image', name, _without(name, error)))
                 return None
@@ -162,7 +168,7 @@ class SampleChecker:
             return None
         results = {**info, 'seg_fields': []}
         if image is not None:
-            results.update(img=image, img_shape=size, ori_shape=size)
+            results.update(img=image, img_shape=size, ori_shape=size, exif=getattr(self.load_image, 'exif', 'apply'))
         try:
             read = self.load_mask.read if isinstance(self.load_mask, LoadSegAnnotation) else self.load_mask
             labels = np.asarray(read(results)['gt_seg_map'])
@@ -180,13 +186,17 @@ class SampleChecker:
         if size is not None and labels.shape[:2] != size:
             findings.append(Finding('size mismatch', path, f'{labels.shape[1]} x {labels.shape[0]} pixels, its image '
                                     f'{size[1]} x {size[0]}: save both in one size (masks with nearest neighbour).'
-                                    + advise_orientation(info.get('img_path'), labels.shape, size)))
+                                    + advise_orientation(info.get('img_path'), labels.shape, size,
+                                                         getattr(self.load_image, 'exif', 'apply'))))
         if labels.ndim != 2:
             findings.append(Finding('coloured mask', path, self._advise_coloured(labels)))
             return None
-        pixels = np.bincount(labels.ravel().astype(np.uint8), minlength=256)
-        present = [int(label) for label in np.flatnonzero(pixels)]
-        wrong = [label for label in present if label >= self.num_classes and label != self.ignore_index]
+        pixels = np.zeros(max(256, self.num_classes), np.int64)
+        values, counts = count_labels(labels)
+        known = (values >= 0) & (values < len(pixels))
+        pixels[values[known]] = counts[known]
+        present = values.tolist()
+        wrong = [label for label in present if not 0 <= label < self.num_classes and label != self.ignore_index]
         if wrong:
             findings.append(Finding('label out of range', path,
                                     f'labels {_some(wrong)} of {self.num_classes} classes: '
@@ -208,6 +218,14 @@ class SampleChecker:
                 'save the index of the class of each colour (mode L or P).')
 
 
+def count_labels(labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """The labels of a map, whatever their range, and the number of pixels of each; fractions are cut as in training."""
+    if labels.dtype == np.uint8:
+        counts = np.bincount(labels.ravel(), minlength=256)
+        return np.flatnonzero(counts), counts[counts > 0]
+    return np.unique(labels.astype(np.int64), return_counts=True)
+
+
 def advise_labels(present: List[int], wrong: List[int], num_classes: int, info: dict) -> str:
     """What may be done about labels out of range.
 
@@ -218,6 +236,8 @@ def advise_labels(present: List[int], wrong: List[int], num_classes: int, info: 
         info (dict): The sample's ``reduce_zero_label`` says whether labels were reduced.
     """
     classes = [label for label in present if label != 255]
+    if max(wrong) < 0:
+        return 'save no class as another label (255, say), or correct the mask.'
     spread = np.diff(classes).min(initial=255) > 1 and len(classes) <= num_classes
     if info.get('reduce_zero_label'):
         return (f'the file has them one higher (reduce_zero_label=True). Set it to False if 0 is a class, or '

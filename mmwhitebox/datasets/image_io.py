@@ -22,6 +22,7 @@ TURNS = {  # EXIF orientation -> what shows the stored array (H, W, ...) upright
     2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
     6: lambda a: a.swapaxes(0, 1)[:, ::-1], 7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: a.swapaxes(0, 1)[::-1]}
+UNDOES = {6: 8, 8: 6}  # the orientations that another undoes; each of the others undoes itself
 QUARTER_TURNS = (5, 6, 7, 8)
 EXIF = ('apply', 'ignore')
 
@@ -47,12 +48,16 @@ def read_image(path: Union[str, Path], bit_depth: Optional[int] = None, exif: st
             ``bit_depth``.
     """
     try:
-        with Image.open(path) as image:
-            wide_colour = any('16' in str(tile) for tile in image.tile) and image.mode in ('RGB', 'RGBA')
+        with open(path, 'rb') as file, Image.open(file) as image:  # of a path, Pillow maps a lying TIFF wrongly
+            wide_colour = is_wide_colour(image)  # first: the EXIF of a PNG is found by loading it
+            stored = orientation_of(image)
             image.load()
-            array = read_wide_colour(path, bit_depth) if wide_colour and bit_depth else to_bgr(image, bit_depth)
-            turn = TURNS.get(orientation_of(image)) if exif == 'apply' else None
-            return np.ascontiguousarray(turn(array)) if turn else array
+            loaded = orientation_of(image)
+            if not (wide_colour and bit_depth):
+                return turned(to_bgr(image, bit_depth), stored, loaded, exif)
+            if stored != loaded:
+                raise ValueError(f'a TIFF of 16-bit colour with EXIF orientation {stored}; save it upright')
+            return turned(read_wide_colour(path, bit_depth), stored, stored, exif)
     except FileNotFoundError as error:
         raise ImageReadError(f'{path}: no such image file.') from error
     except BROKEN_IMAGE as error:
@@ -64,7 +69,27 @@ def orientation_of(image: Union[Image.Image, str, Path]) -> int:
     if not isinstance(image, Image.Image):
         with Image.open(image) as opened:
             return orientation_of(opened)
-    return int(image.getexif().get(EXIF_ORIENTATION, 1) or 1)
+    orientation = image.getexif().get(EXIF_ORIENTATION)
+    return orientation if orientation in TURNS else 1
+
+
+def turned(array: np.ndarray, stored: int, loaded: int, exif: str = 'apply') -> np.ndarray:
+    """An array that Pillow has loaded, turned upright or as it is stored. Pillow turns TIFFs itself, nothing else.
+
+    Args:
+        array (np.ndarray): (H, W, ...).
+        stored (int): EXIF orientation of the file.
+        loaded (int): That which is left once Pillow has loaded it.
+        exif (str): Of :data:`EXIF`. Defaults to 'apply'.
+    """
+    undo = UNDOES.get(stored, stored) if stored != loaded else 1
+    turn = TURNS.get(loaded if exif == 'apply' else undo)
+    return np.ascontiguousarray(turn(array)) if turn else array
+
+
+def is_wide_colour(image: Image.Image) -> bool:
+    """Whether an opened image, not loaded yet, has several channels of 16 bits, of which Pillow keeps 8."""
+    return image.mode[0] != 'I' and any(';16' in str(tile[3]) for tile in image.tile)
 
 
 def high_byte(values: np.ndarray, bit_depth: int) -> np.ndarray:
@@ -96,6 +121,9 @@ def to_bgr(image: Image.Image, bit_depth: Optional[int] = None) -> np.ndarray:
 
 
 def largest_wide_value(path: Union[str, Path]) -> int:
-    """Largest value of a grey image of more than 8 bits; 0 of any other, from its header alone."""
+    """Largest value of an image of more than 8 bits a channel; 0 of any other, from its header alone."""
     with Image.open(path) as image:
+        if is_wide_colour(image):
+            array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            return 0 if array is None else int(array[..., :3].max(initial=0))
         return int(np.asarray(image).max(initial=0)) if image.mode[0] == 'I' else 0

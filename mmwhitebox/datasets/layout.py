@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Iterator
 
 from mmengine.config import Config
+from mmengine.fileio import list_dir_or_file
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 from mmpretrain.datasets import BaseDataset as ClsDataset
@@ -56,12 +57,14 @@ def check_datasets(cfg: Config, splits: tuple = ('train', 'val', 'test')) -> Non
 
 def leaf_datasets(dataset: dict) -> Iterator[dict]:
     """The datasets inside wrappers (RepeatDataset, ConcatDataset, ...)."""
-    if 'dataset' in dataset:
-        yield from leaf_datasets(dataset['dataset'])
-    elif 'datasets' in dataset:
-        for item in dataset['datasets']:
-            yield from leaf_datasets(item)
-    else:
+    inner, several = dataset.get('dataset'), dataset.get('datasets')
+    if isinstance(inner, dict):
+        yield from leaf_datasets(inner)
+    elif isinstance(several, (list, tuple)):
+        for item in several:
+            if isinstance(item, dict):
+                yield from leaf_datasets(item)
+    else:  # also one that has an argument of such a name
         yield dataset
 
 
@@ -69,14 +72,35 @@ def _check_dataset(cls: type, cfg: dict, told: str, needs_labels: bool) -> None:
     known = isinstance(cls, type) and issubclass(cls, (BaseSegDataset, ClsDataset))
     if not known or cfg.get('backend_args'):
         return
-    dataset = cls(**{k: v for k, v in cfg.items() if k not in ('type', 'pipeline')}, lazy_init=True)
+    dataset = cls(**{k: v for k, v in cfg.items() if k not in ('type', 'pipeline', 'lazy_init')}, lazy_init=True)
     if isinstance(dataset, BaseSegDataset):
-        if not dataset.ann_file:
+        if lists_folders(dataset):
             _check_segmentation(dataset, needs_labels)
+    elif _is_remote(*dataset.data_prefix.values(), dataset.ann_file):
+        return
     elif dataset.ann_file:
         _check_listed(dataset)
     elif isinstance(dataset, CustomDataset) and dataset.with_label:
         _check_class_folders(dataset, told)
+
+
+def lists_folders(dataset: BaseSegDataset) -> bool:
+    """Whether the samples of a data set are the files of its folders on a local disk, as mmseg lists them."""
+    own = type(dataset).load_data_list is not BaseSegDataset.load_data_list
+    prefix = dataset.data_prefix
+    return not (own or dataset.ann_file or dataset.backend_args or not isinstance(prefix.get('img_path'), str)
+                or _is_remote(*prefix.values()))
+
+
+def _is_remote(*places: object) -> bool:
+    """Whether one of several paths has a scheme (s3://, http://), of which mmengine makes a backend."""
+    return any('://' in str(place) for place in places)
+
+
+def _stems(folder: Path, suffix: str) -> set:
+    """Names without suffix of the files that mmseg lists: links are followed, names that begin with a dot left out."""
+    names = list_dir_or_file(folder, list_dir=False, suffix=suffix, recursive=True)
+    return {name.removesuffix(suffix) for name in names}
 
 
 def _check_segmentation(dataset: BaseSegDataset, needs_labels: bool) -> None:
@@ -85,7 +109,7 @@ def _check_segmentation(dataset: BaseSegDataset, needs_labels: bool) -> None:
     if not dataset.data_prefix.get('seg_map_path'):
         if needs_labels:
             raise DatasetLayoutError(f'{name}: its data_prefix has no seg_map_path, the folder of the label maps.')
-        if not any(images.rglob(f'*{dataset.img_suffix}')):
+        if not images.is_dir() or not _stems(images, dataset.img_suffix):
             raise DatasetLayoutError(f'The folder {images} holds no *{dataset.img_suffix}.{WHERE}')
         print_log(f'{name}: images without annotations in {images}', logger='current')
         return
@@ -95,14 +119,11 @@ def _check_segmentation(dataset: BaseSegDataset, needs_labels: bool) -> None:
     for folder in (images, annotations):
         if not folder.is_dir():
             raise DatasetLayoutError(f'The folder {folder} does not exist.{layout}')
-    names = {p.relative_to(images).as_posix().removesuffix(dataset.img_suffix)
-             for p in images.rglob(f'*{dataset.img_suffix}')}
+    names = _stems(images, dataset.img_suffix)
     if not names:
         raise DatasetLayoutError(f'The folder {images} holds no *{dataset.img_suffix}.{layout}')
-    labels = {p.relative_to(annotations).as_posix().removesuffix(dataset.seg_map_suffix)
-              for p in annotations.rglob(f'*{dataset.seg_map_suffix}')}
-    missing = sorted(names - labels)
-    if missing:
+    missing = sorted(names - _stems(annotations, dataset.seg_map_suffix))
+    if missing and dataset._indices is None:  # a subset may be of those that have one
         raise DatasetLayoutError(
             f'{len(missing)} of {len(names)} images in {images} have no annotation: '
             f'{_some([f"{name}{dataset.img_suffix}" for name in missing])}{layout}')

@@ -17,7 +17,7 @@ from PIL import Image
 from mmwhitebox.errors import AnnotationError, ImageArrayError, ImageReadError
 from mmwhitebox.registry import TRANSFORMS
 
-from .image_io import BROKEN_IMAGE, EXIF, QUARTER_TURNS, TURNS, orientation_of, read_image
+from .image_io import BROKEN_IMAGE, EXIF, QUARTER_TURNS, orientation_of, read_image, turned
 from .skipping import OnError
 
 
@@ -26,7 +26,8 @@ class LoadImage(OnError, BaseTransform):
     """Load an image of any mode as 8-bit BGR; a truncated file is an error, not a half-grey picture.
 
     Takes ``img_path`` from the results, or an array already there under ``img``; in inference also a
-    bare path or array. Adds ``img``, ``img_shape``, ``ori_shape`` (both (H, W)).
+    bare path or array. Adds ``img``, ``img_shape``, ``ori_shape`` (both (H, W)) and, of files, ``exif``, which
+    :class:`LoadSegAnnotation` follows.
 
     Args:
         bit_depth (int, optional): Bits that the values of images of more than 8 bits use, see :func:`read_image`.
@@ -61,6 +62,7 @@ class LoadImage(OnError, BaseTransform):
     def load(self, results: dict) -> dict:
         if 'img' not in results:
             results['img'] = read_image(results['img_path'], self.bit_depth, self.exif)
+            results['exif'] = self.exif
         img = results['img']
         if img.ndim != 3 or img.shape[2] != 3 or img.dtype != np.uint8:
             raise ImageArrayError('An image array must be (H, W, 3) uint8 in BGR order, got '
@@ -76,6 +78,7 @@ class LoadImage(OnError, BaseTransform):
 class LoadSegAnnotation(OnError, LoadAnnotations):
     """mmseg's ``LoadAnnotations`` plus the checks that otherwise end as NaN or a CUDA assertion.
 
+    A map with an EXIF orientation of its own is turned if ``LoadImage`` turns the images, and left if it does not.
     A sample that names no label map (``seg_map_path``) passes as it is: inference, and test sets without labels.
 
     Args:
@@ -111,7 +114,8 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
             raise AnnotationError(f'{path}: the annotation is {labels.shape[1]} x {labels.shape[0]} pixels, its '
                                   f'image {results["img_path"]} is {results["ori_shape"][1]} x '
                                   f'{results["ori_shape"][0]}.'
-                                  + advise_orientation(results.get('img_path'), labels.shape, results['ori_shape']))
+                                  + advise_orientation(results.get('img_path'), labels.shape, results['ori_shape'],
+                                                       results.get('exif', 'apply')))
         present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
         wrong = [int(i) for i in present if i >= self.num_classes and i != self.ignore_index]
         if wrong:
@@ -135,16 +139,22 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
             raise ImageReadError(f'{path}: cannot read this annotation ({error}).') from error
         if largest > 255:
             raise AnnotationError(f'{path}: labels up to {largest}; label maps are read as 8 bit, 0 to 255.')
-        turn = TURNS.get(orientation_of(path)) if self.backend_args is None else None
-        if turn:  # as the image is
-            results['gt_seg_map'] = np.ascontiguousarray(turn(results['gt_seg_map']))
         labels = results['gt_seg_map']
+        stored = orientation_of(path) if self.backend_args is None and labels.ndim >= 2 else 1
+        if stored != 1:  # turned as the image is
+            with Image.open(path) as mask:
+                mask.load()
+                loaded = orientation_of(mask)
+            if stored != loaded and self.imdecode_backend != 'pillow':
+                raise AnnotationError(f'{path}: imdecode_backend={self.imdecode_backend!r} may or may not turn this '
+                                      f"TIFF with EXIF orientation {stored}: use 'pillow', or save it upright.")
+            results['gt_seg_map'] = turned(labels, stored, loaded, results.get('exif', 'apply'))
         if labels.ndim < 2:  # mmseg squeezes away a side of one pixel
             results['gt_seg_map'] = labels.reshape(one_pixel_shape(path, labels.size))
         return results
 
 
-def advise_orientation(image_path: Optional[str], mask_shape: tuple, image_shape: tuple) -> str:
+def advise_orientation(image_path: Optional[str], mask_shape: tuple, image_shape: tuple, exif: str = 'apply') -> str:
     """What to do if a mask was drawn on the stored pixels of a photograph that EXIF turns; '' if that is not it."""
     try:
         orientation = orientation_of(image_path) if image_path else 1
@@ -152,6 +162,9 @@ def advise_orientation(image_path: Optional[str], mask_shape: tuple, image_shape
         return ''
     if orientation not in QUARTER_TURNS or tuple(mask_shape[:2]) != tuple(image_shape[:2])[::-1]:
         return ''
+    if exif == 'ignore':
+        return (f" The photograph is taken as it is stored, lying (EXIF orientation {orientation}, exif='ignore' of "
+                "mmwhitebox.LoadImage); the mask fits it turned: set exif='apply'.")
     return (f' The photograph is stored lying and turned by its EXIF orientation ({orientation}); the mask is not. If '
             "the masks were drawn on the stored pixels, set exif='ignore' of mmwhitebox.LoadImage; else turn the mask.")
 

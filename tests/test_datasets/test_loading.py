@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torchvision
 from mmengine.config import Config, ConfigDict
+from mmseg.datasets import ADE20KDataset
 from PIL import Image
 from scipy.io import savemat
 
 from mmwhitebox.datasets import CIFAR10, SVHN, LoadImage, LoadSegAnnotation, check_datasets, read_image
+from mmwhitebox.datasets.layout import leaf_datasets
 from mmwhitebox.errors import AnnotationError, DatasetLayoutError, ImageReadError
 
 RGB = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
@@ -132,6 +134,39 @@ def test_missing_files_show_the_expected_layout(tmp_path, ade_cfg, damage, messa
         check_datasets(ade_cfg)
     assert 'Expected layout of ADE20KDataset' in str(caught.value)
     assert 'data_root' in str(caught.value)
+
+
+class Listed(ADE20KDataset):
+    """A data set that finds its samples in its own way."""
+
+    def load_data_list(self):
+        return [dict(img_path='a.jpg', seg_map_path='a.png')]
+
+
+@pytest.mark.parametrize('change', [
+    lambda root, cfg: (root / 'images/training/._a.jpg').write_bytes(b'Mac OS X'),  # as macOS leaves them
+    lambda root, cfg: cfg.update(lazy_init=True),
+    lambda root, cfg: ((root / 'annotations/training/b.png').unlink(), cfg.update(indices=1)),
+    lambda root, cfg: cfg.update(type=Listed, data_prefix=dict(img_path='elsewhere')),
+    lambda root, cfg: cfg.update(data_root='', data_prefix=dict(
+        img_path=str(root / 'images/training'), seg_map_path=str(root / 'annotations/training'))),
+    lambda root, cfg: cfg.update(data_prefix=dict(img_path='linked', seg_map_path='linked')),
+])
+def test_what_training_reads_is_not_refused(tmp_path, ade_cfg, change):
+    (tmp_path / 'ade/linked').mkdir()
+    for kind in ('images', 'annotations'):
+        (tmp_path / 'ade/linked' / kind).symlink_to(tmp_path / 'ade' / kind / 'training')
+    for name in 'ab':  # beside the images, so that the folder of links serves for both
+        write(tmp_path / f'ade/images/training/{name}.png', Image.fromarray(RGB[..., 0]))
+    change(tmp_path / 'ade', ade_cfg.train_dataloader.dataset.dataset)
+    check_datasets(ade_cfg)
+
+
+@pytest.mark.parametrize('key', ['dataset', 'datasets'])
+def test_an_argument_named_as_those_of_wrappers(key):
+    own = {'type': 'Own', key: 'voc'}
+    wrapped = dict(type='ConcatDataset', datasets=[dict(type='RepeatDataset', times=2, dataset=own), own])
+    assert list(leaf_datasets(wrapped)) == [own, own]
 
 
 def test_other_datasets_are_left_to_themselves():
