@@ -6,7 +6,7 @@ from typing import Optional, Union
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mmwhitebox.errors import ImageReadError
 
@@ -36,7 +36,8 @@ def read_image(path: Union[str, Path], bit_depth: Optional[int] = None, exif: st
     Args:
         path (str | Path): Image file.
         bit_depth (int, optional): Bits that the values of wide images use, from 8 up; 12 for a 12-bit camera, say.
-            Defaults to None: all of the type, 16. Images of 8 bits do not change.
+            Defaults to None: all of the type, 16. Images of 8 bits do not change, nor do PGM files, which state their
+            largest value themselves.
         exif (str): 'apply' turns the image as its EXIF orientation says, as viewers do; 'ignore' leaves it as stored.
             Defaults to 'apply'.
 
@@ -60,6 +61,8 @@ def read_image(path: Union[str, Path], bit_depth: Optional[int] = None, exif: st
             return turned(read_wide_colour(path, bit_depth), stored, stored, exif)
     except FileNotFoundError as error:
         raise ImageReadError(f'{path}: no such image file.') from error
+    except UnidentifiedImageError as error:  # whose message names the handle
+        raise ImageReadError(f'{path}: cannot read this image (no format that Pillow knows).') from error
     except BROKEN_IMAGE as error:
         raise ImageReadError(f'{path}: cannot read this image ({error}).') from error
 
@@ -115,7 +118,8 @@ def to_bgr(image: Image.Image, bit_depth: Optional[int] = None) -> np.ndarray:
     if image.mode.startswith('I'):  # 16-bit grey is I;16, and 32-bit I of PGM files
         if image.mode == 'I' and image.format not in ('PNG', 'PPM') and bit_depth is None:
             raise ValueError('32-bit integers have no defined range; set bit_depth of mmwhitebox.LoadImage')
-        grey = high_byte(np.asarray(image).astype(np.int64), bit_depth or 16)
+        bits = 16 if image.format == 'PPM' else bit_depth or 16  # Pillow scales PGM files by the maximum they state
+        grey = high_byte(np.asarray(image).astype(np.int64), bits)
         return np.repeat(grey[..., None], 3, axis=2)
     return np.ascontiguousarray(np.asarray(image.convert('RGB'))[..., ::-1])
 
@@ -126,4 +130,4 @@ def largest_wide_value(path: Union[str, Path]) -> int:
         if is_wide_colour(image):
             array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
             return 0 if array is None else int(array[..., :3].max(initial=0))
-        return int(np.asarray(image).max(initial=0)) if image.mode[0] == 'I' else 0
+        return int(np.asarray(image).max(initial=0)) if image.mode[0] == 'I' and image.format != 'PPM' else 0

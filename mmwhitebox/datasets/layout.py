@@ -158,7 +158,8 @@ def _check_class_folders(dataset: CustomDataset, told: str) -> None:
         raise DatasetLayoutError(
             f'The folder {root} holds {len(folders)} class folders ({_some([p.name for p in folders])}), the '
             f'dataset has {len(dataset.CLASSES)} classes.{layout}')
-    if not any(dataset.is_valid_file(path.name) for folder in folders for path in folder.rglob('*')):
+    if not any(dataset.is_valid_file(path.name) for folder in folders
+               for path in map(Path, list_dir_or_file(folder, list_dir=False, recursive=True))):
         raise DatasetLayoutError(f'The class folders in {root} hold no images.{layout}')
     print_log(f'{name}: {len(folders)} class folders in {root}', logger='current')
 

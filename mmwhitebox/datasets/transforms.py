@@ -14,7 +14,7 @@ from mmcv.transforms import BaseTransform
 from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
-from mmwhitebox.errors import AnnotationError, ImageArrayError, ImageReadError
+from mmwhitebox.errors import AnnotationError, ConfigError, ImageArrayError, ImageReadError
 from mmwhitebox.registry import TRANSFORMS
 
 from .image_io import BROKEN_IMAGE, EXIF, QUARTER_TURNS, orientation_of, read_image, turned
@@ -92,10 +92,15 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
     Raises:
         ImageReadError: The annotation cannot be read.
         AnnotationError: It has several channels, another size than its image, or a label outside the classes.
+        ConfigError: ``num_classes`` is more than the labels of 8 bits leave.
     """
 
     def __init__(self, num_classes: int, ignore_index: int = 255, **kwargs) -> None:
         super().__init__(**kwargs)
+        most = 255 if ignore_index == 255 else 256
+        if num_classes > most:
+            raise ConfigError(f'LoadSegAnnotation: num_classes={num_classes}, but label maps are read as 8 bit, of '
+                              f'which ignore_index={ignore_index} leaves {most} classes.')
         self.num_classes = num_classes
         self.ignore_index = ignore_index
 
@@ -129,12 +134,15 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
 
         Raises:
             ImageReadError: It cannot be read.
-            AnnotationError: A 16-bit map with labels above 255, which mmseg would wrap around silently.
+            AnnotationError: A map of more than 8 bits with labels above 255 or fractions, which mmseg would wrap
+                around or cut silently.
         """
         path = results['seg_map_path']
         try:
             largest = largest_wide_label(path) if self.backend_args is None else 0
             results = super().transform(results)
+        except AnnotationError:
+            raise
         except (*BROKEN_IMAGE, AttributeError) as error:
             raise ImageReadError(f'{path}: cannot read this annotation ({error}).') from error
         if largest > 255:
@@ -170,9 +178,19 @@ def advise_orientation(image_path: Optional[str], mask_shape: tuple, image_shape
 
 
 def largest_wide_label(path: str) -> int:
-    """Largest label of a map of more than 8 bits; 0 of one of 8, from its header alone."""
+    """Largest label of a map of more than 8 bits; 0 of one of 8, from its header alone.
+
+    Raises:
+        AnnotationError: Labels that are no whole numbers.
+    """
     with Image.open(path) as image:
-        return int(np.asarray(image).max(initial=0)) if image.mode[0] in 'IF' else 0
+        if image.mode[0] not in 'IF':
+            return 0
+        labels = np.asarray(image)
+        if image.mode == 'F' and not (labels == np.rint(labels)).all():
+            raise AnnotationError(f'{path}: labels are whole numbers, this map has fractions: resized, perhaps; masks '
+                                  'are resized with nearest neighbour.')
+        return int(labels.max(initial=0))
 
 
 def one_pixel_shape(path: str, size: int) -> tuple:

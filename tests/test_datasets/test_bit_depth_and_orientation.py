@@ -92,6 +92,12 @@ def test_images_of_8_bits_are_the_same_at_any_bit_depth(tmp_path, suffix):
     assert np.array_equal(read_image(tmp_path / f'a{suffix}', bit_depth=12), values)
 
 
+def test_a_pgm_is_scaled_by_the_maximum_it_states(tmp_path):
+    (tmp_path / 'a.pgm').write_bytes(b'P5\n2 1\n4095\n' + np.array([4095, 16], '>u2').tobytes())
+    for bit_depth in (None, 12):
+        assert read_image(tmp_path / 'a.pgm', bit_depth)[0, :, 0].tolist() == [255, 1]
+
+
 def load_both(image, mask, **options):
     results = LoadImage(**options)(dict(img_path=image))
     return LoadSegAnnotation(num_classes=24)({**results, 'seg_map_path': mask, 'seg_fields': [], 'label_map': None,

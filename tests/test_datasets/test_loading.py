@@ -11,7 +11,7 @@ from scipy.io import savemat
 
 from mmwhitebox.datasets import CIFAR10, SVHN, LoadImage, LoadSegAnnotation, check_datasets, read_image
 from mmwhitebox.datasets.layout import leaf_datasets
-from mmwhitebox.errors import AnnotationError, DatasetLayoutError, ImageReadError
+from mmwhitebox.errors import AnnotationError, ConfigError, DatasetLayoutError, ImageReadError
 
 RGB = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
 
@@ -97,6 +97,26 @@ def test_good_annotations_load(tmp_path):
 def test_wrong_annotations_are_named(tmp_path, labels, message):
     with pytest.raises(AnnotationError, match=message):
         LoadSegAnnotation(num_classes=4)(annotation_results(tmp_path, labels))
+
+
+def test_label_maps_of_fractions_are_refused(tmp_path):
+    results = annotation_results(tmp_path, np.zeros((5, 7), np.uint8))
+    for value, message in ((1.5, 'this map has fractions'), (2.0, None)):
+        labels = Image.fromarray(np.full((5, 7), value, np.float32))
+        results['seg_map_path'] = str(write(tmp_path / 'labels.tif', labels))
+        if message is None:
+            assert (LoadSegAnnotation(num_classes=4)(dict(results))['gt_seg_map'] == 2).all()
+        else:
+            with pytest.raises(AnnotationError, match=f'labels.tif: .*{message}'):
+                LoadSegAnnotation(num_classes=4)(dict(results))
+
+
+def test_more_classes_than_labels_of_8_bits():
+    for num_classes, ignore_index in ((255, 255), (256, 0)):
+        LoadSegAnnotation(num_classes, ignore_index)
+    for num_classes, ignore_index in ((256, 255), (257, 0)):
+        with pytest.raises(ConfigError, match=f'num_classes={num_classes}, .* leaves {num_classes - 1} classes'):
+            LoadSegAnnotation(num_classes, ignore_index)
 
 
 def test_unreadable_annotation(tmp_path):
@@ -187,6 +207,15 @@ def class_folders(tmp_path):
 
 
 def test_complete_class_folders_pass(class_folders):
+    check_datasets(class_folders)
+
+
+def test_links_in_class_folders_are_followed(tmp_path, class_folders):
+    for name in 'ab':
+        folder = tmp_path / 'set/train' / name
+        folder.rename(tmp_path / name)
+        folder.mkdir()
+        (folder / 'linked').symlink_to(tmp_path / name)
     check_datasets(class_folders)
 
 
