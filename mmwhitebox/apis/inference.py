@@ -2,6 +2,7 @@
 import copy
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Callable, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from mmwhitebox.checkpoints import load_weights
 from mmwhitebox.datasets.image_io import IMAGE_SUFFIXES
+from mmwhitebox.engine.launch import check_device
 from mmwhitebox.errors import ImageReadError, UserError
 from mmwhitebox.registry import INFERENCERS
 
@@ -100,13 +102,15 @@ def init_model(config: Union[str, Path, Config],
 
     Returns:
         BaseModel: The model, with ``cfg`` and ``dataset_meta`` (class names and, of a segmentor, the
-        palette). mmpretrain's ``ImageClassificationInferencer`` takes the classifier as it is. A segmentor
-        keeps what :attr:`SegResult.probabilities` needs, unless ``test_cfg.keep_logits`` says otherwise.
+        palette). mmpretrain's ``inference_model`` and ``ImageClassificationInferencer`` take the classifier as it
+        is. A segmentor keeps what :attr:`SegResult.probabilities` needs, unless ``test_cfg.keep_logits`` says
+        otherwise.
 
     Raises:
         CheckpointError: The checkpoint is missing, broken, or of another model.
-        UserError: There is no such precision on that device.
+        UserError: There is no such device, or no such precision on it.
     """
+    check_device(device, 'device')
     device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
     dtype = autocast_dtype(precision, torch.device(device).type)
     cfg = copy.deepcopy(config) if isinstance(config, Config) else Config.fromfile(config_file(config))
@@ -121,6 +125,8 @@ def init_model(config: Union[str, Path, Config],
     model.cfg = cfg
     model.test_pipeline = test_pipeline(cfg) if pipeline_of(cfg) else None
     model._config, model._dataset_meta = cfg, model.dataset_meta  # mmpretrain's names for them
+    if 'head' in cfg.model:
+        model._metainfo = SimpleNamespace(results=[SimpleNamespace(task='Image Classification')])
     model.inference_dtype = dtype
     return model.to(device).eval()
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmwhitebox.engine.prediction_hooks import captioned, save_labels
 from mmwhitebox.engine.visualizer import blend
-from mmwhitebox.errors import UserError
+from mmwhitebox.errors import UserError, WriteError
 
 from .inputs import as_file
 from .viewable import read_viewable, viewable
@@ -104,7 +104,7 @@ class SegResult(Result, SegDataSample):
             path (str | Path): ``.png`` for the labels; ``.jpg``, ``.webp``, ... for the overlay.
 
         Raises:
-            UserError: No kind of picture has that suffix.
+            UserError: No kind of picture has that suffix, or the place cannot be written.
         """
         path = _picture_path(path)
         if path.suffix.lower() == '.png':
@@ -151,7 +151,7 @@ class ClsResult(Result, DataSample):
         """Write the image with its most likely classes, as a picture.
 
         Raises:
-            UserError: No kind of picture has that suffix.
+            UserError: No kind of picture has that suffix, or the place cannot be written.
         """
         path = _picture_path(path)
         Image.fromarray(self.picture).save(path)
@@ -169,5 +169,9 @@ def _picture_path(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix.lower() not in Image.registered_extensions():
         raise UserError(f'{path}: its suffix is that of no kind of picture; .png and .jpg are.')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, 'ab'):
+            return path
+    except OSError as error:
+        raise WriteError(f'{path} cannot be written ({error.strerror}).') from error

@@ -19,10 +19,10 @@ from .checking import NOTES, Finding, Sample, SampleChecker
 from .class_names import class_name_problems
 from .image_io import IMAGE_SUFFIXES
 from .layout import check_datasets, leaf_datasets, lists_folders
+from .mask_reading import steps_that_read_masks
 from .transforms import LoadImage
 
 BIT_DEPTHS = (8, 10, 12, 14)  # what cameras and files of 16 bits hold
-TRIED = 12  # samples that may show which step reads masks
 CHUNK = 8  # samples that a worker takes at once
 CRASH = 'the process that read it died (out of memory, or a decoder that it crashes): take it out.'
 
@@ -127,27 +127,9 @@ def _loading_steps(pipeline: Sequence[dict], dataset, scope: str) -> tuple:
             if load_image and (load_mask or not isinstance(dataset, BaseSegDataset)):
                 break  # what follows is not asked for, and may need packages that are not there
     if isinstance(dataset, BaseSegDataset):
-        load_mask = load_mask or _step_that_reads_masks(steps, dataset) or LoadAnnotations()
+        reading = [] if load_mask else steps_that_read_masks(steps, dataset)
+        load_mask = load_mask or (reading[-1] if reading else LoadAnnotations())
     return load_image, load_mask
-
-
-def _step_that_reads_masks(steps: Sequence[Callable], dataset: BaseSegDataset) -> Optional[Callable]:
-    """The step after which a sample has a ``gt_seg_map``, whatever its class; None if there is none.
-
-    Several samples are tried, for the files of some may be broken.
-    """
-    for index in np.unique(np.linspace(0, len(dataset) - 1, min(TRIED, len(dataset)), dtype=int)).tolist():
-        results = {**dataset.get_data_info(index), 'seg_fields': []}
-        for step in steps:
-            try:
-                results = step(results)
-            except Exception:  # of a file that is judged later, or a step that needs more than one sample
-                break
-            if not isinstance(results, dict):
-                break
-            if 'gt_seg_map' in results:
-                return step
-    return None
 
 
 def _hidden_files(dataset) -> Iterator[Finding]:

@@ -1,4 +1,5 @@
 """A look at a few masks before training: those of two classes are often written as 0 and 255, and 255 is ignored."""
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from mmwhitebox.config_parts import Part, datasets, joined, pipelines, steps
 from mmwhitebox.errors import AnnotationError
 
 from .class_names import known_classes, lazily_built
+from .mask_reading import steps_that_read_masks
 from .transforms import LoadSegAnnotation
 
 LOOKED_AT = 12
@@ -39,13 +41,15 @@ def look_at_masks(cfg: Config, split: str = 'train') -> None:
 def _problems(cfg: Config, split: str, part: Part) -> Iterator[str]:
     if part.cls is None or not issubclass(part.cls, BaseSegDataset):
         return
-    loader = _mask_loader(cfg, split, part)
     classes, dataset = known_classes(part), lazily_built(part)
-    if loader is None or dataset is None or not classes or len(classes) < 2:
+    if dataset is None or not classes or len(classes) < 2:
         return
     try:
         dataset.full_init()
     except Exception:  # its files are checked elsewhere
+        return
+    loader = _mask_loader(cfg, split, part) or _own_loader(part, dataset)
+    if loader is None:
         return
     ignored = {255, getattr(loader, 'ignore_index', 255)}
     order = np.unique(np.linspace(0, len(dataset) - 1, min(LOOKED_AT, len(dataset)), dtype=int)).tolist()
@@ -67,9 +71,19 @@ def _mask_loader(cfg: Config, split: str, part: Part) -> Any:
     return None
 
 
-def _labels(loader: LoadAnnotations, info: dict) -> set[int]:
+def _own_loader(part: Part, dataset: BaseSegDataset) -> Any:
+    """The steps of a pipeline that read the masks with none of mmseg's classes."""
+    try:
+        built = [TRANSFORMS.build(dict(step)) for step in part.cfg.get('pipeline') or ()]
+    except Exception:  # what cannot be built is said when the training builds it
+        return None
+    reading = steps_that_read_masks(built, dataset)
+    return functools.partial(functools.reduce, lambda results, step: step(results), reading) if reading else None
+
+
+def _labels(loader: Any, info: dict) -> set[int]:
     """Labels of a mask as training sees it; none of one that cannot be read."""
-    read = loader.read if isinstance(loader, LoadSegAnnotation) else loader.transform
+    read = getattr(loader, 'read' if isinstance(loader, LoadSegAnnotation) else '__call__')
     try:
         return set(np.unique(read({**info, 'seg_fields': []})['gt_seg_map']).tolist())
     except Exception:  # reading them is the training's affair, and that of tools/check_dataset.py

@@ -75,8 +75,8 @@ def run_command(main: Callable[[], Optional[int]], log_to: str = 'stderr') -> No
         sys.exit(status)
 
 
-def check_device(device: Optional[str]) -> None:
-    """Make sure that ``--device`` is there.
+def check_device(device: Optional[str], option: str = '--device') -> None:
+    """Make sure that a device is there; ``option`` is what it was given by.
 
     Raises:
         UserError: torch does not know it, or cannot put a tensor on it.
@@ -87,7 +87,7 @@ def check_device(device: Optional[str]) -> None:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         there = ['cpu', *(f'cuda:{i}' for i in range(torch.cuda.device_count()))]
-        raise UserError(f'--device {device}: {str(error).splitlines()[0]} There is: {", ".join(there)}.') from error
+        raise UserError(f'{option} {device}: {str(error).splitlines()[0]} There is: {", ".join(there)}.') from error
 
 
 def load_config(path: str, options: Optional[dict], work_dir: Optional[str], launcher: str) -> Config:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmwhitebox.apis import (
@@ -154,3 +155,27 @@ def test_models_by_name_are_built_in_silence(capfd):
         init_model('absent.py')
     with pytest.raises(UserError, match='Similar names: cbt_tiny_imagenet'):
         init_model('cbt_tiny_imagenett', device='cpu')
+
+
+def test_mmpretrain_takes_our_classifier():
+    from mmpretrain.apis import inference_model as inference_of_mmpretrain
+    init_default_scope('mmpretrain')  # it builds its pipeline in the scope of the process
+    image = np.full((40, 50, 3), 90, np.uint8)
+    model = init_model(reduced('cbt_imagenet_mini.py'), device='cpu')
+    theirs, ours = inference_of_mmpretrain(model, image), inference_model(model, image)
+    assert theirs['pred_class'] in model.dataset_meta['classes']
+    np.testing.assert_allclose(theirs['pred_scores'], ours.probabilities, rtol=1e-5)
+
+
+@pytest.mark.parametrize('device', ['xyz', 'cuda:99'])
+def test_a_device_that_is_not_there(device):
+    with pytest.raises(UserError, match=f'device {device}: .*There is: cpu'):
+        init_model(reduced('cbt_imagenet_mini.py'), device=device)
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    model = init_model(reduced('cbt_decoder_ade20k_mini.py'), device='cpu')
+    result = inference_model(model, np.zeros((40, 50, 3), np.uint8))
+    (tmp_path / 'file').write_bytes(b'')
+    with pytest.raises(UserError, match='cannot be written'):
+        result.save(tmp_path / 'file' / 'a.png')

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmseg.registry import TRANSFORMS as MMSEG_TRANSFORMS
 from PIL import Image
 
 from mmwhitebox.datasets import LoadSegAnnotation, look_at_masks
@@ -74,3 +75,25 @@ def test_data_that_is_not_there_is_named_by_others(tmp_path):
     cfg.train_dataloader.dataset.dataset.data_root = str(tmp_path / 'none')
     look_at_masks(cfg)
     look_at_masks(Config(dict(train_dataloader=None)))
+
+
+@MMSEG_TRANSFORMS.register_module(force=True)
+class ReadsBytesOfMasks:
+    """A step of a user's own that reads masks, of no class that is known; it wants the image loaded."""
+
+    def __call__(self, results):
+        with Image.open(results['seg_map_path']) as mask:
+            return {**results, 'gt_seg_map': np.asarray(mask).reshape(results['img'].shape[:2])}
+
+
+def test_own_steps_that_read_masks_are_looked_through(tmp_path):
+    for values, wrong in (([0, 255], True), ([0, 1], False)):
+        (tmp_path / f'{wrong}').mkdir()
+        cfg = make(tmp_path / f'{wrong}', values)
+        cfg.train_dataloader.dataset.dataset.pipeline = [
+            dict(type='LoadImageFromFile'), dict(type='ReadsBytesOfMasks'), dict(type='PackSegInputs')]
+        if wrong:
+            with pytest.raises(AnnotationError, match='labels 0, 255 alone'):
+                look_at_masks(cfg)
+        else:
+            look_at_masks(cfg)
