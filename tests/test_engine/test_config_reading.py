@@ -54,6 +54,8 @@ def test_one_line_with_file_and_line(folder, text, message):
 
 
 def test_missing_and_unreadable_files(folder):
+    with pytest.raises(ConfigError, match='is a folder; name a config file in it'):
+        read_config(folder)
     with pytest.raises(ConfigError, match=r'There is no config file \S+raise\.py\. Did you mean \S+raises\.py\?$'):
         read_config(str(folder / 'raise.py'))
     (folder / 'latin.py').write_bytes(b'# caf\xe9\n')

@@ -4,13 +4,15 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from mmwhitebox.engine import launch
-from mmwhitebox.engine.console import for_people
+from mmwhitebox.engine.console import ConsoleRunner, for_people
 from mmwhitebox.errors import UserError
 from tests.configs import ROOT
+from tests.test_engine.trainings import make_config, write_images
 
 COMMANDS = sorted(path.relative_to(ROOT).as_posix() for folder in ('', 'analysis_tools', 'model_converters')
                   for path in (ROOT / 'tools' / folder).glob('*.py'))
@@ -69,3 +71,16 @@ def test_the_console_is_spared_of_what_the_file_holds():
 
     assert not shown('Config:\na = 1') and not shown('\n' + 60 * '-' + '\nSystem environment:\n    Python: 3')
     assert shown('Iter(train) [50/100]  eta: 0:00:09') and shown('Configured')
+
+
+def test_a_training_shows_a_short_head_and_its_log_file_all(monkeypatch, tmp_path, capfd):
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', lambda: {'Answer': '42'})
+    write_images(tmp_path / 'data')
+    runner = ConsoleRunner.from_cfg(make_config(tmp_path / 'data', tmp_path / 'work', options=dict(log_level='INFO')))
+    runner.say_head()
+    shown = ''.join(capfd.readouterr())
+    held = Path(runner.logger.log_file).read_text()
+    for text in ('System environment:', 'Answer: 42', 'Config:\n', 'Hooks will be executed'):
+        assert text in held and text not in shown
+    assert 'M parameters on cpu, 1 process(es)' in shown and runner.logger.log_file in shown
+    assert len(shown.splitlines()) < 8
