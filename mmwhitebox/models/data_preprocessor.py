@@ -1,4 +1,5 @@
 """mmseg's data preprocessor for images of any number of bands."""
+import math
 from numbers import Number
 from typing import Any, Dict, Optional, Sequence
 
@@ -31,9 +32,12 @@ class SegDataPreProcessor(MMSegDataPreProcessor):
         super().__init__(**kwargs)
         if mean is None and std is None:
             return
-        if mean is None or std is None or len(mean) != len(std) or 0 in std:
-            raise ConfigError(f'data_preprocessor: mean={mean} and std={std} need one value for each band of the '
-                              'images, the std not zero.')
+        mean, std = ([value] if isinstance(value, Number) else value for value in (mean, std))
+        numbers = all(isinstance(values, (list, tuple)) and all(isinstance(value, Number) for value in values)
+                      for values in (mean, std))
+        if not numbers or not mean or len(mean) != len(std) or not all(0 < value < math.inf for value in std):
+            raise ConfigError(f'data_preprocessor: mean={mean} and std={std} need one number for each band of the '
+                              'images, the std above zero.')
         self._enable_normalize = True
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)

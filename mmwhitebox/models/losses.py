@@ -33,9 +33,15 @@ def weighted_cross_entropy(pred: Tensor, label: Tensor, weight: Optional[Tensor]
 
 def weighted_binary_cross_entropy(pred: Tensor, label: Tensor, weight: Optional[Tensor] = None,
                                   class_weight: Optional[Tensor] = None, **kwargs) -> Tensor:
-    """mmseg's, whose class weights of maps (B, C, H, W) lie on the width instead of the classes."""
-    if class_weight is not None and pred.dim() == 4:
-        class_weight = class_weight[:, None, None]
+    """mmseg's, whose class weights of maps (B, C, H, W) lie on the width instead of the classes.
+
+    A batch of one channel in which every pixel is ignored has the loss 0, as with several channels; mmseg's fails.
+    """
+    if class_weight is not None and pred.dim() > 2:
+        class_weight = class_weight.view(-1, *[1] * (pred.dim() - 2))
+    if pred.shape[1] == 1 and label.dim() < pred.dim() and (label == kwargs.get('ignore_index', -100)).all():
+        loss = pred[:, 0] * 0
+        return loss if kwargs.get('reduction', 'mean') == 'none' else loss.sum()
     return binary_cross_entropy(pred, label, weight, class_weight=class_weight, **kwargs)
 
 
@@ -81,12 +87,13 @@ class FocalLoss(MMSegFocalLoss):
                 **kwargs) -> Tensor:
         """Loss of logits (B, C, H, W) and labels (B, H, W), or probabilities of their shape; as in mmseg."""
         check_length(self.class_weight, pred)
-        if weight is not None:
-            weight = weight.reshape(-1)
+        if weight is not None:  # of every pixel, or of every output
+            weight = weight.movedim(1, -1).flatten(0, -2) if weight.shape == pred.shape else weight.reshape(-1)
         if target.dim() == pred.dim() - 1 and not pred.is_cuda:
             valid = target != ignore_index
             classes = F.one_hot(torch.where(valid, target, 0), max(pred.shape[1], 2)).movedim(-1, 1)
             target = classes[:, -pred.shape[1]:] * valid[:, None]  # of a single output, the upper of two classes
             valid = valid.reshape(-1).to(pred)
-            weight = valid if weight is None else weight * valid
+            weight = valid if weight is None else weight * (valid if weight.dim() == 1 else valid[:, None])
+            ignore_index = -1  # ignored by their weight; mmseg would look for the label among the outputs
         return super().forward(pred, target, weight, avg_factor, reduction_override, ignore_index, **kwargs)

@@ -1,7 +1,9 @@
 """Position tables in checkpoints: the grid they were made for, saved with them or told from their rows."""
+import logging
 import math
 from typing import Optional, Sequence, Tuple
 
+from mmengine.logging import print_log
 from torch import nn
 
 KEY = 'grid_size'  # in the meta data that a state dict has for every module
@@ -32,6 +34,13 @@ def told_grid(rows: int, num_extra: int, own_grid: Sequence[int],
     for extra in dict.fromkeys((num_extra, 1)):
         side = math.isqrt(max(rows - extra, 0))
         if side and side**2 == rows - extra:
+            height = math.isqrt((rows - extra) * h // w)
+            if (h, w) != (side, side) and height != side and height * w % h == 0 and \
+                    height * height * w == (rows - extra) * h:
+                print_log(
+                    f'A position table of {rows} rows without its grid is taken for {side} x {side}; {height} x '
+                    f'{height * w // h}, the aspect of this model, would fit too. If it was that, load the table into a '
+                    'model of that img_size and save it anew.', 'current', logging.WARNING)
             return extra, side, side
     for extra in dict.fromkeys((num_extra, 1)):
         height = math.isqrt(max(rows - extra, 0) * h // w)

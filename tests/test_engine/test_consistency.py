@@ -337,3 +337,14 @@ def test_all_problems_come_in_one_message():
     assert len(str(caught.value).splitlines()) == 5 and str(caught.value).endswith('no folder')
     with pytest.raises(DatasetLayoutError):
         raise_together(data, lambda: None)
+
+
+@pytest.mark.parametrize('base, options, message', [
+    (SEG, {'train_dataloader.timeout': 'a'}, 'train_dataloader: '),
+    (SEG, {'val_evaluator.iou_metrics': 3}, "val_evaluator.iou_metrics"),
+    (CLS, {'val_evaluator.topk': '1'}, "val_evaluator.topk='1' must be an integer or a list of integers."),
+    (SEG, {'train_cfg.max_iters': float('inf')}, 'train_cfg.max_iters=inf must be a positive integer'),
+    (SEG, {'train_cfg.val_interval': float('inf')}, None)])
+def test_values_of_other_types_are_one_line(base, options, message):
+    found = problems(config(base, options))
+    assert found == [] if message is None else any(message in line for line in found)

@@ -8,6 +8,7 @@ from mmseg.structures import SegDataSample
 
 from mmwhitebox.errors import ConfigError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
+from mmwhitebox.models.data_preprocessor import SegDataPreProcessor
 
 MEAN, STD = [10., 20., 30., 40.], [1., 2., 3., 4.]
 ENCODERS = dict(
@@ -57,9 +58,19 @@ def test_three_bands_are_mmseg_s():
 
 
 def test_errors():
-    with pytest.raises(ConfigError, match='one value for each band'):
+    with pytest.raises(ConfigError, match='one number for each band'):
         preprocessor(MEAN, STD[:3])
-    with pytest.raises(ConfigError, match='one value for each band'):
+    with pytest.raises(ConfigError, match='one number for each band'):
         preprocessor(MEAN, None)
     with pytest.raises(ConfigError, match='images have 3 bands and data_preprocessor.mean and std 4 values'):
         preprocessor()(dict(inputs=[torch.zeros(3, 32, 32)]))
+
+
+@pytest.mark.parametrize('mean, std', [([1.], [-1.]), ([1.], [float('nan')]), ([], []), ('abc', 'abc'), ([1.], [0.])])
+def test_means_that_are_none(mean, std):
+    with pytest.raises(ConfigError, match='one number for each band'):
+        SegDataPreProcessor(mean=mean, std=std)
+
+
+def test_one_number_for_all_bands():
+    assert SegDataPreProcessor(mean=2., std=3.).std.flatten().tolist() == [3.]

@@ -4,8 +4,10 @@ import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 from mmseg.models.losses import CrossEntropyLoss as MMSegCrossEntropyLoss
+from mmseg.models.losses import FocalLoss as MMSegFocalLoss
 
 from mmwhitebox.errors import ConfigError
+from mmwhitebox.models.losses import CrossEntropyLoss, FocalLoss
 
 WEIGHTS = [1., 2., 0., 0.5]
 
@@ -78,3 +80,28 @@ def test_a_wrong_number_of_weights_is_named(cfg):
     logits, labels = batch()
     with pytest.raises(ConfigError, match='class_weight has 3 values and the head 4 outputs'):
         build(**cfg, class_weight=[1., 2., 3.])(logits, labels, ignore_index=255)
+
+
+def test_a_batch_without_labels_has_no_loss_whatever_the_head():
+    labels = torch.full((2, 5, 7), 255)
+    for channels, options in ((1, dict(use_sigmoid=True)), (3, dict(use_sigmoid=True)), (3, dict(avg_non_ignore=True))):
+        pred = torch.randn(2, channels, 5, 7, requires_grad=True)
+        loss = CrossEntropyLoss(**options)(pred, labels, ignore_index=255)
+        loss.backward()
+        assert loss.item() == 0 and not pred.grad.any()
+
+
+def test_focal_loss_of_one_channel_ignores_the_label_0_alone():
+    torch.manual_seed(0)
+    pred, labels = torch.randn(2, 1, 5, 7), torch.randint(0, 2, (2, 5, 7))
+    p, t = pred[:, 0].sigmoid(), labels.float()
+    pt = (1 - p) * t + p * (1 - t)
+    every = F.binary_cross_entropy_with_logits(pred[:, 0], t, reduction='none') * pt**2 * (0.5 * t + 0.5 * (1 - t))
+    expected = (every * (labels != 0)).mean()
+    torch.testing.assert_close(FocalLoss()(pred, labels, ignore_index=0), expected)
+
+
+def test_focal_loss_takes_a_weight_for_every_output():
+    torch.manual_seed(0)
+    pred, target, weight = torch.randn(6, 4), torch.rand(6, 4), torch.rand(6, 4)
+    torch.testing.assert_close(FocalLoss()(pred, target, weight), MMSegFocalLoss()(pred, target, weight))

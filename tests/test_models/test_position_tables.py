@@ -75,3 +75,10 @@ def test_the_grid_travels_with_a_checkpoint(tmp_path):
     target.load_state_dict(state)
     assert not torch.equal(target.vit.pos_embed, before)
     assert not torch.equal(target.vit.pos_embed, source.vit.pos_embed)  # same count, another grid
+
+
+def test_a_table_that_may_be_two_grids_says_which_it_is_taken_for(monkeypatch):
+    said = []
+    monkeypatch.setattr('mmwhitebox.models.position_tables.print_log', lambda text, *args: said.append(text))
+    assert told_grid(37, 1, (8, 18)) == (1, 6, 6) and '4 x 9' in said[0]
+    assert told_grid(37, 1, (8, 18), (4, 9)) == (1, 4, 9) and told_grid(26, 1, (4, 8)) == (1, 5, 5) and len(said) == 1

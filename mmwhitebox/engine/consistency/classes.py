@@ -129,7 +129,11 @@ def _too_many_best(cfg: Config, splits: tuple[str, ...], heads: list[Claim]) -> 
         return
     for part in places:
         topk = part.argument('topk')
-        largest = max((topk, ) if isinstance(topk, int) else tuple(topk or (1, )))
+        asked = (topk, ) if isinstance(topk, int) else topk or (1, )
+        if not isinstance(asked, (list, tuple)) or not all(isinstance(k, int) for k in asked):
+            yield f'{part.path}.topk={topk!r} must be an integer or a list of integers.'
+            continue
+        largest = max(asked)
         if largest > count:
             yield (f'{part.path}.topk={topk} asks for the {largest} best of {count} classes '
                    f'({heads[0].place}={count}): lower it to {count} or less.')

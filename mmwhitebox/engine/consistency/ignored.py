@@ -73,6 +73,8 @@ def of_padding(cfg: Config, model: Part) -> dict[int, str]:
         value = preprocessor.argument('seg_pad_val')
         found[value] = f'{preprocessor.path}.seg_pad_val={value}'
     for step in pipelines(cfg, 'train'):
+        if step.cfg.get('prob') == 0:
+            continue
         value, key = None, 'seg_pad_val'
         if step.cls in (RandomRotate, RandomMosaic):
             value = step.argument('seg_pad_val')

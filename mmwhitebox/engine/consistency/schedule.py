@@ -22,7 +22,8 @@ def loop_problems(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
     if loop is not None and loop.cls is not None and issubclass(loop.cls, (EpochBasedTrainLoop, IterBasedTrainLoop)):
         for key in ('max_epochs', 'max_iters', 'val_interval'):
             value = loop.cfg.get(key)
-            if value is not None and not _is_whole(value):
+            never = key == 'val_interval' and value == float('inf')  # mmengine then never validates
+            if value is not None and not never and not _is_whole(value):
                 yield f'train_cfg.{key}={value!r} must be a positive integer.'
     for split in splits:
         sampler = make_part(f'{split}_dataloader.sampler', get(cfg, f'{split}_dataloader.sampler'), DATA_SAMPLERS)
@@ -47,7 +48,7 @@ def _train_loop(cfg: Config) -> Part | None:
 
 def _is_whole(value: Any) -> bool:
     """Whether mmengine takes a value for a positive integer: 3.0 is one."""
-    return not isinstance(value, bool) and isinstance(value, (int, float)) and value > 0 and int(value) == value
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and value > 0 and value % 1 == 0
 
 
 def loader_problems(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
@@ -66,7 +67,7 @@ def loader_problems(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
             continue
         try:
             DataLoader([0], **{**settings, 'num_workers': min(workers, 1)})  # of more than the cores it would warn
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             idle = [f'{key}={settings[key]!r}' for key in OF_WORKERS if settings.get(key) and not workers]
             yield (f'{path}: num_workers=0 has no worker, so leave out {" and ".join(idle)}, or set num_workers=1.'
                    if idle else f'{path}: {str(error).strip()}.')

@@ -132,7 +132,7 @@ def metric_scores(part: Part, classes: list[str] | None) -> list[str] | None:
 
 def _iou_scores(part: Part) -> Sequence[str]:
     asked = part.argument('iou_metrics')
-    return [asked] if isinstance(asked, str) else asked
+    return list(asked) if isinstance(asked, (list, tuple)) else [str(asked)]
 
 
 def _threshold_suffixes(part: Part) -> list[str]:
