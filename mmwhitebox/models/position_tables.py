@@ -39,8 +39,8 @@ def told_grid(rows: int, num_extra: int, own_grid: Sequence[int],
                     height * height * w == (rows - extra) * h:
                 print_log(
                     f'A position table of {rows} rows without its grid is taken for {side} x {side}; {height} x '
-                    f'{height * w // h}, the aspect of this model, would fit too. If it was that, load the table into a '
-                    'model of that img_size and save it anew.', 'current', logging.WARNING)
+                    f'{height * w // h}, the aspect of this model, would fit too. If it was that, load the table '
+                    'into a model of that img_size and save it anew.', 'current', logging.WARNING)
             return extra, side, side
     for extra in dict.fromkeys((num_extra, 1)):
         height = math.isqrt(max(rows - extra, 0) * h // w)
