@@ -180,7 +180,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if args.threads:
         torch.set_num_threads(args.threads)
-    prepare_work_dir(args.out)
+    prepare_work_dir(args.out, '--out')
     settings = Settings(
         args.device, getattr(torch, args.dtype), rounds=3 if args.quick else args.rounds,
         warmup=1 if args.quick else args.warmup, min_seconds=0. if args.quick else 0.01,

@@ -143,7 +143,7 @@ def main() -> int:
     sources = find_sources(args.images, failed)
     check_device(args.device)
     cfg = load_config(args.config, args.cfg_options, None, 'none')
-    prepare_work_dir(args.out)
+    prepare_work_dir(args.out, '--out')
     out, segments = Path(args.out), 'decode_head' in cfg.model
     if segments:
         cfg.merge_from_dict({'model.test_cfg.keep_logits': False})

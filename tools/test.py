@@ -41,6 +41,7 @@ from mmengine.device import get_device
 
 from mmwhitebox.apis import autocast_dtype
 from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
+from mmwhitebox.checkpoints.trained_classes import compare_classes
 from mmwhitebox.datasets import check_datasets, watch_workers
 from mmwhitebox.datasets.layout import leaf_datasets
 from mmwhitebox.engine.config_check import check_config
@@ -66,6 +67,7 @@ def write_predictions(cfg: Config, out: str) -> None:
         UserError: Those of a classifier go to a pickle file, and the name has another suffix.
     """
     if 'decode_head' in cfg.model:
+        prepare_work_dir(out, '--out')
         add_hook(cfg, dict(type='mmwhitebox.LabelMapHook', out_dir=out))
         return
     if not out.endswith('.pkl'):
@@ -134,6 +136,7 @@ def main() -> None:
     leave_out_scores(cfg, bool(args.out or args.show_dir))
     prepare_work_dir(cfg.work_dir)
     if args.show_dir:
+        prepare_work_dir(args.show_dir, '--show-dir')
         add_hook(cfg, dict(type='mmwhitebox.PictureHook', out_dir=args.show_dir))
     if args.out:
         write_predictions(cfg, args.out)
@@ -151,7 +154,8 @@ def main() -> None:
         runner = ConsoleRunner.from_cfg(cfg)
         model = runner.model.module if args.launcher != 'none' else runner.model
         check_model(model.module if args.tta else model)
-        load_weights(model.module if args.tta else model, args.checkpoint, args.trust_checkpoint)
+        meta = load_weights(model.module if args.tta else model, args.checkpoint, args.trust_checkpoint)
+        compare_classes(meta, runner.test_loop.dataloader.dataset.metainfo.get('classes'), args.checkpoint)
         with torch.inference_mode():
             runner.test()
 

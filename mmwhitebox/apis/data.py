@@ -8,6 +8,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from mmwhitebox.checkpoints.trained_classes import trained_classes
 from mmwhitebox.config_parts import Part, datasets
 from mmwhitebox.datasets.class_names import known_classes
 from mmwhitebox.datasets.layout import leaf_datasets
@@ -89,7 +90,7 @@ def describe_data(cfg: Config, checkpoint_meta: dict | None = None) -> DataDescr
 
 def meta_of(checkpoint_meta: dict) -> dict:
     """Classes and palette in the ``meta`` of a checkpoint, where mmseg 1.x or 0.x writes them."""
-    old = {'classes': checkpoint_meta.get('CLASSES'), 'palette': checkpoint_meta.get('PALETTE')}
+    old = {'classes': trained_classes(checkpoint_meta), 'palette': checkpoint_meta.get('PALETTE')}
     return checkpoint_meta.get('dataset_meta') or old
 
 

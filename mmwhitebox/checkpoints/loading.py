@@ -60,6 +60,10 @@ def safe_load(path: Union[str, Path], map_location: str = 'cpu', mmap: bool = Fa
             plain containers and mmengine's own histories.
     """
     path = Path(path).expanduser()
+    if path.is_dir():
+        found = sorted(path.glob('*.pth'), key=lambda file: file.stat().st_mtime)
+        raise CheckpointError(f'{path} is a folder: name a checkpoint'
+                              + (f', {found[-1]} for example.' if found else '; there is none in it.'))
     if not path.is_file():
         raise CheckpointError(f'Checkpoint {path} does not exist.')
     if path.stat().st_size == 0:

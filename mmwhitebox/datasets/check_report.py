@@ -95,13 +95,17 @@ def _make_set(splits: Tuple[str, ...], dataset_cfg: dict, cfg: Config, scope: st
     load_image, load_mask = _loading_steps(dataset_cfg.get('pipeline', ()), dataset, scope)
     classes = dataset.metainfo.get('classes') or ()
     model_classes = _model_classes(cfg)
-    num_classes = getattr(load_mask, 'num_classes', None) or len(classes) or model_classes
+    loaded = getattr(load_mask, 'num_classes', None)
+    num_classes = len(classes) or loaded or model_classes
     if not num_classes:
         raise UserError(f'The number of classes of {", ".join(splits)} is not known: name metainfo.classes.')
     findings = [*(_unpaired_masks(dataset) if load_mask is not None else ()), *_hidden_files(dataset)]
     if model_classes and model_classes != num_classes:
         findings.append(Finding('classes differ', type(dataset).__name__,
                                 f'the model has {model_classes} classes, the dataset {num_classes}.'))
+    if loaded and loaded != num_classes:
+        findings.append(Finding('classes differ', type(dataset).__name__,
+                                f'the step that reads masks has {loaded} classes, the dataset {num_classes}.'))
     checker = SampleChecker(dataset, load_image, load_mask, num_classes)
     return CheckedSet(splits, checker, findings, np.zeros((size, 2), np.uint64), np.full(size, -1, np.int32),
                       np.zeros(max(256, num_classes), np.int64), np.zeros(max(256, num_classes), np.int64))

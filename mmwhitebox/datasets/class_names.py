@@ -3,7 +3,7 @@
 mmpretrain numbers the folders of a ``CustomDataset`` (``ImageNet`` without annotation file, ...) in the order of their
 names, whatever ``classes`` says, and separately for every split.
 """
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ def class_name_problems(cfg: Config, splits: Sequence[str] = SPLITS) -> list[str
     with DATASETS.switch_scope_and_registry(cfg.get('default_scope') or 'mmseg'):
         for part in (part for split in splits for part in datasets(cfg, split)):
             problems.extend(_plain_text(part))
+            problems.extend(_twice(part))
             found = class_folders(part)
             if found is None:
                 continue
@@ -50,6 +51,14 @@ def class_name_problems(cfg: Config, splits: Sequence[str] = SPLITS) -> list[str
             else:
                 problems.extend(_other_labels(*first, part, root, folders))
     return list(dict.fromkeys(problems))
+
+
+def _twice(part: Part) -> Iterator[str]:
+    """A name that stands for two labels."""
+    names = [str(name) for name in known_classes(part) or ()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice and _named(part):
+        yield f'{part.name}: {joined(twice)} is the name of several classes in metainfo.classes: name each once.'
 
 
 def known_classes(part: Part) -> list[str] | None:

@@ -85,9 +85,14 @@ def _labels(loader: Any, info: dict) -> set[int]:
     """Labels of a mask as training sees it; none of one that cannot be read."""
     read = getattr(loader, 'read' if isinstance(loader, LoadSegAnnotation) else '__call__')
     try:
-        return set(np.unique(read({**info, 'seg_fields': []})['gt_seg_map']).tolist())
+        labels = np.asarray(read({**info, 'seg_fields': []})['gt_seg_map'])
     except Exception:  # reading them is the training's affair, and that of tools/check_dataset.py
         return set()
+    if labels.ndim > 2:
+        raise AnnotationError(f'{info["seg_map_path"]}: a mask of {labels.shape[-1]} channels, where one of class '
+                              'indices is needed: save the index of the class of each colour (mode L or P); '
+                              'tools/check_dataset.py says which colours there are.')
+    return set(labels.ravel().tolist())
 
 
 def _message(part: Part, found: set[int], ignored: set[int], classes: list[str], count: int) -> str:

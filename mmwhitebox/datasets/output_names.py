@@ -1,18 +1,23 @@
 """Names of outputs: the path of their image below its folder, no two alike."""
+import collections
+import logging
 import os
 from pathlib import Path
 from typing import Iterable, Iterator
 
+from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 WILDCARDS = '*?['
+SHOWN = 3
 
 
 def output_names(paths: Iterable[str | Path], roots: Iterable[str | Path]) -> list[str]:
     """A name, without suffix, for what is written of each image.
 
-    It is the path below the deepest of the roots that holds the image, or else the file's name. Where that is taken
-    (``a.jpg`` beside ``a.png``), a number follows.
+    It is the path below the deepest of the roots that holds the image, or else the file's name. Of several roots that
+    hold the same path, the name of the folder comes first. Where two images would share a name (``a.jpg`` beside
+    ``a.png``), a number follows that makes it no image's own, and a line says so.
 
     Args:
         paths (Iterable[str | Path]): Images.
@@ -21,18 +26,29 @@ def output_names(paths: Iterable[str | Path], roots: Iterable[str | Path]) -> li
     Returns:
         list[str]: Names such as 'city/street_0001', no two alike.
     """
+    paths = list(paths)
     roots = sorted((os.path.abspath(root) for root in roots), key=len, reverse=True)
-    names, taken = [], set()
+    places = []
     for path in paths:
         full = Path(os.path.abspath(path))
         root = next((root for root in roots if full.is_relative_to(root) and str(full) != root), full.parent)
-        stem = full.relative_to(root).with_suffix('')
+        places.append((Path(root), full.relative_to(root).with_suffix('')))
+    folders = collections.defaultdict(set)
+    for root, stem in places:
+        folders[stem].add(root)
+    stems = [root.name / stem if len(folders[stem]) > 1 else stem for root, stem in places]
+    names, own, taken = [], set(stems), set()
+    for stem in stems:
         name, number = stem, 1
-        while name in taken:
+        while name in taken or (number > 1 and name in own):
             number += 1
             name = stem.with_name(f'{stem.name}_{number}')
         taken.add(name)
         names.append(name.as_posix())
+    renamed = [f'{path} -> {name}' for path, stem, name in zip(paths, stems, names) if name != stem.as_posix()]
+    if renamed:
+        print_log(f'Images that share a name are numbered: {", ".join(renamed[:SHOWN])}'
+                  + (f' and {len(renamed) - SHOWN} more' if len(renamed) > SHOWN else ''), 'current', logging.WARNING)
     return names
 
 

@@ -114,7 +114,7 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
         path, labels = results['seg_map_path'], results['gt_seg_map']
         if labels.ndim != 2:
             raise AnnotationError(f'{path}: an annotation is a single-channel image of class indices, this one '
-                                  f'has shape {labels.shape}.')
+                                  f'has shape {labels.shape}: save the index of the class of each colour.')
         if labels.shape != tuple(results['ori_shape']):
             raise AnnotationError(f'{path}: the annotation is {labels.shape[1]} x {labels.shape[0]} pixels, its '
                                   f'image {results["img_path"]} is {results["ori_shape"][1]} x '

@@ -7,10 +7,11 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.model.weight_init import PretrainedInit, update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 
 from mmwhitebox.checkpoints.fitting import Fit, fit, require, select
 from mmwhitebox.checkpoints.loading import tensors_of
+from mmwhitebox.checkpoints.trained_classes import compare_classes
 from mmwhitebox.errors import CheckpointError
 from mmwhitebox.registry import HOOKS
 
@@ -30,7 +31,7 @@ class InitialWeightsHook(Hook):
     """Looks at a checkpoint before it is loaded into the model: ``load_from``, ``resume``.
 
     Of ``load_from`` the parts that do not fit (a head of other classes) start anew and are named in one line. A
-    checkpoint to resume from has to fit exactly. ``load_from`` may be a bare state dict.
+    checkpoint to resume from has to fit exactly, and so do its classes. ``load_from`` may be a bare state dict.
 
     Args:
         min_fraction (float): Share of the model's values that ``load_from`` has to give. 0 takes everything.
@@ -51,6 +52,10 @@ class InitialWeightsHook(Hook):
         if not isinstance(runner, Runner):
             return  # the strategies of FlexibleRunner load the model by themselves
         path = str(runner._load_from or 'to load')
+        meta = checkpoint.get('meta')
+        if isinstance(runner._train_loop, BaseLoop) and isinstance(meta, dict):  # built, as in a training
+            metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
+            compare_classes(meta, metainfo.get('classes'), path, refuse=bool(runner._resume))
         tensors = tensors_of(checkpoint, path)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         found = fit(model, tensors)

@@ -107,8 +107,8 @@ def load_config(path: str, options: Optional[dict], work_dir: Optional[str], lau
     return cfg
 
 
-def prepare_work_dir(work_dir: str) -> None:
-    """Create the work dir and make sure that files can be written there.
+def prepare_work_dir(work_dir: str, option: str = '--work-dir') -> None:
+    """Create the work dir, or another folder for outputs, and make sure that files can be written there.
 
     Raises:
         UserError: It cannot be created or written.
@@ -118,8 +118,9 @@ def prepare_work_dir(work_dir: str) -> None:
         with tempfile.TemporaryFile(dir=work_dir, buffering=0) as file:
             file.write(bytes(1 << 16))  # a full disk may still take an empty file
     except OSError as error:
-        raise UserError(f'The work dir {work_dir} is not writable ({error.strerror}). '
-                        'Choose another one with --work-dir.') from error
+        what = 'work dir' if option == '--work-dir' else 'folder'
+        raise UserError(f'The {what} {work_dir} is not writable ({error.strerror}). Choose another one with '
+                        f'{option}.') from error
 
 
 def checkpoint_folders(cfg: Config) -> List[str]:

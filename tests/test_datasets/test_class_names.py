@@ -95,3 +95,12 @@ def test_all_that_is_wrong_comes_at_once(tmp_path):
     message = str(caught.value)
     assert f'{tmp_path}/train has no folder for the class d' in message
     assert f'{tmp_path}/test does not exist' in message and 'the dataset has 3 classes' not in message
+
+
+def test_a_name_given_twice():
+    cfg = Config(dict(default_scope='mmseg', train_dataloader=dict(dataset=dict(
+        type='BaseSegDataset', metainfo=dict(classes=('ground', 'red', 'red'))))))
+    (problem, ) = class_name_problems(cfg, ('train', ))
+    assert 'red is the name of several classes' in problem
+    cfg.train_dataloader.dataset.metainfo.classes = ('ground', 'red', 'blue')
+    assert class_name_problems(cfg, ('train', )) == []

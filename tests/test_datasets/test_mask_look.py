@@ -97,3 +97,11 @@ def test_own_steps_that_read_masks_are_looked_through(tmp_path):
                 look_at_masks(cfg)
         else:
             look_at_masks(cfg)
+
+
+def test_coloured_masks_are_no_labels(tmp_path):
+    cfg = make(tmp_path, [0, 1])
+    for path in (tmp_path / 'ann').iterdir():
+        Image.fromarray(np.random.default_rng(0).choice([0, 255], (4, 4, 3)).astype(np.uint8)).save(path)
+    with pytest.raises(AnnotationError, match='a mask of 3 channels, where one of class indices is needed'):
+        look_at_masks(cfg)

@@ -80,8 +80,9 @@ def test_several_datasets_with_augmentation(setting, monkeypatch):
     cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=parts)
     cfg.visualizer = dict(type='SegLocalVisualizer', name='visualizer')
     assert evaluate(monkeypatch, cfg, walls, '--tta', '--out', 'labels', '--show-dir', 'pictures')['mIoU'] == 25
-    for folder in ('labels', 'pictures'):  # each image's own data folder ends above its name
-        assert sorted(path.name for path in (tmp_path / folder).iterdir()) == ['a.png', 'a_2.png']
+    for folder in ('labels', 'pictures'):  # the name of each image's own folder tells them apart
+        assert sorted(path.relative_to(tmp_path / folder).as_posix() for path in (tmp_path / folder).rglob('*.png')
+                      ) == ['east/a.png', 'west/a.png']
 
 
 def test_a_set_without_labels(setting, monkeypatch):

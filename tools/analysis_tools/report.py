@@ -160,7 +160,7 @@ def main(argv: Sequence[str] = None) -> int:
     need_positive(args, 'max_images')
     check_device(args.device)
     named_images(args.images)  # what is no image ends here, not in every section
-    prepare_work_dir(args.out)
+    prepare_work_dir(args.out, '--out')
     init_model(load_config(args.config, None, None, 'none'), args.checkpoint, 'cpu',
                trust_checkpoint=args.trust_checkpoint)  # a wrong checkpoint ends here, not in every section
     parts, failed = [], []

@@ -100,7 +100,8 @@ def _differing(data: list[Claim], others: list[Claim]) -> Iterator[str]:
     have = 'has' if len(agreeing) == 1 else 'have'
     yield (f'Numbers of classes differ: {joined(agreeing)} {have} {wanted}, but '
            + joined([f'{claim.place} {claim.counts[0]}' for claim in wrong])
-           + (f'. Data and model must agree: set {wrong[0].place}={wanted}, or correct the classes of the data.'
+           + ('. Data and model must agree: set '
+              + joined([f'{claim.place}={wanted}' for claim in wrong]) + ', or correct the classes of the data.'
               if data and wrong[0] in others else '. Correct the one that is wrong.'))
 
 
