@@ -5,7 +5,6 @@ import platform
 import sys
 import warnings
 from importlib.metadata import PackageNotFoundError, version
-from typing import List, Optional, Tuple
 
 REQUIRED = {  # distribution -> least version, as in setup.py
     'torch': '2.6', 'torchvision': '0.21', 'timm': '1.0.20', 'onedl-mmengine': '0.10.12', 'onedl-mmcv': '2.3.6',
@@ -21,7 +20,7 @@ UPSTREAM = {
 IMPORTS = ('torch', 'torchvision', 'timm', 'mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmwhitebox')
 
 
-def installed_version(distribution: str) -> Optional[str]:
+def installed_version(distribution: str) -> str | None:
     """Version of an installed distribution, or None."""
     try:
         return version(distribution)
@@ -31,7 +30,7 @@ def installed_version(distribution: str) -> Optional[str]:
 
 def is_older(have: str, least: str) -> bool:
     """Whether version ``have`` lies below ``least``, by their leading numbers."""
-    def numbers(text: str) -> Tuple[int, ...]:
+    def numbers(text: str) -> tuple[int, ...]:
         digits = []
         for part in text.split('+')[0].split('.'):
             if not part.isdigit():
@@ -42,7 +41,7 @@ def is_older(have: str, least: str) -> bool:
     return numbers(have) < numbers(least)
 
 
-def check_packages() -> Tuple[List[Tuple[str, str]], List[Tuple[str, str]]]:
+def check_packages() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Versions of the required packages; problems as (what is wrong, the line that mends it)."""
     rows, problems = [], []
     for name, least in REQUIRED.items():
@@ -65,7 +64,7 @@ def check_packages() -> Tuple[List[Tuple[str, str]], List[Tuple[str, str]]]:
     return rows, problems
 
 
-def check_imports() -> List[Tuple[str, str]]:
+def check_imports() -> list[tuple[str, str]]:
     """Problems that show only when the packages are imported."""
     problems = []
     for name in IMPORTS:
@@ -87,7 +86,7 @@ def check_imports() -> List[Tuple[str, str]]:
     return problems
 
 
-def accelerator_rows() -> List[Tuple[str, str]]:
+def accelerator_rows() -> list[tuple[str, str]]:
     """CUDA devices and Triton, as far as torch can tell."""
     try:
         import torch
@@ -108,9 +107,6 @@ def main() -> int:
     """Print the report; 0 if nothing is wrong, else 1."""
     rows = [('Python', f'{platform.python_version()} ({sys.executable})'), ('platform', platform.platform())]
     problems = []
-    if sys.version_info < (3, 11):
-        problems.append((f'Python {platform.python_version()} is older than 3.11',
-                         'rm -rf .venv && PYTHON=python3.11 bash tools/run_tests.sh'))
     package_rows, package_problems = check_packages()
     rows += package_rows
     problems += package_problems

@@ -1,5 +1,5 @@
 """Errors for people: their message says what was wrong and what to do."""
-from typing import Sequence
+from collections.abc import Sequence
 
 MAX_NAMED = 6
 

@@ -1,6 +1,6 @@
 """Reading the recorded weights, inputs, outputs and gradients of the official implementations."""
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ class Golden:
     def __init__(self, case: str) -> None:
         arrays = np.load(FOLDER / f'{case}.npz')
 
-        def group(name: str) -> Dict[str, Tensor]:
+        def group(name: str) -> dict[str, Tensor]:
             return {
                 key.split('/', 1)[1]: torch.from_numpy(arrays[key])
                 for key in arrays.files if key.startswith(f'{name}/')
@@ -33,7 +33,7 @@ def assert_close(actual: Tensor, expected: Tensor, name: str = '') -> None:
 
 
 def check_gradients(golden: Golden, module: nn.Module, output: Tensor, x: Tensor,
-                    to_official: Callable[[Dict[str, Tensor]], Dict[str, Tensor]]) -> None:
+                    to_official: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
     """Backpropagate the recorded cotangent; compare with every recorded gradient.
 
     ``to_official`` maps a dict of our parameters' gradients to the official keys and layout.

@@ -13,9 +13,10 @@ import argparse
 import math
 import sys
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Sequence
+from typing import NamedTuple
 
 import torch
 from benchmarks import models, operators, plots, report
@@ -117,12 +118,12 @@ def check_args(args: argparse.Namespace) -> None:
         raise UserError(f'--device {args.device}: {str(error).splitlines()[0]}') from error
 
 
-def choose(default: Sequence[str], wanted: Sequence[str], known: Sequence[str]) -> List[str]:
+def choose(default: Sequence[str], wanted: Sequence[str], known: Sequence[str]) -> list[str]:
     """The wanted names that are known; the default if nothing is wanted, nothing if none is known."""
     return [name for name in wanted if name in known] if wanted else list(default)
 
 
-def plan(suite: str, args: argparse.Namespace, settings: Settings) -> List[Planned]:
+def plan(suite: str, args: argparse.Namespace, settings: Settings) -> list[Planned]:
     """The cases of a suite, the cheaper first."""
     batch = args.batch_size or (2 if args.quick else BATCH[suite, settings.device.type])
     weight = dict(inference=1., training=3.)

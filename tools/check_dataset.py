@@ -30,7 +30,6 @@ import collections
 import csv
 import json
 import sys
-from typing import List
 
 from mmengine.config import Config
 from rich.console import Console
@@ -48,7 +47,7 @@ WIDTH = 140  # of a log file; a terminal has its own
 MAX_FILES, MAX_CLASSES, MAX_TEXT = 3, 20, 300
 
 
-def read_all(sets: List[CheckedSet], workers: int) -> None:
+def read_all(sets: list[CheckedSet], workers: int) -> None:
     """Check the sets one after another, with a bar for each on stderr."""
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn('left:'), TimeRemainingColumn())
@@ -59,7 +58,7 @@ def read_all(sets: List[CheckedSet], workers: int) -> None:
     find_copies(sets)
 
 
-def show(sets: List[CheckedSet], console: Console) -> None:
+def show(sets: list[CheckedSet], console: Console) -> None:
     """Print a summary: findings by kind with the first files, and the classes."""
     for checked in sets:
         title = f'{checked.name}: {type(checked.checker.dataset).__name__}, {len(checked.checker)} samples'
@@ -101,7 +100,7 @@ def ignored_pixels(checked: CheckedSet) -> int:
     return int(checked.pixels[ignored]) if 0 <= ignored < len(checked.pixels) else 0
 
 
-def write_report(path: Path, config: str, sets: List[CheckedSet], splits: List[str]) -> None:
+def write_report(path: Path, config: str, sets: list[CheckedSet], splits: list[str]) -> None:
     """Write all findings as CSV, or with the counts and classes as JSON.
 
     Raises:

@@ -33,9 +33,10 @@ if __name__ == '__main__':
 
 import csv
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Optional
+from typing import NamedTuple
 
 from mmengine.model import BaseModel
 from PIL import Image
@@ -62,16 +63,16 @@ class Source(NamedTuple):
         names (list[str]): Name of the outputs of each image; of a video, the video's alone.
     """
 
-    images: List[Path] | Video
-    names: List[str]
+    images: list[Path] | Video
+    names: list[str]
 
     @property
-    def video(self) -> Optional[Video]:
+    def video(self) -> Video | None:
         """The video, if it is one."""
         return self.images if isinstance(self.images, Video) else None
 
 
-def find_sources(arguments: List[str], failed: List[str]) -> List[Source]:
+def find_sources(arguments: list[str], failed: list[str]) -> list[Source]:
     """The images, then each video; what is no video although it is called so goes to ``failed``."""
     names = {}
     for path, name in named_images(arguments):
@@ -87,7 +88,7 @@ def find_sources(arguments: List[str], failed: List[str]) -> List[Source]:
 
 
 def named_results(model: BaseModel, source: Source, batch_size: int, progress: Progress,
-                  failed: List[str]) -> Iterator[tuple]:
+                  failed: list[str]) -> Iterator[tuple]:
     """(name, place in the source, image or video, result) of every image that can be read."""
     task = progress.add_task(source.names[0] if source.video else 'images', total=len(source.images) or None)
     images = progress.track(source.images, task_id=task)
@@ -99,7 +100,7 @@ def named_results(model: BaseModel, source: Source, batch_size: int, progress: P
         index += 1
 
 
-def write_segmentations(results: Iterator[tuple], video: Optional[Video], out: Path) -> int:
+def write_segmentations(results: Iterator[tuple], video: Video | None, out: Path) -> int:
     """Write the label map (palette PNG) and the overlay (JPEG, or a frame of a video) of each result; count them."""
     count = 0
     with ExitStack() as stack:
@@ -119,7 +120,7 @@ def write_segmentations(results: Iterator[tuple], video: Optional[Video], out: P
     return count
 
 
-def write_classifications(results: Iterator[tuple], video: Optional[Video], table: 'csv.writer') -> int:
+def write_classifications(results: Iterator[tuple], video: Video | None, table: 'csv.writer') -> int:
     """Write the five most likely classes of each result to a table; count them."""
     count = 0
     for _, index, image, result in results:
@@ -139,7 +140,7 @@ def show_windows(progress: Progress, model: BaseModel) -> None:
 def main() -> int:
     args = parse_args()
     need_positive(args, 'batch_size')
-    failed: List[str] = []
+    failed: list[str] = []
     sources = find_sources(args.images, failed)
     check_device(args.device)
     cfg = load_config(args.config, args.cfg_options, None, 'none')

@@ -15,7 +15,6 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import List
 
 from trials import disk, fuzz, kills, processes, signals
 from trials.board import Board
@@ -25,7 +24,7 @@ PARTS = ('kills', 'disk', 'processes', 'signals', 'fuzz')
 STEPS = dict(disk=4, processes=8, signals=4, fuzz=6)
 
 
-def parse_args(argv: List[str]) -> argparse.Namespace:
+def parse_args(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--kills', type=int, help='number of SIGKILLs; 30 by default, 4 with --quick')
     parser.add_argument('--iters', type=int, help='iterations of a training; 100 by default, 40 with --quick')
@@ -41,7 +40,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     return args
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     args = parse_args(argv)
     rng = random.Random(args.seed)
     scratch = Path(tempfile.mkdtemp(prefix='stress_', dir=args.scratch))

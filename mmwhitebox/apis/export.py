@@ -11,9 +11,9 @@ import importlib.util
 import json
 import re
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -78,24 +78,24 @@ class ExportedModel:
         self.run = run
         self.card = card
 
-    def __call__(self, images: Union[Tensor, np.ndarray]) -> Tensor:
+    def __call__(self, images: Tensor | np.ndarray) -> Tensor:
         with torch.no_grad():
             return self.run(torch.as_tensor(images, dtype=torch.float32))
 
 
-def default_size(cfg: Config) -> Tuple[int, int]:
+def default_size(cfg: Config) -> tuple[int, int]:
     """Image size (H, W) a config is made for: its crop, its position table, or 224."""
     size = cfg.model.get('data_preprocessor', {}).get('size') or cfg.model.backbone.get('img_size') or 224
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
-def patch_size(backbone: nn.Module) -> Tuple[int, int]:
+def patch_size(backbone: nn.Module) -> tuple[int, int]:
     """Patch (height, width) of an encoder; (1, 1) of one without patches."""
     patch = getattr(getattr(backbone, 'stem', backbone), 'patch_size', 1)
     return (patch, patch) if isinstance(patch, int) else tuple(patch)
 
 
-def check_sizes(size: Tuple[int, int], patch: Tuple[int, int], dynamic: bool) -> List[Tuple[int, int]]:
+def check_sizes(size: tuple[int, int], patch: tuple[int, int], dynamic: bool) -> list[tuple[int, int]]:
     """Sizes to compare on: the size and, of a dynamic graph, another one; one of them is not square.
 
     Raises:
@@ -127,7 +127,7 @@ def pixel_range(model: BaseModel) -> str:
     return 'as the first step of "pipeline" gives them'
 
 
-def plain_steps(model: BaseModel) -> Optional[List[dict]]:
+def plain_steps(model: BaseModel) -> list[dict] | None:
     """The steps of the test pipeline that are not of annotations, as plain values; None if the config has none."""
     if model.test_pipeline is None:
         return None
@@ -146,7 +146,7 @@ def model_name(cfg: Config) -> str:
     return ' + '.join(names)
 
 
-def model_card(model: BaseModel, checkpoint: Path, file_format: str, size: Tuple[int, int],
+def model_card(model: BaseModel, checkpoint: Path, file_format: str, size: tuple[int, int],
                dynamic: bool, batch: int) -> dict:
     """All that a user of the file has to know, as plain values; ``agreement`` comes when it is measured."""
     cfg = model.cfg
@@ -186,7 +186,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def measure_agreement(reference: Callable, candidate: Callable, batch: int, channels: int,
-                      sizes: Sequence[Tuple[int, int]]) -> dict:
+                      sizes: Sequence[tuple[int, int]]) -> dict:
     """Compare two networks on random images, one batch per size.
 
     Returns:
@@ -241,7 +241,7 @@ def plain_operators(network: nn.Module) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
-def trace(network: LogitsNetwork, batch: int, channels: int, size: Tuple[int, int], patch: Tuple[int, int],
+def trace(network: LogitsNetwork, batch: int, channels: int, size: tuple[int, int], patch: tuple[int, int],
           dynamic: bool) -> ExportedProgram:
     """The graph of a network by ``torch.export``; dynamic, for all sizes from two patches on.
 
@@ -297,11 +297,11 @@ def metadata(card: dict) -> dict:
     return {key: json.dumps(value) for key, value in card.items()}
 
 
-def export_model(config: Union[str, Path, Config],
-                 checkpoint: Union[str, Path],
-                 out: Union[str, Path],
+def export_model(config: str | Path | Config,
+                 checkpoint: str | Path,
+                 out: str | Path,
                  file_format: str,
-                 size: Optional[Tuple[int, int]] = None,
+                 size: tuple[int, int] | None = None,
                  dynamic: bool = False,
                  batch: int = 1,
                  trust_checkpoint: bool = False) -> dict:
@@ -380,7 +380,7 @@ def export_model(config: Union[str, Path, Config],
     return card
 
 
-def load_exported(path: Union[str, Path], trust: bool = False) -> ExportedModel:
+def load_exported(path: str | Path, trust: bool = False) -> ExportedModel:
     """Read a file of :func:`export_model`.
 
     Args:

@@ -1,9 +1,9 @@
 """Inference on images: segmentation and classification, with checked weights and ready results."""
 import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -27,11 +27,11 @@ from .pipeline import InferencePipeline
 from .result import ClsResult, SegResult
 from .zoo import config_file
 
-Result = Union[SegResult, ClsResult]
+Result = SegResult | ClsResult
 PRECISIONS = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
 
-def list_images(source: Union[str, Path]) -> List[Path]:
+def list_images(source: str | Path) -> list[Path]:
     """Image files of a path: itself, the images of a folder (and its subfolders), or a glob's matches.
 
     Hidden files and folders (``._a.jpg`` of macOS, ``.ipynb_checkpoints``) are left out unless they are named.
@@ -82,10 +82,10 @@ def autocast_dtype(precision: str, device_type: str) -> torch.dtype:
     return PRECISIONS[precision]
 
 
-def init_model(config: Union[str, Path, Config],
-               checkpoint: Optional[str] = None,
-               device: Optional[str] = None,
-               cfg_options: Optional[dict] = None,
+def init_model(config: str | Path | Config,
+               checkpoint: str | None = None,
+               device: str | None = None,
+               cfg_options: dict | None = None,
                trust_checkpoint: bool = False,
                precision: str = 'fp32') -> BaseModel:
     """Build a segmentor or a classifier in evaluation mode, with weights.
@@ -143,9 +143,9 @@ def iter_inference(
         model: BaseModel,
         images: Iterable[ImageType],
         batch_size: int = 1,
-        on_error: Optional[Callable[[ImageType, Exception], None]] = None,
+        on_error: Callable[[ImageType, Exception], None] | None = None,
         rgb: bool = False
-) -> Iterator[Tuple[ImageType, Result]]:
+) -> Iterator[tuple[ImageType, Result]]:
     """Segment or classify images one batch at a time; only one batch is in memory.
 
     Args:
@@ -170,9 +170,9 @@ def iter_inference(
         raise UserError(f'batch_size={batch_size}: give a positive number.')
     images = images_of(images)
     pipeline = getattr(model, 'test_pipeline', None) or test_pipeline(model.cfg)
-    waiting: List[Tuple[ImageType, Union[Path, np.ndarray, bytes], dict]] = []
+    waiting: list[tuple[ImageType, Path | np.ndarray | bytes, dict]] = []
 
-    def flush() -> Iterator[Tuple[ImageType, Result]]:
+    def flush() -> Iterator[tuple[ImageType, Result]]:
         if waiting:
             data = dict(inputs=[item['inputs'] for *_, item in waiting],
                         data_samples=[item['data_samples'] for *_, item in waiting])
@@ -209,9 +209,9 @@ def iter_inference(
 
 
 def inference_model(model: BaseModel,
-                    img: Union[ImageType, Sequence[ImageType]],
+                    img: ImageType | Sequence[ImageType],
                     batch_size: int = 1,
-                    rgb: bool = False) -> Union[Result, List[Result]]:
+                    rgb: bool = False) -> Result | list[Result]:
     """Segment or classify an image, a list of images, a folder, or what a glob matches.
 
     Args:
@@ -241,16 +241,16 @@ class WhiteBoxSegInferencer(MMSegInferencer):
     config, or a name of :func:`mmwhitebox.apis.list_models`.
     """
 
-    def __init__(self, model: Union[str, Path, Config], weights: Optional[str] = None, **kwargs) -> None:
+    def __init__(self, model: str | Path | Config, weights: str | None = None, **kwargs) -> None:
         super().__init__(model if isinstance(model, Config) else config_file(model), weights, **kwargs)
 
-    def _init_model(self, cfg: Config, weights: Optional[str], device: str = 'cpu') -> BaseModel:
+    def _init_model(self, cfg: Config, weights: str | None, device: str = 'cpu') -> BaseModel:
         return init_model(Config(cfg) if not isinstance(cfg, Config) else cfg, weights, device)
 
     def _init_pipeline(self, cfg: Config) -> InferencePipeline:
         return test_pipeline(cfg)
 
-    def _init_visualizer(self, cfg: Config) -> Optional[Visualizer]:
+    def _init_visualizer(self, cfg: Config) -> Visualizer | None:
         """A visualizer of its own name: a training in the same process would take over one named as in its config."""
         cfg.get('visualizer', {}).pop('name', None)
         return super()._init_visualizer(cfg)
@@ -261,16 +261,16 @@ class WhiteBoxSegInferencer(MMSegInferencer):
         inputs = [prepared(image) for image in ([inputs] if isinstance(inputs, SINGLE) else images_of(inputs))]
         return [str(image) if isinstance(image, Path) else image for image in inputs]
 
-    def visualize(self, inputs: list, preds: List[SegResult], **kwargs) -> Optional[List[np.ndarray]]:
+    def visualize(self, inputs: list, preds: list[SegResult], **kwargs) -> list[np.ndarray] | None:
         """mmseg's pictures; it takes arrays to be RGB, and no files in memory."""
         shown = [image if isinstance(image, str) else result.image for image, result in zip(inputs, preds)]
         return super().visualize(shown, preds, **kwargs)
 
-    def preprocess(self, inputs: list, batch_size: int = 1, **kwargs) -> Iterator[List[Tuple]]:
+    def preprocess(self, inputs: list, batch_size: int = 1, **kwargs) -> Iterator[list[tuple]]:
         """Batches of (image, prepared input)."""
         for start in range(0, len(inputs), batch_size):
             yield inputs[start:start + batch_size]
 
-    def forward(self, inputs: list, **kwargs) -> List[SegResult]:
+    def forward(self, inputs: list, **kwargs) -> list[SegResult]:
         """Segment one batch of images."""
         return [result for _, result in iter_inference(self.model, inputs, len(inputs))]

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from mmwhitebox.datasets.image_io import BROKEN_IMAGE
 from mmwhitebox.errors import ImageReadError, UserError
 
-ImageType = Union[str, Path, np.ndarray, Image.Image, bytes]
+ImageType = str | Path | np.ndarray | Image.Image | bytes
 SINGLE = (str, Path, np.ndarray, Image.Image, bytes, bytearray, memoryview)
 PNG_MODES = ('1', 'L', 'LA', 'I;16', 'P', 'RGB', 'RGBA')
 
@@ -54,7 +54,7 @@ def images_of(source: Any) -> Iterable:
     return source
 
 
-def prepared(image: Any, rgb: bool = False) -> Union[Path, np.ndarray, bytes]:
+def prepared(image: Any, rgb: bool = False) -> Path | np.ndarray | bytes:
     """A path, a BGR array, or an encoded file of an image of any kind that is accepted.
 
     A picture of PIL is encoded without loss, so that the loading step of a config reads it as it reads its files.

@@ -1,6 +1,7 @@
 """The pipeline that testing runs, for images without annotations: files, and arrays that are loaded already."""
 import logging
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np

@@ -1,6 +1,5 @@
 """SegResult and ClsResult: what a model says of one image, with everything a person asks for next."""
 from pathlib import Path
-from typing import List, Tuple
 
 import numpy as np
 from mmengine.structures import BaseDataElement
@@ -30,7 +29,7 @@ class Result(BaseDataElement):
         return result
 
     @property
-    def class_names(self) -> List[str]:
+    def class_names(self) -> list[str]:
         """Names of the classes, in the order of their indices."""
         return self.classes
 
@@ -137,7 +136,7 @@ class ClsResult(Result, DataSample):
         """Class probabilities, (C,) float32."""
         return self.pred_score.float().cpu().numpy()
 
-    def top(self, k: int = 5) -> List[Tuple[str, float]]:
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
         """Names and probabilities of the k most likely classes (or of all, if there are fewer), best first."""
         scores = self.probabilities
         return [(self.class_names[i], float(scores[i])) for i in np.argsort(-scores, kind='stable')[:k]]

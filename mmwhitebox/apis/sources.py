@@ -1,6 +1,6 @@
 """Images that a command line names, and what their outputs are called."""
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Iterable
 
 from PIL import Image
 

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import List
 
 from mmengine.config import Config
 from mmengine.logging import MMLogger
@@ -20,7 +19,7 @@ from .inputs import named
 PARTS = ('backbone', 'decode_head', 'head')
 
 
-def list_models(pattern: str = '*') -> List[str]:
+def list_models(pattern: str = '*') -> list[str]:
     """Names of all models, e.g. ``list_models('cbt_decoder_*')``."""
     folder = config_folder()
     return sorted(path.relative_to(folder).with_suffix('').as_posix()

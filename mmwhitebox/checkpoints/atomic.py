@@ -2,9 +2,9 @@
 import errno
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable, List, Optional, Union
 
 import torch
 
@@ -19,7 +19,7 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(f'.{path.name}.{os.getpid()}.tmp')
 
 
-def remove_stale(folder: Union[str, Path]) -> List[Path]:
+def remove_stale(folder: str | Path) -> list[Path]:
     """Remove the temporary files that killed processes left in a folder; returns what was removed."""
     stale = [path for path in sorted(Path(folder).glob('.*.tmp')) if TEMPORARY.fullmatch(path.name)]
     for path in stale:
@@ -43,9 +43,9 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Union[str, Path],
+def write_atomically(path: str | Path,
                      write: Callable[[Path], object],
-                     check: Optional[Callable[[Path], object]] = None) -> None:
+                     check: Callable[[Path], object] | None = None) -> None:
     """Write a file beside its place, sync it, and move it there when it is whole.
 
     At every moment, a power cut included, ``path`` is the whole old file, the whole new one, or missing if there
@@ -102,9 +102,9 @@ def compare(path: Path, data: bytes) -> None:
         raise OSError(errno.EIO, f'the file has {position} bytes of the {len(expected)} that were written')
 
 
-def write_bytes(path: Union[str, Path],
+def write_bytes(path: str | Path,
                 data: bytes,
-                check: Optional[Callable[[Path], object]] = None) -> None:
+                check: Callable[[Path], object] | None = None) -> None:
     """Write bytes as :func:`write_atomically` does, and compare the file with them before it takes its place.
 
     Args:
@@ -124,6 +124,6 @@ def write_bytes(path: Union[str, Path],
     write_atomically(path, lambda temporary: temporary.write_bytes(data), checks)
 
 
-def save_checkpoint(checkpoint: dict, path: Union[str, Path]) -> None:
+def save_checkpoint(checkpoint: dict, path: str | Path) -> None:
     """Write a checkpoint; a failure leaves no half of it. See :func:`write_atomically`."""
     write_atomically(path, lambda temporary: torch.save(checkpoint, temporary))

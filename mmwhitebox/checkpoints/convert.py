@@ -1,5 +1,4 @@
 """Official state dicts <-> state dicts of mmwhitebox models, value for value."""
-from typing import Dict, Tuple
 
 from mmengine.logging import print_log
 from torch import Tensor
@@ -11,14 +10,14 @@ from .official_keys import FAMILIES, Rule, looks_like
 WRAPPERS = ('state_dict', 'model')
 
 
-def family_rules(family: str) -> Tuple[Rule, ...]:
+def family_rules(family: str) -> tuple[Rule, ...]:
     """The table of a family; a ValueError that lists the families if there is none."""
     if family not in FAMILIES:
         raise ValueError(f'Unknown family {family!r}. Families: {", ".join(FAMILIES)}.')
     return FAMILIES[family]
 
 
-def unwrap(checkpoint: dict) -> Dict[str, Tensor]:
+def unwrap(checkpoint: dict) -> dict[str, Tensor]:
     """The state dict in a checkpoint, without the wrappers around it and around its keys.
 
     Args:
@@ -45,7 +44,7 @@ def unwrap(checkpoint: dict) -> Dict[str, Tensor]:
     return {key.removeprefix('module.'): value for key, value in state_dict.items()}
 
 
-def convert_official(state_dict: Dict[str, Tensor], family: str) -> Dict[str, Tensor]:
+def convert_official(state_dict: dict[str, Tensor], family: str) -> dict[str, Tensor]:
     """Weights of an official implementation -> those of the mmwhitebox model.
 
     Args:
@@ -84,7 +83,7 @@ def convert_official(state_dict: Dict[str, Tensor], family: str) -> Dict[str, Te
     return converted
 
 
-def convert_to_official(state_dict: Dict[str, Tensor], family: str) -> Dict[str, Tensor]:
+def convert_to_official(state_dict: dict[str, Tensor], family: str) -> dict[str, Tensor]:
     """The inverse of :func:`convert_official`, exact to the bit.
 
     What that left out (the classification heads of a segmentation encoder) cannot come back and is

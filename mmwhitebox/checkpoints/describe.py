@@ -1,7 +1,6 @@
 """The model that an official state dict belongs to: what the shapes tell, and what is known besides."""
 import math
 import re
-from typing import Dict, List, Optional, Tuple, Union
 
 import torch
 from mmengine.config import ConfigDict
@@ -29,19 +28,19 @@ TOST_IMG_SIZE = 224  # without a position table every size is as good
 VIT_HEAD_DIMS = 64
 VIT_SIZES = {192: ('tiny', 12), 384: ('small', 12), 768: ('base', 12), 1024: ('large', 24)}
 DISTILLED_SIZES = ('tiny', 'small', 'base')
-ImageSize = Union[int, Tuple[int, int]]
+ImageSize = int | tuple[int, int]
 
 
 class StateDict:
     """An official state dict as its description reads it: shapes by key, with errors that name the key."""
 
-    def __init__(self, tensors: Dict[str, Tensor]) -> None:
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
         self.tensors = tensors
 
     def __contains__(self, key: str) -> bool:
         return key in self.tensors
 
-    def shape(self, key: str, dims: Optional[int] = None) -> Tuple[int, ...]:
+    def shape(self, key: str, dims: int | None = None) -> tuple[int, ...]:
         """Shape of an entry that has to be there, with ``dims`` axes if given."""
         if key not in self.tensors:
             raise CheckpointError(f'The state dict lacks {key}.')
@@ -68,7 +67,7 @@ def square_side(number: int, key: str) -> int:
     return side
 
 
-def image_size(num_patches: int, key: str, patch_size: int, given: Optional[Tuple[int, int]]) -> ImageSize:
+def image_size(num_patches: int, key: str, patch_size: int, given: tuple[int, int] | None) -> ImageSize:
     """Image size of a position table: what is given, as far as it fits, else that of a square grid."""
     if given is not None:
         height, width = given
@@ -93,7 +92,7 @@ def mlp_ratio(state: StateDict, key: str, dims: int) -> int:
     return hidden // dims
 
 
-def agreed_heads(told: set, known: Optional[int], num_heads: Optional[int], dims: int) -> int:
+def agreed_heads(told: set, known: int | None, num_heads: int | None, dims: int) -> int:
     """Number of heads: what the shapes tell, else what is given, else that of a known model of this width.
 
     Raises:
@@ -125,7 +124,7 @@ def named_arch(family: str, settings: dict) -> object:
     return {**WhiteBoxTransformer.arch_zoo[names[0]], **settings}
 
 
-def known_heads(family: str, dims: int) -> Optional[int]:
+def known_heads(family: str, dims: int) -> int | None:
     """Heads of the published encoder of a family with this width."""
     return next((arch['num_heads'] for name, arch in WhiteBoxTransformer.arch_zoo.items()
                  if re.fullmatch(rf'{family}-[a-z]+(-\d+)?', name) and arch['embed_dims'] == dims), None)
@@ -155,8 +154,8 @@ def describe_layer(state: StateDict, layer: str, heads: int, dims: int) -> dict:
     return dict(type='MSSA', **option) if has_output else dict(type='MSSA', out_proj=None, **option)
 
 
-def describe_crate_skeleton(state: StateDict, family: str, num_heads: Optional[int],
-                            img_size: Optional[Tuple[int, int]]) -> dict:
+def describe_crate_skeleton(state: StateDict, family: str, num_heads: int | None,
+                            img_size: tuple[int, int] | None) -> dict:
     """Backbone of the families cbt and crate."""
     rows, dims = state.shape('pos_embedding', 3)[1:]
     num_layers = state.count('transformer.layers')
@@ -181,7 +180,7 @@ def describe_crate_skeleton(state: StateDict, family: str, num_heads: Optional[i
         feedforward=dict(ISTA))
 
 
-def describe_tost(state: StateDict, num_heads: Optional[int]) -> dict:
+def describe_tost(state: StateDict, num_heads: int | None) -> dict:
     """Backbone of the family tost."""
     dims = state.shape('cls_token', 3)[2]
     num_layers = state.count('blocks')
@@ -197,8 +196,8 @@ def describe_tost(state: StateDict, num_heads: Optional[int]) -> dict:
         feedforward=dict(type='MLP', ratio=mlp_ratio(state, 'blocks.0.mlp.fc1.weight', dims)))
 
 
-def describe_classifier(state: StateDict, family: str, num_heads: Optional[int],
-                        img_size: Optional[Tuple[int, int]]) -> dict:
+def describe_classifier(state: StateDict, family: str, num_heads: int | None,
+                        img_size: tuple[int, int] | None) -> dict:
     """ImageClassifier of the families cbt, crate and tost."""
     if family == 'tost' and img_size is not None:
         raise CheckpointError('--img-size: ToST has no position table, every image size is as good.')
@@ -213,7 +212,7 @@ def describe_classifier(state: StateDict, family: str, num_heads: Optional[int],
         head=dict(type='LinearClsHead', num_classes=num_classes, in_channels=dims))
 
 
-def describe_vit_encoder(state: StateDict, num_heads: Optional[int], img_size: Optional[Tuple[int, int]]) -> dict:
+def describe_vit_encoder(state: StateDict, num_heads: int | None, img_size: tuple[int, int] | None) -> dict:
     """TimmViT of a segmentation model, with the official rule for positions and eps."""
     dims, in_channels, patch_size = state.shape('encoder.patch_embed.proj.weight', 4)[:3]
     distilled = 'encoder.dist_token' in state
@@ -243,7 +242,7 @@ def describe_vit_encoder(state: StateDict, num_heads: Optional[int], img_size: O
         **(dict(model_kwargs=changes) if changes else {}))
 
 
-def vit_heads(dims: int) -> Optional[int]:
+def vit_heads(dims: int) -> int | None:
     """Heads of the published ViT of this width."""
     return dims // VIT_HEAD_DIMS if dims in VIT_SIZES else None
 
@@ -285,7 +284,7 @@ def describe_depict(state: StateDict) -> dict:
                          depict_attention(state, net, 'MSSA', DEPICT_HEAD_DIMS), **options)
 
 
-def describe_segmenter(state: StateDict, num_heads: Optional[int]) -> dict:
+def describe_segmenter(state: StateDict, num_heads: int | None) -> dict:
     """mmseg's head for Segmenter's mask transformer, or one linear layer."""
     if 'decoder.head.weight' in state:
         num_classes, dims = state.shape('decoder.head.weight', 2)
@@ -303,7 +302,7 @@ def describe_segmenter(state: StateDict, num_heads: Optional[int]) -> dict:
 
 
 def describe_decoder(
-        state_dict: Dict[str, Tensor], family: str, num_heads: Optional[int] = None) -> ConfigDict:
+        state_dict: dict[str, Tensor], family: str, num_heads: int | None = None) -> ConfigDict:
     """Config of the decode head of an official segmentation model.
 
     Args:
@@ -324,8 +323,8 @@ def describe_decoder(
     return ConfigDict(describe_cbt_decoder(state) if family == 'cbt-decoder' else describe_depict(state))
 
 
-def describe_segmentor(state: StateDict, family: str, num_heads: Optional[int],
-                       img_size: Optional[Tuple[int, int]]) -> dict:
+def describe_segmentor(state: StateDict, family: str, num_heads: int | None,
+                       img_size: tuple[int, int] | None) -> dict:
     """EncoderDecoder with a TimmViT."""
     encoder = describe_vit_encoder(state, num_heads, img_size)
     head = describe_decoder(state.tensors, family, num_heads)
@@ -344,8 +343,8 @@ def describe_segmentor(state: StateDict, family: str, num_heads: Optional[int],
 
 
 def describe_official(
-        state_dict: Dict[str, Tensor], family: str, num_heads: Optional[int] = None,
-        img_size: Optional[Tuple[int, int]] = None) -> ConfigDict:
+        state_dict: dict[str, Tensor], family: str, num_heads: int | None = None,
+        img_size: tuple[int, int] | None = None) -> ConfigDict:
     """Config of the model that official weights belong to.
 
     Read from the shapes: width, depth, classes, patch size, position grid (square unless ``img_size`` is given), the
@@ -384,7 +383,7 @@ def default_scope(family: str) -> str:
     return 'mmpretrain' if family in CLASSIFIERS else 'mmseg'
 
 
-def missing_or_reshaped(state_dict: Dict[str, Tensor], family: str, model: ConfigDict) -> List[str]:
+def missing_or_reshaped(state_dict: dict[str, Tensor], family: str, model: ConfigDict) -> list[str]:
     """Keys in which a model differs from official weights, under their official names.
 
     Args:

@@ -2,7 +2,6 @@
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Dict, List
 
 from torch import Tensor, nn
 
@@ -11,7 +10,7 @@ from mmwhitebox.errors import CheckpointError, name_keys
 from .official_keys import looks_like
 
 
-def select(state_dict: Dict[str, Tensor], prefix: str) -> Dict[str, Tensor]:
+def select(state_dict: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The entries of a part of a model, and their meta data, without its prefix 'PART.'."""
     part = OrderedDict((key.removeprefix(prefix), value) for key, value in state_dict.items() if key.startswith(prefix))
     metadata = getattr(state_dict, '_metadata', {})
@@ -20,7 +19,7 @@ def select(state_dict: Dict[str, Tensor], prefix: str) -> Dict[str, Tensor]:
     return part
 
 
-def as_loaded(model: nn.Module, state_dict: Dict[str, Tensor]) -> Dict[str, Tensor]:
+def as_loaded(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state dict as the load hooks of the model's parts leave it: positions resized, keys renamed or left out.
 
     Raises:
@@ -47,12 +46,12 @@ class Fit:
         fraction (float): Share of the model's values that are in the file, 0 to 1.
         resized (list[str]): Keys that a load hook resized.
     """
-    state_dict: Dict[str, Tensor]
-    missing: List[str]
-    unexpected: List[str]
-    reshaped: List[str]
+    state_dict: dict[str, Tensor]
+    missing: list[str]
+    unexpected: list[str]
+    reshaped: list[str]
     fraction: float
-    resized: List[str]
+    resized: list[str]
 
     @property
     def exact(self) -> bool:
@@ -60,7 +59,7 @@ class Fit:
         return not (self.missing or self.unexpected or self.reshaped)
 
     @property
-    def differences(self) -> List[str]:
+    def differences(self) -> list[str]:
         """One line for each kind of difference."""
         return [f'{len(keys)} {what}: {name_keys(keys)}'
                 for what, keys in (('keys the file lacks', self.missing), ('keys the model lacks', self.unexpected),
@@ -89,7 +88,7 @@ def part_of(key: str) -> str:
     return match[0] if (match := re.match(r'\w+(?:\.\w+)*?\.\d+(?=\.)', key)) else key.split('.')[0]
 
 
-def fit(model: nn.Module, state_dict: Dict[str, Tensor]) -> Fit:
+def fit(model: nn.Module, state_dict: dict[str, Tensor]) -> Fit:
     """Compare a state dict, after the load hooks of the model, with the model.
 
     Raises:
@@ -109,7 +108,7 @@ def fit(model: nn.Module, state_dict: Dict[str, Tensor]) -> Fit:
                  for key in fitting if key in state_dict and state_dict[key].shape != own[key].shape])
 
 
-def require(found: Fit, path: str, keys: List[str], min_fraction: float, remedy: str) -> None:
+def require(found: Fit, path: str, keys: list[str], min_fraction: float, remedy: str) -> None:
     """Refuse weights that fit less than a share of the model.
 
     Args:

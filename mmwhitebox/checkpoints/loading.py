@@ -4,7 +4,6 @@ import re
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import Dict, Union
 from urllib.parse import urlparse
 
 import numpy as np
@@ -42,7 +41,7 @@ def mmengine_types() -> list:
     ]
 
 
-def safe_load(path: Union[str, Path], map_location: str = 'cpu', mmap: bool = False) -> dict:
+def safe_load(path: str | Path, map_location: str = 'cpu', mmap: bool = False) -> dict:
     """Read a checkpoint without running any code from it.
 
     Args:
@@ -118,7 +117,7 @@ def use_safe_loading() -> None:
     CheckpointLoader.register_scheme(OTHER_SCHEMES, refuse, force=True)
 
 
-def tensors_of(checkpoint: object, path: Union[str, Path]) -> Dict[str, torch.Tensor]:
+def tensors_of(checkpoint: object, path: str | Path) -> dict[str, torch.Tensor]:
     """The state dict of a checkpoint, with its meta data and without the prefix of data-parallel training.
 
     Raises:
@@ -137,7 +136,7 @@ def tensors_of(checkpoint: object, path: Union[str, Path]) -> Dict[str, torch.Te
     return tensors
 
 
-def load_weights(model: nn.Module, path: Union[str, Path], trust: bool = False) -> dict:
+def load_weights(model: nn.Module, path: str | Path, trust: bool = False) -> dict:
     """Load a checkpoint into a model, exactly: every key and every shape must fit.
 
     What the model itself adapts is no difference: positions for another grid are resized, layers after the last one

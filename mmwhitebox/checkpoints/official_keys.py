@@ -4,7 +4,8 @@ A row is read in both directions. ``{i}`` stands for an index, ``{2i}`` for twic
 last part of a key (``weight``, ``bias``, ``running_mean``, ...).
 """
 import re
-from typing import Callable, Collection, Dict, NamedTuple, Optional, Sequence, Tuple, Union
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,9 +63,9 @@ class Rule:
 
     def __init__(self,
                  official: str,
-                 ours: Union[str, Tuple[str, ...], None],
+                 ours: str | tuple[str, ...] | None,
                  layout: Layout = SAME,
-                 beside: Optional[str] = None) -> None:
+                 beside: str | None = None) -> None:
         self.official = official
         self.ours = (ours, ) if isinstance(ours, str) else ours or ()
         self.layout = layout
@@ -72,12 +73,12 @@ class Rule:
         self._official_pattern = _pattern(official)
         self._our_patterns = [_pattern(template) for template in self.ours]
 
-    def our_keys(self, official_key: str) -> Optional[Tuple[str, ...]]:
+    def our_keys(self, official_key: str) -> tuple[str, ...] | None:
         """Our keys for an official one; None if the row is about another."""
         match = self._official_pattern.match(official_key)
         return match and tuple(_fill(template, match) for template in self.ours)
 
-    def official_key(self, our_key: str, present: Collection[str]) -> Optional[str]:
+    def official_key(self, our_key: str, present: Collection[str]) -> str | None:
         """Official key for one of ours in a state dict with the keys ``present``; None as above."""
         for pattern in self._our_patterns:
             match = pattern.match(our_key)
@@ -86,7 +87,7 @@ class Rule:
         return None
 
 
-def _both(official: str, ours: str, *names: str) -> Tuple[Rule, ...]:
+def _both(official: str, ours: str, *names: str) -> tuple[Rule, ...]:
     """Rows whose keys differ in the prefix only."""
     return tuple(Rule(f'{official}{name}', f'{ours}{name}') for name in names)
 
@@ -122,7 +123,7 @@ CRATE = (
 )
 
 
-def _tost_block(official: str, ours: str) -> Tuple[Rule, ...]:
+def _tost_block(official: str, ours: str) -> tuple[Rule, ...]:
     return (
         Rule(f'{official}gamma1', f'{ours}scale1.gamma'),
         Rule(f'{official}gamma2', f'{ours}scale2.gamma'),
@@ -173,7 +174,7 @@ CBT_DECODER = (
 )
 
 
-def _depict_net(official: str, ours: str, beside: Optional[str] = None) -> Tuple[Rule, ...]:
+def _depict_net(official: str, ours: str, beside: str | None = None) -> tuple[Rule, ...]:
     return (
         Rule(f'{official}norm.*', f'{ours}norm.*', beside=beside),
         Rule(f'{official}fn.proj', f'{ours}attn.proj.weight', beside=beside),
@@ -209,7 +210,7 @@ SEGMENTER = (
     Rule('decoder.head.bias', 'decode_head.conv_seg.bias'),
 )
 
-FAMILIES: Dict[str, Tuple[Rule, ...]] = {
+FAMILIES: dict[str, tuple[Rule, ...]] = {
     'cbt': CBT,
     'crate': CRATE,
     'tost': TOST,
@@ -232,7 +233,7 @@ SIGNATURES = {
 }
 
 
-def looks_like(keys: Collection[str]) -> Optional[str]:
+def looks_like(keys: Collection[str]) -> str | None:
     """What a state dict with these keys is, in words; None if it cannot be told."""
     for name, pattern in SIGNATURES.items():
         if any(re.match(pattern, key) for key in keys):

@@ -2,7 +2,6 @@
 import os
 from collections import OrderedDict
 from pathlib import Path
-from typing import List, Optional, Tuple
 
 from mmengine.config import Config, ConfigDict
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
@@ -49,8 +48,8 @@ def with_grid(state_dict: dict, backbone: ConfigDict) -> dict:
 
 
 def convert_checkpoint(
-        checkpoint: dict, family: str, num_heads: Optional[int] = None,
-        img_size: Optional[Tuple[int, int]] = None) -> Tuple[dict, ConfigDict]:
+        checkpoint: dict, family: str, num_heads: int | None = None,
+        img_size: tuple[int, int] | None = None) -> tuple[dict, ConfigDict]:
     """An official checkpoint -> one of mmwhitebox with all its meta data, checked against the model.
 
     Args:
@@ -99,7 +98,7 @@ def official_checkpoint(checkpoint: dict, family: str) -> dict:
     return {container: convert_to_official(checkpoint, family)}
 
 
-def base_configs(model: ConfigDict, family: str) -> List[str]:
+def base_configs(model: ConfigDict, family: str) -> list[str]:
     """Files of ``configs/_base_`` that fit a model: data set, schedule, runtime; none if one is missing."""
     num_classes, img_size = num_classes_of(model), model.backbone.img_size
     if family in CLASSIFIERS:

@@ -1,8 +1,8 @@
 """Is a checkpoint whole, and which one of a folder does a training continue from?"""
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
 
@@ -32,7 +32,7 @@ def peek(path: Path, trust: bool = False) -> dict:
         raise CheckpointError(f'Checkpoint {path} cannot be read ({error}).') from error
 
 
-def verify_checkpoint(path: Union[str, Path], trust: bool = False) -> dict:
+def verify_checkpoint(path: str | Path, trust: bool = False) -> dict:
     """Read every byte of a checkpoint and compare the checksums; files of torch < 1.6 have none and are loaded.
 
     Args:
@@ -52,7 +52,7 @@ def verify_checkpoint(path: Union[str, Path], trust: bool = False) -> dict:
     return checkpoint
 
 
-def why_no_training_state(checkpoint: object, needs_optimizer: bool) -> Optional[str]:
+def why_no_training_state(checkpoint: object, needs_optimizer: bool) -> str | None:
     """What a checkpoint lacks to continue a training from it; None if nothing."""
     if not isinstance(checkpoint, dict):
         return 'it is no checkpoint of a training'
@@ -72,15 +72,15 @@ class Candidate:
     path: Path
     iteration: int
     time: str  # sorts by time: YYYYMMDD_HHMMSS
-    problem: Optional[str]
+    problem: str | None
 
     @property
-    def age(self) -> Tuple[int, bool, str, str]:
+    def age(self) -> tuple[int, bool, str, str]:
         """Sorts from old to new; at the same iteration, those without a problem are the newer ones."""
         return self.iteration, self.problem is None, self.time, self.path.name
 
 
-def survey(folders: Sequence[Path], needs_optimizer: bool, trust: bool) -> Tuple[List[Candidate], List[str]]:
+def survey(folders: Sequence[Path], needs_optimizer: bool, trust: bool) -> tuple[list[Candidate], list[str]]:
     """The candidates of some folders, the newest first, and one line for every file that cannot be read."""
     candidates, unreadable = [], []
     for path in sorted({path for folder in folders for path in folder.glob('*.pth')}):
@@ -98,8 +98,8 @@ def survey(folders: Sequence[Path], needs_optimizer: bool, trust: bool) -> Tuple
 
 
 def newest_checkpoint(
-        folders: Sequence[Union[str, Path]], needs_optimizer: bool = True,
-        trust: bool = False) -> Tuple[Optional[Path], List[str]]:
+        folders: Sequence[str | Path], needs_optimizer: bool = True,
+        trust: bool = False) -> tuple[Path | None, list[str]]:
     """The checkpoint of the highest iteration in some folders that is whole.
 
     A file that ``last_checkpoint`` does not know, of a higher iteration but written before the one that it names, is

@@ -1,10 +1,11 @@
 """Checking all samples of all sets of a config: reading in parallel, pictures that occur twice, classes."""
 import collections
 import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations as BaseLoadAnnotations
@@ -33,9 +34,9 @@ class CheckedSet(NamedTuple):
     ``digests`` (S, 2) uint64 and ``first_labels`` (S, ) have an entry for each sample, ``pixels`` and ``images``
     (256 or more, ) for each label; only these grow with the dataset, by 20 bytes a sample.
     """
-    splits: Tuple[str, ...]
+    splits: tuple[str, ...]
     checker: SampleChecker
-    findings: List[Finding]
+    findings: list[Finding]
     digests: np.ndarray
     first_labels: np.ndarray
     pixels: np.ndarray
@@ -51,12 +52,12 @@ class CheckedSet(NamedTuple):
         """Whether the set has masks."""
         return self.checker.load_mask is not None
 
-    def faults(self) -> List[Finding]:
+    def faults(self) -> list[Finding]:
         """Findings that are no mere notes."""
         return [finding for finding in self.findings if finding.kind not in NOTES]
 
 
-def make_sets(cfg: Config, splits: Sequence[str]) -> List[CheckedSet]:
+def make_sets(cfg: Config, splits: Sequence[str]) -> list[CheckedSet]:
     """The datasets of a config, each once, whatever splits and wrappers use it.
 
     Args:
@@ -66,7 +67,7 @@ def make_sets(cfg: Config, splits: Sequence[str]) -> List[CheckedSet]:
     Raises:
         UserError: A dataset cannot be built: a folder is missing, say.
     """
-    cfgs: Dict[str, Tuple[List[str], dict]] = {}
+    cfgs: dict[str, tuple[list[str], dict]] = {}
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
         for dataset in leaf_datasets(loader.dataset) if loader else ():
@@ -80,7 +81,7 @@ def make_sets(cfg: Config, splits: Sequence[str]) -> List[CheckedSet]:
     return sets
 
 
-def _make_set(splits: Tuple[str, ...], dataset_cfg: dict, cfg: Config, scope: str) -> CheckedSet:
+def _make_set(splits: tuple[str, ...], dataset_cfg: dict, cfg: Config, scope: str) -> CheckedSet:
     try:
         with DATASETS.switch_scope_and_registry(scope) as registry:
             dataset = registry.build({**dataset_cfg, 'pipeline': []})
@@ -111,7 +112,7 @@ def _make_set(splits: Tuple[str, ...], dataset_cfg: dict, cfg: Config, scope: st
                       np.zeros(max(256, num_classes), np.int64), np.zeros(max(256, num_classes), np.int64))
 
 
-def _model_classes(cfg: Config) -> Optional[int]:
+def _model_classes(cfg: Config) -> int | None:
     model = cfg.get('model') or {}
     heads = model.get('decode_head') or model.get('head') or {}
     return heads.get('num_classes') if isinstance(heads, dict) else None
@@ -161,7 +162,7 @@ def _unpaired_masks(dataset) -> Iterator[Finding]:
             yield Finding('unpaired mask', str(mask), f'no image {stem}{dataset.img_suffix} in {images}.')
 
 
-_checker: Optional[SampleChecker] = None  # of a worker process
+_checker: SampleChecker | None = None  # of a worker process
 
 
 def _start_worker(checker: SampleChecker) -> None:
@@ -169,11 +170,11 @@ def _start_worker(checker: SampleChecker) -> None:
     _checker = checker
 
 
-def _check_chunk(indices: Sequence[int]) -> List[Sample]:
+def _check_chunk(indices: Sequence[int]) -> list[Sample]:
     return [_checker.check(index) for index in indices]
 
 
-def read_samples(checker: SampleChecker, workers: int) -> Iterator[Tuple[int, Sample]]:
+def read_samples(checker: SampleChecker, workers: int) -> Iterator[tuple[int, Sample]]:
     """Check all samples, in order. A sample whose reader dies becomes a finding, and the others go on.
 
     Args:
@@ -187,7 +188,7 @@ def read_samples(checker: SampleChecker, workers: int) -> Iterator[Tuple[int, Sa
         yield from ((index, checker.check(index)) for index in range(len(checker)))
         return
     chunks = (range(i, min(i + CHUNK, len(checker))) for i in range(0, len(checker), CHUNK))
-    waiting: Deque[Tuple[range, Optional[Future]]] = collections.deque()
+    waiting: collections.deque[tuple[range, Future | None]] = collections.deque()
     pool = _pool(checker, workers)
     try:
         while True:
@@ -216,7 +217,7 @@ def _pool(checker: SampleChecker, workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, context, _start_worker, (checker, ))
 
 
-def _submit(pool: ProcessPoolExecutor, chunk: range) -> Optional[Future]:
+def _submit(pool: ProcessPoolExecutor, chunk: range) -> Future | None:
     """None when the pool is broken already."""
     try:
         return pool.submit(_check_chunk, chunk)
@@ -294,7 +295,7 @@ def class_findings(checked: CheckedSet) -> Iterator[Finding]:
         yield Finding('class never occurs', name, f'{len(absent)} of {num_classes} classes: {", ".join(absent)}.')
 
 
-def class_names(checked: CheckedSet) -> List[str]:
+def class_names(checked: CheckedSet) -> list[str]:
     """Names of the classes; numbers where the dataset names none."""
     names = list(checked.checker.dataset.metainfo.get('classes') or ())
     return [str(names[i]) if i < len(names) else str(i) for i in range(checked.checker.num_classes)]
@@ -319,7 +320,7 @@ def find_copies(sets: Sequence[CheckedSet]) -> None:
                                          f'{other}: correct one.'))
 
 
-def _copies(digests: np.ndarray) -> List[Tuple[int, int]]:
+def _copies(digests: np.ndarray) -> list[tuple[int, int]]:
     """(copy, first sample with the same picture) for digests (S, 2), in the order of the copies; 0, 0 is no picture."""
     order = np.lexsort((np.arange(len(digests)), digests[:, 1], digests[:, 0]))
     order = order[digests[order].any(axis=1)]
@@ -329,7 +330,7 @@ def _copies(digests: np.ndarray) -> List[Tuple[int, int]]:
     return sorted(zip(order[is_copy].tolist(), order[starts[is_copy]].tolist()))
 
 
-def class_table(checked: CheckedSet) -> List[dict]:
+def class_table(checked: CheckedSet) -> list[dict]:
     """Name, number of images and, of masks, pixels and their share among those that count, for each class."""
     names = class_names(checked)
     pixels = checked.pixels[:len(names)]

@@ -2,7 +2,7 @@
 import contextlib
 import hashlib
 from pathlib import Path
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -54,10 +54,10 @@ class Sample(NamedTuple):
     picture, ``pixels`` (256 or more, ) the number of pixels with each label of a mask, ``widest`` the largest value
     of an image of more than 8 bits.
     """
-    findings: List[Finding]
+    findings: list[Finding]
     digest: bytes = b''
-    labels: Tuple[int, ...] = ()
-    pixels: Optional[np.ndarray] = None
+    labels: tuple[int, ...] = ()
+    pixels: np.ndarray | None = None
     widest: int = 0
 
 
@@ -71,7 +71,7 @@ class SampleChecker:
         num_classes (int): Number of classes.
     """
 
-    def __init__(self, dataset: BaseDataset, load_image: Any, load_mask: Optional[LoadAnnotations],
+    def __init__(self, dataset: BaseDataset, load_image: Any, load_mask: LoadAnnotations | None,
                  num_classes: int) -> None:
         self.dataset = dataset
         self.load_image = load_image
@@ -91,7 +91,7 @@ class SampleChecker:
         """Read a sample and judge it."""
         info = self.dataset.get_data_info(index)
         name = str(info.get('img_path') or f'{type(self.dataset).__name__}[{index}]')
-        findings: List[Finding] = []
+        findings: list[Finding] = []
         image = self._read_image(info, name, findings)
         digest = b''
         if image is not None:
@@ -112,7 +112,7 @@ class SampleChecker:
             widest = self._look_at_file(name, image, info, findings)
         return Sample(findings, digest, labels, pixels, widest)
 
-    def _look_at_file(self, name: str, image: np.ndarray, info: dict, findings: List[Finding]) -> int:
+    def _look_at_file(self, name: str, image: np.ndarray, info: dict, findings: list[Finding]) -> int:
         """Note a turn that sizes cannot show; the largest value of a wide image."""
         try:
             orientation = orientation_of(name)
@@ -127,7 +127,7 @@ class SampleChecker:
         except BROKEN_IMAGE:
             return 0
 
-    def _read_image(self, info: dict, name: str, findings: List[Finding]) -> Optional[np.ndarray]:
+    def _read_image(self, info: dict, name: str, findings: list[Finding]) -> np.ndarray | None:
         if 'img' in info:
             image = np.asarray(info['img'])
         elif '://' not in name:
@@ -159,7 +159,7 @@ class SampleChecker:
             return None
         return image
 
-    def _check_mask(self, info: dict, image: Optional[np.ndarray], findings: List[Finding]) -> Optional[np.ndarray]:
+    def _check_mask(self, info: dict, image: np.ndarray | None, findings: list[Finding]) -> np.ndarray | None:
         size = None if image is None else image.shape[:2]
         path = str(info['seg_map_path'])
         trouble = _file_trouble(path, 'mask') if '://' not in path else None
@@ -218,7 +218,7 @@ class SampleChecker:
                 'save the index of the class of each colour (mode L or P).')
 
 
-def count_labels(labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def count_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The labels of a map, whatever their range, and the number of pixels of each; fractions are cut as in training."""
     if labels.dtype == np.uint8:
         counts = np.bincount(labels.ravel(), minlength=256)
@@ -226,7 +226,7 @@ def count_labels(labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     return np.unique(labels.astype(np.int64), return_counts=True)
 
 
-def advise_labels(present: List[int], wrong: List[int], num_classes: int, info: dict) -> str:
+def advise_labels(present: list[int], wrong: list[int], num_classes: int, info: dict) -> str:
     """What may be done about labels out of range.
 
     Args:
@@ -250,7 +250,7 @@ def advise_labels(present: List[int], wrong: List[int], num_classes: int, info: 
     return f'set num_classes to {max(wrong) + 1} (model and pipeline), or correct the mask.'
 
 
-def _file_trouble(path: str, what: str) -> Optional[Finding]:
+def _file_trouble(path: str, what: str) -> Finding | None:
     """A file that is not there or has no bytes."""
     try:
         if Path(path).stat().st_size:
@@ -265,5 +265,5 @@ def _without(path: str, error: Exception) -> str:
     return str(error).removeprefix(f'{path}: ')
 
 
-def _some(values: List[int], most: int = 8) -> str:
+def _some(values: list[int], most: int = 8) -> str:
     return str(values if len(values) <= most else [*values[:most], '...']).replace("'", '')

@@ -2,7 +2,6 @@
 import struct
 import zlib
 from pathlib import Path
-from typing import Optional, Union
 
 import cv2
 import numpy as np
@@ -27,7 +26,7 @@ QUARTER_TURNS = (5, 6, 7, 8)
 EXIF = ('apply', 'ignore')
 
 
-def read_image(path: Union[str, Path], bit_depth: Optional[int] = None, exif: str = 'apply') -> np.ndarray:
+def read_image(path: str | Path, bit_depth: int | None = None, exif: str = 'apply') -> np.ndarray:
     """Read an image file as 8-bit BGR.
 
     Grey, palette, 16-bit, CMYK and RGBA images are converted: of more than 8 bits the most significant 8 are kept, an
@@ -67,7 +66,7 @@ def read_image(path: Union[str, Path], bit_depth: Optional[int] = None, exif: st
         raise ImageReadError(f'{path}: cannot read this image ({error}).') from error
 
 
-def orientation_of(image: Union[Image.Image, str, Path]) -> int:
+def orientation_of(image: Image.Image | str | Path) -> int:
     """EXIF orientation of an image or a file, 1 (upright) to 8; 1 if there is none."""
     if not isinstance(image, Image.Image):
         with Image.open(image) as opened:
@@ -103,7 +102,7 @@ def high_byte(values: np.ndarray, bit_depth: int) -> np.ndarray:
     return (values >> (bit_depth - 8)).astype(np.uint8)
 
 
-def read_wide_colour(path: Union[str, Path], bit_depth: int) -> np.ndarray:
+def read_wide_colour(path: str | Path, bit_depth: int) -> np.ndarray:
     """A colour image of 16 bits a channel, of which Pillow keeps the high bytes alone; BGR."""
     array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if array is None or array.ndim != 3:
@@ -111,7 +110,7 @@ def read_wide_colour(path: Union[str, Path], bit_depth: int) -> np.ndarray:
     return np.ascontiguousarray(high_byte(array[..., :3], bit_depth))
 
 
-def to_bgr(image: Image.Image, bit_depth: Optional[int] = None) -> np.ndarray:
+def to_bgr(image: Image.Image, bit_depth: int | None = None) -> np.ndarray:
     """8-bit BGR array, (H, W, 3), of a PIL image of any integer mode."""
     if image.mode == 'F':
         raise ValueError('floating-point images have no defined range; save it as 8 or 16 bit')
@@ -124,7 +123,7 @@ def to_bgr(image: Image.Image, bit_depth: Optional[int] = None) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(image.convert('RGB'))[..., ::-1])
 
 
-def largest_wide_value(path: Union[str, Path]) -> int:
+def largest_wide_value(path: str | Path) -> int:
     """Largest value of an image of more than 8 bits a channel; 0 of any other, from its header alone."""
     with Image.open(path) as image:
         if is_wide_colour(image):

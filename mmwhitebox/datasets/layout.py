@@ -1,6 +1,6 @@
 """What can be known about a dataset's files before anything is built."""
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 from mmengine.config import Config
 from mmengine.fileio import list_dir_or_file

@@ -2,8 +2,8 @@
 import collections
 import logging
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Iterable, Iterator
 
 from mmengine.logging import print_log
 from torch.utils.data import Dataset

@@ -11,8 +11,8 @@ import mmap
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, List, Optional, Tuple
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -61,7 +61,7 @@ class OnError:
         """The work of the transform; raises UserError for a broken sample."""
         raise NotImplementedError
 
-    def load_or_skip(self, results: dict, name: str) -> Optional[dict]:
+    def load_or_skip(self, results: dict, name: str) -> dict | None:
         """:meth:`load`, or None for a broken sample that is to be skipped."""
         note_sample(name)
         try:
@@ -79,7 +79,7 @@ class OnError:
         return loaded
 
 
-_page: Tuple[str, Optional[mmap.mmap]] = ('', None)  # this process's note: its file and the map of it
+_page: tuple[str, mmap.mmap | None] = ('', None)  # this process's note: its file and the map of it
 _skipped: set = set()  # what this process has logged
 
 
@@ -102,7 +102,7 @@ def note_sample(name: str) -> None:
         _page[1][:len(note)] = note
 
 
-def read_note(folder: str, pid: int) -> Optional[str]:
+def read_note(folder: str, pid: int) -> str | None:
     """What a worker was at when it last noted it; None if it noted nothing."""
     try:
         return os.fsdecode(Path(folder, str(pid)).read_bytes().partition(b'\0')[0]) or None
@@ -129,7 +129,7 @@ def add_skipped(name: str, reason: str) -> int:
     return len(known)
 
 
-def read_skipped(folder: Optional[str]) -> List[str]:
+def read_skipped(folder: str | None) -> list[str]:
     """Names of the samples skipped by the workers that share a folder."""
     try:
         lines = Path(folder or '', 'skipped').read_text().splitlines()
@@ -168,7 +168,7 @@ def watch_workers() -> Iterator[None]:
                           level=logging.ERROR)
 
 
-def dead_workers(error: Optional[BaseException]) -> Tuple[List[int], str]:
+def dead_workers(error: BaseException | None) -> tuple[list[int], str]:
     """Pids of the workers whose death an error (or its cause) reports, and the signal's name if it is known."""
     while error is not None:
         found = DEATH.search(str(error)) if isinstance(error, RuntimeError) else None
@@ -178,7 +178,7 @@ def dead_workers(error: Optional[BaseException]) -> Tuple[List[int], str]:
     return [], ''
 
 
-def describe_death(error: RuntimeError, folder: str) -> Optional[str]:
+def describe_death(error: RuntimeError, folder: str) -> str | None:
     """One message on a worker's death; None for another error."""
     pids, signal = dead_workers(error)
     if not pids:
@@ -191,7 +191,7 @@ def describe_death(error: RuntimeError, folder: str) -> Optional[str]:
     return f'A data-loader worker (pid {", ".join(map(str, pids))}) {how}. {where} {advice}'
 
 
-def refuse_skipping(cfg: Config, splits: Tuple[str, ...] = ('val', 'test')) -> None:
+def refuse_skipping(cfg: Config, splits: tuple[str, ...] = ('val', 'test')) -> None:
     """Make sure that no sample of an evaluation can be skipped.
 
     Args:
@@ -209,7 +209,7 @@ def refuse_skipping(cfg: Config, splits: Tuple[str, ...] = ('val', 'test')) -> N
                               "take it out, and the broken file too.")
 
 
-def _skipping(value, path: str) -> Optional[str]:
+def _skipping(value, path: str) -> str | None:
     """Path of the first dict with ``on_error='skip'``."""
     if isinstance(value, dict) and value.get('on_error') == 'skip':
         return path

@@ -7,7 +7,6 @@ scope ``mmwhitebox`` these names are ours, so a test pipeline that begins with :
 
 loads as :class:`LoadImage` does everywhere, and those inferencers take it.
 """
-from typing import Optional, Union
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -43,7 +42,7 @@ class LoadImage(OnError, BaseTransform):
         ValueError: ``bit_depth`` or ``exif`` out of range.
     """
 
-    def __init__(self, bit_depth: Optional[int] = None, exif: str = 'apply', **kwargs) -> None:
+    def __init__(self, bit_depth: int | None = None, exif: str = 'apply', **kwargs) -> None:
         super().__init__(**kwargs)
         if bit_depth is not None and not (isinstance(bit_depth, int) and 8 <= bit_depth <= 32):
             raise ValueError(f'LoadImage: bit_depth={bit_depth!r} must be an integer from 8 to 32.')
@@ -52,7 +51,7 @@ class LoadImage(OnError, BaseTransform):
         self.bit_depth = bit_depth
         self.exif = exif
 
-    def transform(self, results: Union[dict, str, np.ndarray]) -> Optional[dict]:
+    def transform(self, results: dict | str | np.ndarray) -> dict | None:
         if isinstance(results, np.ndarray):
             results = dict(img=results)
         elif not isinstance(results, dict):
@@ -104,7 +103,7 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
         self.num_classes = num_classes
         self.ignore_index = ignore_index
 
-    def transform(self, results: dict) -> Optional[dict]:
+    def transform(self, results: dict) -> dict | None:
         if 'seg_map_path' not in results:  # inference, a test set without labels
             return results
         return self.load_or_skip(results, str(results['seg_map_path']))
@@ -162,7 +161,7 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
         return results
 
 
-def advise_orientation(image_path: Optional[str], mask_shape: tuple, image_shape: tuple, exif: str = 'apply') -> str:
+def advise_orientation(image_path: str | None, mask_shape: tuple, image_shape: tuple, exif: str = 'apply') -> str:
     """What to do if a mask was drawn on the stored pixels of a photograph that EXIF turns; '' if that is not it."""
     try:
         orientation = orientation_of(image_path) if image_path else 1

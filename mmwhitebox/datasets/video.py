@@ -1,6 +1,6 @@
 """Frames of a video, by OpenCV."""
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 import cv2
 import numpy as np

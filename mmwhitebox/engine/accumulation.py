@@ -1,5 +1,4 @@
 """Gradients that wait for the end of their accumulation: what a checkpoint between two updates must hold."""
-from typing import Dict, List, Optional
 
 from mmengine.dist import gather_object, get_rank
 from mmengine.model import is_model_wrapper
@@ -13,7 +12,7 @@ def bare_model(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
-def single_wrappers(runner: Runner) -> List[OptimWrapper]:
+def single_wrappers(runner: Runner) -> list[OptimWrapper]:
     """The optimizer wrappers of a run: one, or those of an OptimWrapperDict."""
     wrapper = runner.optim_wrapper
     return list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
@@ -25,7 +24,7 @@ def is_accumulating(runner: Runner) -> bool:
                for wrapper in single_wrappers(runner))
 
 
-def gather_gradients(runner: Runner) -> Optional[List[Dict[str, Tensor]]]:
+def gather_gradients(runner: Runner) -> list[dict[str, Tensor]] | None:
     """The waiting gradients of all processes, by parameter name; None if there are none.
 
     All processes call it together; the first one gets the answer.
@@ -37,7 +36,7 @@ def gather_gradients(runner: Runner) -> Optional[List[Dict[str, Tensor]]]:
     return gather_object(own)
 
 
-def restore_gradients(runner: Runner, gradients: List[Dict[str, Tensor]]) -> None:
+def restore_gradients(runner: Runner, gradients: list[dict[str, Tensor]]) -> None:
     """Give this process its waiting gradients back."""
     own = gradients[get_rank()]
     for name, parameter in bare_model(runner.model).named_parameters():

@@ -4,10 +4,10 @@ import logging
 import os
 import pickle
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process, master_only
 from mmengine.fileio import LocalBackend, get_file_backend
@@ -48,7 +48,7 @@ def promised(hub: MessageHub, **info) -> Iterator[None]:
 
 def on_all_ranks(work: Callable[[], object]) -> None:
     """Run ``work`` on every rank; what rank 0 could not write is raised on all of them, so that none waits."""
-    reason: List[Optional[str]] = [None]
+    reason: list[str | None] = [None]
     try:
         work()
     except WriteError as error:
@@ -106,8 +106,8 @@ class AtomicCheckpointHook(CheckpointHook):
             raise ValueError(f'max_failures is {max_failures}; 0 ends the run at the first failed checkpoint.')
         self.max_failures = max_failures
         self.num_failures = 0
-        self.failed_step: Optional[int] = None
-        self.to_repeat: Optional[Tuple[int, dict]] = None  # step and meta of a checkpoint that does not know the best
+        self.failed_step: int | None = None
+        self.to_repeat: tuple[int, dict] | None = None  # step and meta of a checkpoint that does not know the best
 
     # Start of a training
 
@@ -152,7 +152,7 @@ class AtomicCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         path = str(self.file_backend.join_path(self.out_dir, name))
         info = dict(last_ckpt=path)
-        kept: List[int] = []
+        kept: list[int] = []
         if self.max_keep_ckpts > 0:
             kept = [*(old for old in self.keep_ckpt_ids if old != step), step]
             info['keep_ckpt_ids'] = kept  # with the outdated one: a resumed run deletes it
@@ -213,7 +213,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     # Best checkpoints
 
-    def _best_keys(self, metric: str) -> Dict[str, str]:
+    def _best_keys(self, metric: str) -> dict[str, str]:
         """Names of the score and of the path in the message hub, as mmengine has them."""
         suffix = '' if len(self.key_indicators) == 1 else f'_{metric}'
         return dict(score=f'best_score{suffix}', path=f'best_ckpt{suffix}')
@@ -234,7 +234,7 @@ class AtomicCheckpointHook(CheckpointHook):
         else:
             self.best_ckpt_path_dict[metric] = path
 
-    def _is_better(self, runner: Runner, metric: str, rule: str, score: Optional[float]) -> bool:
+    def _is_better(self, runner: Runner, metric: str, rule: str, score: float | None) -> bool:
         best = runner.message_hub.runtime_info.get(self._best_keys(metric)['score'], self.init_value_map[rule])
         return score is not None and self.is_better_than[metric](score, best)
 
@@ -297,7 +297,7 @@ class AtomicCheckpointHook(CheckpointHook):
         super().after_train(runner)
 
     @master_only
-    def _publish_model(self, runner: Runner, ckpt_path: Optional[str]) -> None:
+    def _publish_model(self, runner: Runner, ckpt_path: str | None) -> None:
         """Write the ``published_keys`` of a checkpoint to a file with its hash in the name."""
         if ckpt_path is None:
             return

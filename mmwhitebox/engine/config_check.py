@@ -6,7 +6,8 @@ those dicts are looked at whose builder is known, and a key that the code of the
 """
 import difflib
 import inspect
-from typing import Any, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import mmengine.registry as mm
 from mmcv.transforms import RandomChoiceResize, RandomResize

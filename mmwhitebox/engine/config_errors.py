@@ -2,9 +2,10 @@
 import contextlib
 import inspect
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Iterator, List, Optional, Tuple
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import build_from_cfg, build_scheduler_from_cfg
@@ -48,7 +49,7 @@ def named_build_errors(cfg: Config) -> Iterator[None]:
                           f'{text.strip() or last.line} [{Path(last.filename).name}:{last.lineno}]') from error
 
 
-def parts_being_built(trace: Optional[TracebackType]) -> List[dict]:
+def parts_being_built(trace: TracebackType | None) -> list[dict]:
     """Configs of the parts whose building a traceback passes through, the outermost first."""
     parts = [frame.f_locals.get('cfg') for frame, _ in traceback.walk_tb(trace) if frame.f_code in BUILDERS]
     return [part for i, part in enumerate(parts) if isinstance(part, dict) and (i == 0 or part is not parts[i - 1])]
@@ -60,7 +61,7 @@ def type_name(part: dict) -> str:
     return name if isinstance(name, str) else getattr(name, '__name__', str(name))
 
 
-def find_path(cfg: Config, part: dict) -> Optional[str]:
+def find_path(cfg: Config, part: dict) -> str | None:
     """Where a part with a type stands in a config: the dict that equals it, or else the one of its type most like
     it; the config's own variables come last."""
     same_type = [(path, node) for path, node in walk(cfg) if 'type' in part and node.get('type') == part['type']]
@@ -69,7 +70,7 @@ def find_path(cfg: Config, part: dict) -> Optional[str]:
     return max(alike, key=lambda item: item[:2])[2] if alike else None
 
 
-def walk(value: Any, path: Tuple[str, ...] = ()) -> Iterator[Tuple[str, dict]]:
+def walk(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, dict]]:
     """All dicts inside a config with their paths, ``model.decode_head``."""
     items = value.items() if isinstance(value, (dict, Config)) else enumerate(value)
     for key, inner in items:

@@ -10,7 +10,6 @@ iteration, in the main process, from a seed of its number (:mod:`.streams`). Nei
 they have read ahead, nor a validation in between has an influence.
 """
 from functools import partial
-from typing import Optional, Tuple
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
@@ -78,11 +77,11 @@ class ExactResumeHook(Hook):
 
     def __init__(self, enabled: bool = True) -> None:
         self.enabled = enabled
-        self.loaded: Optional[dict] = None  # what the checkpoint says
-        self.batches: Optional[NumberedBatches] = None  # None: the loader makes no batches of indices
+        self.loaded: dict | None = None  # what the checkpoint says
+        self.batches: NumberedBatches | None = None  # None: the loader makes no batches of indices
         self.iteration = 0  # iterations done
-        self.place: Tuple[int, int] = (0, 0)  # epoch of the data, batches of it that are done
-        self.gradients: Optional[list] = None  # of all processes, gathered for the next checkpoint
+        self.place: tuple[int, int] = (0, 0)  # epoch of the data, batches of it that are done
+        self.gradients: list | None = None  # of all processes, gathered for the next checkpoint
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Note what the checkpoint says."""
@@ -149,18 +148,18 @@ class ExactResumeHook(Hook):
             loop.fast_forward_on_resume = False  # nothing is slow about it any more
             loop.dataloader_iterator.skip_iter = partial(skip_to, loop, self.batches, epoch, batch)
 
-    def batch(self, runner: Runner) -> Tuple[int, int]:
+    def batch(self, runner: Runner) -> tuple[int, int]:
         """Batch size of a process, number of processes."""
         return getattr(self.batches, 'batch_size', None) or 1, runner.world_size
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Seed the generators of this process for the iteration; the batch has been read."""
         if self.enabled:
             self.gradients = None
             seed_generators(runner.seed, ITERATION, runner.iter, devices=True)
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
         """Count the batch; before a checkpoint, bring the waiting gradients together."""
         if not self.enabled:
             return
@@ -175,7 +174,7 @@ class ExactResumeHook(Hook):
         """Bring the waiting gradients together, as a checkpoint may follow."""
         self.before_save_now(runner)
 
-    def after_val_epoch(self, runner: Runner, metrics: Optional[dict] = None) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Bring the waiting gradients together, as a checkpoint of the best model may follow."""
         if self.iteration > 0:
             self.before_save_now(runner)

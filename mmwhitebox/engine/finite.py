@@ -4,8 +4,9 @@ The loss is looked at before the backward pass, the gradients before the step of
 good iteration is still there. With a gradient scaler (mixed precision) infinite gradients are its own affair, and only
 the loss is looked at.
 """
+from collections.abc import Callable
 from functools import wraps
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any
 
 import torch
 import torch.distributed as torch_dist
@@ -30,7 +31,7 @@ class NonFiniteError(UserError, FloatingPointError):
     """A loss or a gradient that is NaN or infinite; the message names it and the iteration."""
 
 
-def mean_terms(losses: Dict[str, Any]) -> Dict[str, Tensor]:
+def mean_terms(losses: dict[str, Any]) -> dict[str, Tensor]:
     """The terms of a model's loss, one number each, as mmengine sums them."""
     terms = {}
     for name, value in losses.items():
@@ -40,13 +41,13 @@ def mean_terms(losses: Dict[str, Any]) -> Dict[str, Tensor]:
     return terms
 
 
-def name_losses(terms: Dict[str, Tensor], total: Tensor) -> List[str]:
+def name_losses(terms: dict[str, Tensor], total: Tensor) -> list[str]:
     """The terms that are not finite, with their values; of finite terms, their sum."""
     bad = [f'{name} is {float(value)}' for name, value in terms.items() if not value.isfinite()]
     return bad or ([] if total.isfinite() else [f'loss is {float(total)}'])
 
 
-def name_gradients(model: nn.Module) -> List[str]:
+def name_gradients(model: nn.Module) -> list[str]:
     """The parameters whose gradient is not finite; of finite ones, the norm of all."""
     bad = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
     more = f' and of {len(bad) - MAX_NAMED} more' if len(bad) > MAX_NAMED else ''
@@ -80,9 +81,9 @@ class FiniteHook(Hook):
             raise UserError(f"FiniteHook: on_nonfinite is 'stop', 'skip' or 'ignore', not {on_nonfinite!r}.")
         self.on_nonfinite = on_nonfinite
         self.max_consecutive = max_consecutive
-        self.terms: Dict[str, Tensor] = {}  # of the current loss
-        self.statistics: List[Tensor] = []  # running means and variances of the model
-        self.kept: List[Tensor] = []  # their values before the iteration
+        self.terms: dict[str, Tensor] = {}  # of the current loss
+        self.statistics: list[Tensor] = []  # running means and variances of the model
+        self.kept: list[Tensor] = []  # their values before the iteration
         self.skipped = False
 
     def before_train(self, runner: Runner) -> None:
@@ -128,7 +129,7 @@ class FiniteHook(Hook):
         if not hasattr(wrapper, 'loss_scaler'):
             wrapper.step = guarded_step
 
-    def passes(self, runner: Runner, finite: Tensor, name: Callable[[], List[str]]) -> bool:
+    def passes(self, runner: Runner, finite: Tensor, name: Callable[[], list[str]]) -> bool:
         """Whether the numbers of all processes are finite; if not, stop or skip.
 
         Args:
@@ -165,14 +166,14 @@ class FiniteHook(Hook):
             '(tools/check_dataset.py), or leave such iterations out: '
             '--cfg-options default_hooks.finite.on_nonfinite=skip.')
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Keep the running statistics, which the forward pass changes."""
         self.skipped = False
         if self.statistics:
             torch._foreach_copy_(self.kept, self.statistics)
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
         """Count the skipped iterations, and keep what is not finite out of the averages in the log."""
         if self.on_nonfinite == 'ignore':
             return

@@ -4,7 +4,6 @@ Of the hooks of mmengine, mmseg and mmpretrain most remember nothing, or nothing
 profiles, pictures). ``CheckpointHook`` keeps its scores in the message hub, ``EMAHook`` its average beside the model,
 ``SwitchRecipeHook`` looks at the epoch; the rest is listed here.
 """
-from typing import List, Tuple
 
 from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.runner import Runner
@@ -15,12 +14,12 @@ INEXACT = {
 }
 
 
-def names(hook: Hook) -> List[str]:
+def names(hook: Hook) -> list[str]:
     """Names of the classes of a hook, its own first: a class of one's own counts as what it is derived from."""
     return [owner.__name__ for owner in type(hook).__mro__]
 
 
-def remembering(runner: Runner) -> List[Tuple[str, Hook, Tuple[str, ...]]]:
+def remembering(runner: Runner) -> list[tuple[str, Hook, tuple[str, ...]]]:
     """The hooks with a state to keep: the class that :data:`STATES` knows, the hook, its attributes."""
     return [(name, hook, STATES[name]) for hook in runner.hooks
             for name in [next((name for name in names(hook) if name in STATES), None)] if name]
@@ -31,12 +30,12 @@ def number(value: object) -> object:
     return value.item() if hasattr(value, 'item') else value
 
 
-def hook_states(runner: Runner) -> List[Tuple[str, dict]]:
+def hook_states(runner: Runner) -> list[tuple[str, dict]]:
     """The states of the hooks of a run, in the order of the hooks."""
     return [(name, {key: number(getattr(hook, key)) for key in keys}) for name, hook, keys in remembering(runner)]
 
 
-def restore_hooks(runner: Runner, states: List[Tuple[str, dict]]) -> None:
+def restore_hooks(runner: Runner, states: list[tuple[str, dict]]) -> None:
     """Give hooks their states back, by class and in order; a training that had stopped early has stopped."""
     for name, hook, _ in remembering(runner):
         found = next((entry for entry in states if entry[0] == name), None)

@@ -1,7 +1,7 @@
 """Looking inside a model while it trains: coding rates and membership pictures every n iterations."""
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Dict, Optional, Sequence
 
 import torch
 from mmengine.dist import is_main_process
@@ -36,14 +36,14 @@ class CaptureHook(Hook, ABC):
         self.interval = interval
         self.num_images = num_images
         self._attached = ExitStack()
-        self._calls: Optional[Dict[str, Call]] = None
+        self._calls: dict[str, Call] | None = None
 
     @abstractmethod
-    def modules(self, model: nn.Module) -> Dict[str, nn.Module]:
+    def modules(self, model: nn.Module) -> dict[str, nn.Module]:
         """Modules to record; empty if the model has nothing to look at."""
 
     @abstractmethod
-    def look(self, runner: Runner, model: nn.Module, calls: Dict[str, Call]) -> None:
+    def look(self, runner: Runner, model: nn.Module, calls: dict[str, Call]) -> None:
         """Hand what the modules did to ``runner.visualizer``."""
 
     def before_train(self, runner: Runner) -> None:
@@ -51,14 +51,14 @@ class CaptureHook(Hook, ABC):
         if not self.modules(_unwrapped(runner.model)):
             raise UserError(f'{type(self).__name__}: {self.needs} Take it out of custom_hooks.')
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Attach the forward hooks, if this iteration is one to look at."""
         if self.every_n_train_iters(runner, self.interval) and is_main_process():
             self._calls = self._attached.enter_context(
                 capture(self.modules(_unwrapped(runner.model)), self.num_images))
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
         """Remove the forward hooks and show what they saw."""
         self._attached.close()
         if self._calls is not None:
@@ -98,10 +98,10 @@ class CodingRateHook(CaptureHook):
         'sparsity': ('feedforward', 'sparsity'),
     }
 
-    def modules(self, model: nn.Module) -> Dict[str, nn.Module]:
+    def modules(self, model: nn.Module) -> dict[str, nn.Module]:
         return {name: module for layer in compression_layers(model) for name, module in layer.modules.items()}
 
-    def look(self, runner: Runner, model: nn.Module, calls: Dict[str, Call]) -> None:
+    def look(self, runner: Runner, model: nn.Module, calls: dict[str, Call]) -> None:
         scalars = {}
         for layer in compression_layers(model):
             rates = layer_rates(layer, calls)
@@ -132,11 +132,11 @@ class MembershipVisHook(CaptureHook):
 
     needs = 'this model has no membership of tokens in subspaces (attention TSSA or DMSA).'
 
-    def __init__(self, interval: int = 1000, num_images: int = 1, layers: Optional[Sequence[int]] = None) -> None:
+    def __init__(self, interval: int = 1000, num_images: int = 1, layers: Sequence[int] | None = None) -> None:
         super().__init__(interval, num_images)
         self.layers = layers
 
-    def attentions(self, model: nn.Module) -> Dict[str, nn.Module]:
+    def attentions(self, model: nn.Module) -> dict[str, nn.Module]:
         """The layers to show, name -> module."""
         found = {name: layer for name, layer in attention_layers(model).items() if has_membership(layer)}
         names, count = list(found), len(found)
@@ -147,11 +147,11 @@ class MembershipVisHook(CaptureHook):
             raise UserError(f'MembershipVisHook: layers={list(chosen)}, but the model has {count} such layers.')
         return {names[i]: found[names[i]] for i in chosen}
 
-    def modules(self, model: nn.Module) -> Dict[str, nn.Module]:
+    def modules(self, model: nn.Module) -> dict[str, nn.Module]:
         attentions = self.attentions(model)
         return {**attentions, 'backbone': model.backbone} if attentions else {}
 
-    def look(self, runner: Runner, model: nn.Module, calls: Dict[str, Call]) -> None:
+    def look(self, runner: Runner, model: nn.Module, calls: dict[str, Call]) -> None:
         attentions = self.attentions(model)
         images = calls['backbone'].args[0]
         maps = {name: membership_maps(attention, calls[name].args) for name, attention in attentions.items()}

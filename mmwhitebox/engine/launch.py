@@ -5,9 +5,10 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Callable, List, Optional, TextIO
+from typing import TextIO
 
 import torch
 import torch.distributed
@@ -47,7 +48,7 @@ class StandardStream(logging.StreamHandler):
         return getattr(sys, self.stream_name)
 
 
-def run_command(main: Callable[[], Optional[int]], log_to: str = 'stderr') -> None:
+def run_command(main: Callable[[], int | None], log_to: str = 'stderr') -> None:
     """Run a command and end the process with its status, if it has one; an error for people is one message.
 
     On several processes the first one says it. The others wait, since the launcher ends them when the first has ended;
@@ -75,7 +76,7 @@ def run_command(main: Callable[[], Optional[int]], log_to: str = 'stderr') -> No
         sys.exit(status)
 
 
-def check_device(device: Optional[str], option: str = '--device') -> None:
+def check_device(device: str | None, option: str = '--device') -> None:
     """Make sure that a device is there; ``option`` is what it was given by.
 
     Raises:
@@ -90,7 +91,7 @@ def check_device(device: Optional[str], option: str = '--device') -> None:
         raise UserError(f'{option} {device}: {str(error).splitlines()[0]} There is: {", ".join(there)}.') from error
 
 
-def load_config(path: str, options: Optional[dict], work_dir: Optional[str], launcher: str) -> Config:
+def load_config(path: str, options: dict | None, work_dir: str | None, launcher: str) -> Config:
     """Read a config, apply overrides, decide the work dir (argument, then config, then file name).
 
     Raises:
@@ -123,7 +124,7 @@ def prepare_work_dir(work_dir: str, option: str = '--work-dir') -> None:
                         f'{option}.') from error
 
 
-def checkpoint_folders(cfg: Config) -> List[str]:
+def checkpoint_folders(cfg: Config) -> list[str]:
     """Local folders with the checkpoints of a training: the work dir, and ``out_dir`` of the checkpoint hook."""
     out_dir = cfg.get('default_hooks', {}).get('checkpoint', {}).get('out_dir')
     if out_dir is None or '://' in str(out_dir):
@@ -131,7 +132,7 @@ def checkpoint_folders(cfg: Config) -> List[str]:
     return [cfg.work_dir, str(Path(out_dir) / Path(cfg.work_dir).resolve().name)]
 
 
-def why_not_from_the_start(cfg: Config, passed_over: List[str]) -> List[str]:
+def why_not_from_the_start(cfg: Config, passed_over: list[str]) -> list[str]:
     """Traces of an earlier training in a work dir without a usable checkpoint: none was ever written if empty."""
     traces = list(passed_over)
     pointer = Path(cfg.work_dir) / POINTER
@@ -140,7 +141,7 @@ def why_not_from_the_start(cfg: Config, passed_over: List[str]) -> List[str]:
     return traces
 
 
-def resolve_resume(cfg: Config, resume: Optional[str], trust: bool = False) -> None:
+def resolve_resume(cfg: Config, resume: str | None, trust: bool = False) -> None:
     """Set ``resume`` and ``load_from`` of a config for ``--resume [CHECKPOINT]``.
 
     ``auto`` takes the checkpoint of the highest iteration that verifies and logs a line for every one that it passed
@@ -250,7 +251,7 @@ def use_compile(cfg: Config) -> None:
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
-def use_schedule(cfg: Config, resume_schedule: Optional[str]) -> None:
+def use_schedule(cfg: Config, resume_schedule: str | None) -> None:
     """Watch the schedule in configs that do not, and say what a resumed training follows; None leaves the choice."""
     hooks = cfg.get('default_hooks') or {}
     schedule = hooks.get('schedule', dict(type='mmwhitebox.ScheduleHook'))

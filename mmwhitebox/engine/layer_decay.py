@@ -3,7 +3,6 @@
 mmseg's know ConvNeXt, BEiT and MAE by the names of their classes and fail with any other encoder. These take their
 place under mmseg's names; with an encoder that has no ``get_layer_depth`` (mmpretrain's protocol) they are mmseg's.
 """
-from typing import List
 
 from mmengine.logging import print_log
 from mmseg.engine.optimizers import LayerDecayOptimizerConstructor as MMSegLayerDecayOptimizerConstructor
@@ -21,7 +20,7 @@ POSITIONS = ('pos_embed', 'cls_token', 'dist_token', 'reg_token')  # parts of na
 class DepthsOfTheEncoder:
     """Groups of parameters by the depth that the encoder's ``get_layer_depth`` gives them."""
 
-    def add_params(self, params: List[dict], module: nn.Module, **kwargs) -> None:
+    def add_params(self, params: list[dict], module: nn.Module, **kwargs) -> None:
         """Add one group for every depth d of n, with and without weight decay: lr * decay_rate^(n - d - 1).
 
         As in mmseg, biases, norms and all other parameters of one axis, position tables and tokens of the encoder have

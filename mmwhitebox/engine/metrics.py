@@ -1,6 +1,7 @@
 """Metrics: IoU of every class as a logged value, zero-shot segmentation by looking inside the model."""
 import logging
-from typing import Any, Dict, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -29,7 +30,7 @@ class IoUMetric(MMSegIoUMetric):
     Arguments as in mmseg's.
     """
 
-    def compute_metrics(self, results: list) -> Dict[str, float]:
+    def compute_metrics(self, results: list) -> dict[str, float]:
         """mmseg's values, in percent."""
         if self.format_only:
             return super().compute_metrics(results)
@@ -40,7 +41,7 @@ class IoUMetric(MMSegIoUMetric):
         self.report({key: value for key, value in scores.items() if key != 'aAcc'}, *(areas[i].numpy() for i in (2, 3)))
         return means
 
-    def report(self, scores: Dict[str, np.ndarray], predicted: np.ndarray, truth: np.ndarray) -> None:
+    def report(self, scores: dict[str, np.ndarray], predicted: np.ndarray, truth: np.ndarray) -> None:
         """Print the scores (K, ) of the classes that occur; areas (K, ) in pixels say which do."""
         classes = np.array([str(name) for name in self.dataset_meta['classes']])
         shown = (predicted > 0) | (truth > 0)
@@ -72,7 +73,7 @@ class PerClassIoUMetric(IoUMetric):
     ``IoUMetric``.
     """
 
-    def compute_metrics(self, results: list) -> Dict[str, float]:
+    def compute_metrics(self, results: list) -> dict[str, float]:
         """mmseg's values and the IoU of every class."""
         metrics = super().compute_metrics(results)
         if not self.format_only:
@@ -111,18 +112,18 @@ class ZeroShotSegmentation(BaseMetric):
     default_prefix = 'zero_shot'
 
     def __init__(self,
-                 mass: Optional[float] = 0.6,
-                 foreground: Optional[Sequence[int]] = None,
+                 mass: float | None = 0.6,
+                 foreground: Sequence[int] | None = None,
                  background: Sequence[int] = (0, ),
-                 boundary_width: Optional[int] = None,
+                 boundary_width: int | None = None,
                  ignore_index: int = 255,
                  **kwargs) -> None:
         super().__init__(**kwargs)
         self.mass = mass
         self.target_args = dict(foreground=foreground, background=background, boundary_width=boundary_width,
                                 ignore_index=ignore_index)
-        self.model: Optional[nn.Module] = None
-        self.layers: Dict[str, nn.Module] = {}
+        self.model: nn.Module | None = None
+        self.layers: dict[str, nn.Module] = {}
 
     def set_model(self, model: nn.Module) -> None:
         """Take the model to look into.
@@ -157,12 +158,12 @@ class ZeroShotSegmentation(BaseMetric):
                 make_targets(labels.astype(np.int64), **self.target_args), image.shape[-2:],
                 patch_size(self.model), self.mass))
 
-    def compute_metrics(self, results: Sequence[Dict[str, np.ndarray]]) -> Dict[str, float]:
+    def compute_metrics(self, results: Sequence[dict[str, np.ndarray]]) -> dict[str, float]:
         """Means over the images, in percent."""
         scores = ZeroShotScores()
         for result in results:
             scores.add(result)
-        metrics: Dict[str, Any] = {}
+        metrics: dict[str, Any] = {}
         for row in scores.rows():
             if row['layer'] == 'all':
                 metrics[row['target']] = 100 * row['best_head']

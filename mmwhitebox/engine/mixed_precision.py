@@ -1,6 +1,6 @@
 """bfloat16 without a GPU."""
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Iterator
 
 import torch
 from mmengine.optim import OptimWrapper

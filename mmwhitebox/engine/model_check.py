@@ -1,5 +1,5 @@
 """Do the parts of a model fit each other? Asked of the built model, before any data is read."""
-from typing import Iterator, List, Optional, Tuple
+from collections.abc import Iterator
 
 from mmengine.model import is_model_wrapper
 from mmpretrain.models.heads import LinearClsHead, StackedLinearClsHead
@@ -11,7 +11,7 @@ from mmwhitebox.errors import ConfigError
 CLS_OUT_TYPES = ('cls_token', 'avg_featmap')
 
 
-def heads_of(model: nn.Module) -> Iterator[Tuple[str, nn.Module]]:
+def heads_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The heads of a segmentor or classifier with their paths in the config."""
     for name in ('decode_head', 'auxiliary_head', 'head'):
         head = getattr(model, name, None)
@@ -21,7 +21,7 @@ def heads_of(model: nn.Module) -> Iterator[Tuple[str, nn.Module]]:
             yield name, head
 
 
-def check_head(path: str, head: nn.Module, channels: Tuple[int, ...], backbone: str) -> Optional[str]:
+def check_head(path: str, head: nn.Module, channels: tuple[int, ...], backbone: str) -> str | None:
     """What is wrong with the inputs of a head of a segmentor; None if nothing is."""
     if not isinstance(head, BaseDecodeHead):
         return None
@@ -61,7 +61,7 @@ def check_model(model: nn.Module) -> None:
     if not isinstance(channels, tuple) or getattr(model, 'neck', None) is not None:
         return
     name = type(backbone).__name__
-    problems: List[Optional[str]] = []
+    problems: list[str | None] = []
     if hasattr(model, 'decode_head'):
         if out_type != 'featmap':
             problems.append(f"model.backbone.out_type={out_type!r}: the head of a segmentor takes feature maps: set "

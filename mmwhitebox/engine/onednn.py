@@ -6,8 +6,8 @@ product may be rounded to bfloat16 inside, and oneDNN does round where the proce
 Without such units that permission changes the library and not the precision, so it is given only there, and only
 after products have shown that no digit is lost.
 """
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Iterator, Optional, Union
 
 import torch
 from mmengine.hooks import Hook
@@ -48,7 +48,7 @@ def largest_error() -> float:
     return max(errors)
 
 
-def obstacle() -> Optional[str]:
+def obstacle() -> str | None:
     """Why oneDNN cannot multiply float32 matrices in full precision on this CPU; None if it can."""
     mkldnn = torch.backends.mkldnn
     if not mkldnn.is_available():
@@ -65,7 +65,7 @@ def obstacle() -> Optional[str]:
     return None
 
 
-def fast_products(enabled: Union[bool, str], device: torch.device) -> AbstractContextManager:
+def fast_products(enabled: bool | str, device: torch.device) -> AbstractContextManager:
     """A context in which float32 products are computed as :class:`OneDNNHook` describes.
 
     Args:
@@ -107,7 +107,7 @@ class OneDNNHook(Hook):
 
     priority = 'HIGH'  # after TF32Hook, which sets torch's switches of all devices
 
-    def __init__(self, enabled: Union[bool, str] = 'auto') -> None:
+    def __init__(self, enabled: bool | str = 'auto') -> None:
         self.enabled = enabled
         self.products: AbstractContextManager = nullcontext()
 

@@ -1,7 +1,7 @@
 """Files of every test image: its label map, a picture of it. For any evaluator and visualizer, on all processes."""
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Sequence
 
 import cv2
 import numpy as np
@@ -39,8 +39,8 @@ class PredictionHook(Hook, ABC):
         """Name the outputs."""
         self.names = dataset_names(runner.test_dataloader.dataset)
 
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None,
-                        outputs: Optional[Sequence[BaseDataElement]] = None) -> None:
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                        outputs: Sequence[BaseDataElement] | None = None) -> None:
         """Write the files of a batch."""
         images = data_batch['inputs']
         if not isinstance(images[0], Tensor) or images[0].ndim != 3:  # test-time augmentation: views of the images
@@ -63,7 +63,7 @@ class PredictionHook(Hook, ABC):
         """
 
 
-def save_labels(file: str | Path, labels: np.ndarray, palette: Optional[Sequence] = None) -> None:
+def save_labels(file: str | Path, labels: np.ndarray, palette: Sequence | None = None) -> None:
     """Write a label map as PNG: 8 bit, with the colours of a palette if there is one; 16 bit if labels exceed 255.
 
     Args:
@@ -136,7 +136,7 @@ def captioned(image: np.ndarray, text: str) -> np.ndarray:
     return to_array(figure)
 
 
-def shown_image(sample: BaseDataElement, inputs: Tensor, size: Optional[tuple]) -> np.ndarray:
+def shown_image(sample: BaseDataElement, inputs: Tensor, size: tuple | None) -> np.ndarray:
     """The image of a sample, (H, W, 3) uint8 RGB: of its file or, where that is no such picture, the model's input.
 
     Args:

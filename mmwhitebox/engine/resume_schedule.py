@@ -1,6 +1,5 @@
 """A learning rate that is what the config says, or a line that says why it is not."""
 from collections import Counter
-from typing import Dict, List, Optional, Tuple
 
 from mmengine.hooks import Hook
 from mmengine.optim import BaseOptimWrapper, OptimWrapperDict
@@ -17,7 +16,7 @@ DERIVED = {'total_iters', 'cumulative_periods', 'verbose'}  # from other options
 NO_RATE = 1e-12  # of the highest learning rate: no float32 parameter moves
 WASTED = 0.01  # of a training may be at such a rate: a schedule that reaches 0 does so in its last step
 
-Changes = Dict[str, Tuple[object, object]]  # by path in the config: value of the checkpoint, of the config
+Changes = dict[str, tuple[object, object]]  # by path in the config: value of the checkpoint, of the config
 
 
 def readable(value: object) -> object:
@@ -44,7 +43,7 @@ def start_value(group: dict, key: str) -> object:
     return readable(group.get(f'initial_{key}', group.get(key)))
 
 
-def changed_options(then: List[dict], now: List[dict], path: str) -> Changes:
+def changed_options(then: list[dict], now: list[dict], path: str) -> Changes:
     """Options of an optimizer that differ; ``then`` and ``now`` are its groups, the one of the config's base last."""
     changes: Changes = {}
     for key in now[-1]:
@@ -91,7 +90,7 @@ class ScheduleHook(Hook):
         self.on_resume = on_resume
         self.allow_zero_lr = allow_zero_lr
         self.built: dict = {}  # by optimizer: its groups and the states of its schedulers, as the config has them
-        self.loaded: Optional[dict] = None  # the same of the checkpoint
+        self.loaded: dict | None = None  # the same of the checkpoint
         self.lengths: dict = {}  # max_epochs, max_iters of the checkpoint
 
     # What is there
@@ -119,7 +118,7 @@ class ScheduleHook(Hook):
                 groups = [options_of(group) for group in (*optimizer['param_groups'], *([base] if base else []))]
             self.loaded[name] = groups, None if states is None else [dict(state) for state in states]
 
-    def check_optimizer(self, built: List[dict], loaded: List[dict]) -> None:
+    def check_optimizer(self, built: list[dict], loaded: list[dict]) -> None:
         """Compare the groups of an optimizer with those of a checkpoint: torch would fail, or miss options later.
 
         Raises:
@@ -139,7 +138,7 @@ class ScheduleHook(Hook):
                             'optimizer of the checkpoint, or start from its weights: --cfg-options load_from=PATH, '
                             'without --resume.')
 
-    def compare(self, runner: Runner) -> Tuple[Changes, Changes, List[str]]:
+    def compare(self, runner: Runner) -> tuple[Changes, Changes, list[str]]:
         """Changes of lengths, other changes, and why the checkpoint's schedule cannot be followed."""
         loop = runner.train_loop
         lengths, others, reasons = {}, {}, []

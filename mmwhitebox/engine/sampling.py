@@ -4,8 +4,9 @@ The batches of a loader are numbered, and each sample is read with its own seed 
 a data set for a batch). So the stream of samples is the same for any number of workers, and it goes on from any batch
 without reading those before it.
 """
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Callable, Iterator, List
+from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
@@ -56,7 +57,7 @@ class NumberedBatches:
             position += len(indices)
 
 
-def read_batch(dataset: Dataset, seed: int, indices: list) -> List[Any]:
+def read_batch(dataset: Dataset, seed: int, indices: list) -> list[Any]:
     """The samples of a batch, each read with the seed of its place; in a worker, or in the main process.
 
     Args:

@@ -1,13 +1,12 @@
 """A checkpoint at a moment of one's own, written by the CheckpointHook of the run, whatever its class."""
 from pathlib import Path
-from typing import Optional
 
 from mmengine.dist import broadcast_object_list
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 
-def checkpoint_hook(runner: Runner) -> Optional[CheckpointHook]:
+def checkpoint_hook(runner: Runner) -> CheckpointHook | None:
     """The hook that writes the checkpoints; None if the run writes none."""
     return next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
 
@@ -24,7 +23,7 @@ def last_checkpoint(runner: Runner) -> str:
     return pointer.read_text().strip() if pointer.is_file() else ''
 
 
-def save_now(runner: Runner, iteration: int, again: bool = False) -> Optional[str]:
+def save_now(runner: Runner, iteration: int, again: bool = False) -> str | None:
     """Write a checkpoint between two iterations; all processes call it together.
 
     It is one of the checkpoints that ``max_keep_ckpts`` counts: ``iter_I.pth``, or ``epoch_E.pth`` of a run that

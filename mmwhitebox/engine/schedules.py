@@ -1,7 +1,7 @@
 """What the schedulers of a run are going to do, by stepping copies of them: nothing of the run moves."""
 import copy
+from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Dict, List, Sequence, Tuple
 
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
@@ -14,7 +14,7 @@ def options_of(group: dict) -> dict:
     return {key: value for key, value in group.items() if key != 'params'}
 
 
-def scheduled_optimizers(runner: Runner) -> Dict[str, Tuple[OptimWrapper, list]]:
+def scheduled_optimizers(runner: Runner) -> dict[str, tuple[OptimWrapper, list]]:
     """The optimizer wrappers of a run with their built schedulers, by name; the only one has the name ''."""
     wrapper, schedulers = runner.optim_wrapper, runner.param_schedulers
     if isinstance(wrapper, OptimWrapperDict):
@@ -77,7 +77,7 @@ def epoch_length(loop: BaseLoop) -> int:
     return len(loop.dataloader) if isinstance(loop, EpochBasedTrainLoop) else 0
 
 
-def fast_forward(schedulers: Sequence, groups: List[dict], iterations: int, length: int) -> None:
+def fast_forward(schedulers: Sequence, groups: list[dict], iterations: int, length: int) -> None:
     """Bring fresh schedulers, and the groups that they set, to where ``iterations`` iterations bring them.
 
     Groups with equal options take the same way: it is gone once for them all.
@@ -104,7 +104,7 @@ def fast_forward(schedulers: Sequence, groups: List[dict], iterations: int, leng
         vars(scheduler).update(state)
 
 
-def learning_rates(schedulers: Sequence, groups: Sequence[dict], start: int, end: int, length: int) -> List[float]:
+def learning_rates(schedulers: Sequence, groups: Sequence[dict], start: int, end: int, length: int) -> list[float]:
     """The highest learning rate of all groups in every iteration from ``start`` to ``end``.
 
     Schedulers scale the groups alike, so the group of the highest one stands for all. What a validation may change

@@ -11,10 +11,11 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from types import FrameType
-from typing import Callable, Optional, Sequence
+from typing import Optional
 
 from torch.utils.data import DataLoader
 
@@ -36,11 +37,11 @@ class SignalWatch:
     """
 
     def __init__(self, signals: Sequence[signal.Signals], on_first: Callable[[signal.Signals], None],
-                 handler: Callable[[int, Optional[FrameType]], None]) -> None:
+                 handler: Callable[[int, FrameType | None], None]) -> None:
         self.signals = signals
         self.on_first = on_first
         self.handler = handler
-        self.received: Optional[signal.Signals] = None
+        self.received: signal.Signals | None = None
         self.leaving = False  # the process is on its way out: signals change nothing any more
         self._old: dict = {}
 
@@ -117,7 +118,7 @@ def _obey_parent(leaving: ctypes.c_bool, signum: int, frame: object) -> None:
         os._exit(0)
 
 
-def shield_worker(worker_id: int, leaving: ctypes.c_bool, init: Optional[Callable[[int], None]]) -> None:
+def shield_worker(worker_id: int, leaving: ctypes.c_bool, init: Callable[[int], None] | None) -> None:
     """``worker_init_fn`` of a worker that lives until its training ends it, although signals reach the whole group.
 
     Args:

@@ -13,7 +13,8 @@ import sys
 import textwrap
 import types
 import typing
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor, nn

@@ -3,10 +3,10 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Optional, Sequence
 
 import torch
 import torch.distributed as torch_dist
@@ -46,7 +46,7 @@ def resume_command(argv: Sequence[str], launcher: str, processes: int) -> str:
     return shlex.join(['bash', str(script), argv[1], str(processes), *argv[2:], '--resume'])
 
 
-def waits_for(loader: DataLoader, frame: Optional[FrameType]) -> bool:
+def waits_for(loader: DataLoader, frame: FrameType | None) -> bool:
     """Whether the interrupted code is the loader's, on its way to the next batch."""
     while frame is not None:
         if frame.f_code is _BaseDataLoaderIter.__next__.__code__:
@@ -81,7 +81,7 @@ class StopOnSignalHook(Hook):
 
     def __init__(self, signals: Sequence[str] = ('SIGTERM', 'SIGINT', 'SIGUSR1')) -> None:
         self.signals = [getattr(signal, name) for name in signals]
-        self.watch: Optional[SignalWatch] = None
+        self.watch: SignalWatch | None = None
         self.stopping = False
         self.passes = 0  # begun over the validation data; the second one of mmpretrain's EMAHook is not averaged
         self.common = 0  # batches that every process has in a validation
@@ -112,7 +112,7 @@ class StopOnSignalHook(Hook):
 
         runner.train_loop.run = watched_run
 
-    def stop_waiting(self, runner: Runner, signum: int, frame: Optional[FrameType]) -> None:
+    def stop_waiting(self, runner: Runner, signum: int, frame: FrameType | None) -> None:
         """Handler of the signals, in the main thread: one process alone need not wait for the next batch."""
         if get_world_size() == 1 and waits_for(runner.train_loop.dataloader, frame):
             self.stop(runner, runner.iter)
@@ -124,8 +124,8 @@ class StopOnSignalHook(Hook):
         asked = self.watch.received is not None
         return asked if get_world_size() == 1 else bool(reduce_over_processes(int(asked), torch_dist.ReduceOp.MAX))
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
         """Stop, after every other hook has seen the iteration."""
         if self.asked():
             self.stop(runner, runner.iter + 1)
@@ -138,8 +138,8 @@ class StopOnSignalHook(Hook):
             if get_world_size() > 1:
                 self.common = reduce_over_processes(self.common, torch_dist.ReduceOp.MIN)
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None,
-                       outputs: Optional[Sequence] = None) -> None:
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                       outputs: Sequence | None = None) -> None:
         """Stop, with the weights of the training back in the model."""
         self.passes += batch_idx == 0
         if batch_idx >= self.common or not self.asked():

@@ -2,7 +2,6 @@
 import logging
 import pickle
 from pathlib import Path
-from typing import Optional, Union
 
 from mmengine.fileio import BaseStorageBackend, LocalBackend, get_file_backend, register_backend
 from mmengine.logging import print_log
@@ -43,23 +42,23 @@ class VerifiedBackend(BaseStorageBackend):
             Defaults to None.
     """
 
-    def __init__(self, inner: Optional[dict] = None) -> None:
+    def __init__(self, inner: dict | None = None) -> None:
         self.inner = inner
 
-    def wrapped(self, path: Union[str, Path]) -> BaseStorageBackend:
+    def wrapped(self, path: str | Path) -> BaseStorageBackend:
         """The backend of a path."""
         return get_file_backend(path, backend_args=self.inner, enable_singleton=True)
 
-    def get(self, filepath: Union[str, Path]) -> bytes:
+    def get(self, filepath: str | Path) -> bytes:
         return self.wrapped(filepath).get(filepath)
 
-    def get_text(self, filepath: Union[str, Path], encoding: str = 'utf-8') -> str:
+    def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:
         return self.wrapped(filepath).get_text(filepath, encoding)
 
-    def join_path(self, filepath: Union[str, Path], *filepaths: Union[str, Path]) -> Union[str, Path]:
+    def join_path(self, filepath: str | Path, *filepaths: str | Path) -> str | Path:
         return self.wrapped(filepath).join_path(filepath, *filepaths)
 
-    def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
+    def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write a checkpoint.
 
         Args:

@@ -1,5 +1,5 @@
 """Pictures of a segmentation: image, ground truth and prediction side by side, with a legend."""
-from typing import List, Optional, Sequence
+from collections.abc import Sequence
 
 import mmcv
 import numpy as np
@@ -84,17 +84,17 @@ class SideBySideVisualizer(SegLocalVisualizer):
     def add_datasample(self,
                        name: str,
                        image: np.ndarray,
-                       data_sample: Optional[SegDataSample] = None,
+                       data_sample: SegDataSample | None = None,
                        draw_gt: bool = True,
                        draw_pred: bool = True,
                        show: bool = False,
                        wait_time: float = 0,
-                       out_file: Optional[str] = None,
+                       out_file: str | None = None,
                        step: int = 0,
                        **kwargs) -> None:
         """Draw one sample and hand it to the backends; arguments as in ``SegLocalVisualizer``."""
         maps = {}
-        wanted: List[tuple] = [('ground truth', 'gt_sem_seg', draw_gt),
+        wanted: list[tuple] = [('ground truth', 'gt_sem_seg', draw_gt),
                                ('prediction', 'pred_sem_seg', draw_pred)]
         for title, field, draw in wanted:
             if draw and data_sample is not None and field in data_sample:

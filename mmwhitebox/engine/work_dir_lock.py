@@ -13,9 +13,9 @@ import sys
 import threading
 import time
 import uuid
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Callable, ContextManager, Iterator, Optional
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -28,7 +28,7 @@ STALE = 120.  # seconds without one after which it is taken for dead
 POLL = 1.
 
 
-def started(pid: int) -> Optional[str]:
+def started(pid: int) -> str | None:
     """When a process began, in ticks since the machine did; '' if it does not run, None if the system does not say."""
     try:
         os.kill(pid, 0)
@@ -61,7 +61,7 @@ def identity() -> dict:
         job=os.environ.get('SLURM_JOB_ID', ''), requeued=int(os.environ.get('SLURM_RESTART_COUNT') or 0))
 
 
-def read(path: Path) -> Optional[dict]:
+def read(path: Path) -> dict | None:
     """What a lock says; None if there is no lock, an empty dict if it does not say it."""
     try:
         content = json.loads(path.read_text())
@@ -72,7 +72,7 @@ def read(path: Path) -> Optional[dict]:
         return {}
 
 
-def is_dead(holder: dict, own: dict) -> Optional[bool]:
+def is_dead(holder: dict, own: dict) -> bool | None:
     """Whether the holder of a lock is known to run no more; None if only its heartbeat can tell."""
     if holder.get('machine') == own['machine'] and isinstance(holder.get('process'), int):
         now = started(holder['process'])
@@ -245,7 +245,7 @@ def hold(lock: WorkDirLock) -> Iterator[None]:
         lock.release()
 
 
-def lock_work_dir(cfg: Config) -> ContextManager:
+def lock_work_dir(cfg: Config) -> AbstractContextManager:
     """The lock of a training's work dir, as a context; of several processes the first one holds it for all.
 
     Args:

@@ -7,8 +7,8 @@ r"""Attention maps: who looks at what, on the image (CBSA, NeurIPS 2025, figure 
 A query is a row of one of these matrices: the class token of an encoder, a class of a mask decoder, a patch, a
 representative. Its map is that row over the patches; extra tokens (class tokens) are left out of the map.
 """
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Dict, Iterator, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +38,7 @@ class _ScoreReader(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _scaled_dot_product_map(attention: nn.Module, args: tuple, kwargs: dict) -> Optional[Tensor]:
+def _scaled_dot_product_map(attention: nn.Module, args: tuple, kwargs: dict) -> Tensor | None:
     """softmax(s Q K^T + mask) of the one fused attention inside a module; None if there is not just one.
 
     Reading it from the fused call takes in whatever the module does before: norms of queries and keys, rotary
@@ -70,7 +70,7 @@ def has_attention_map(attention: nn.Module) -> bool:
         hasattr(attention, 'fused_attn')
 
 
-def attention_matrix(attention: nn.Module, args: tuple, kwargs: Optional[dict] = None) -> Tensor:
+def attention_matrix(attention: nn.Module, args: tuple, kwargs: dict | None = None) -> Tensor:
     """Attention matrix of a module for what it was called with.
 
     Args:
@@ -123,7 +123,7 @@ def representative_footprints(attention: nn.Module, args: tuple) -> Tensor:
 
 
 @contextmanager
-def keyword_arguments(modules: Dict[str, nn.Module]) -> Iterator[Dict[str, dict]]:
+def keyword_arguments(modules: dict[str, nn.Module]) -> Iterator[dict[str, dict]]:
     """What modules get by keyword while the context lasts: rotary positions and masks of timm's attentions.
 
     Args:
@@ -132,7 +132,7 @@ def keyword_arguments(modules: Dict[str, nn.Module]) -> Iterator[Dict[str, dict]
     Yields:
         dict[str, dict]: Name -> keyword arguments of its latest call.
     """
-    calls: Dict[str, dict] = {}
+    calls: dict[str, dict] = {}
     with ExitStack() as stack:
         for name, module in modules.items():
             hook = module.register_forward_pre_hook(
@@ -141,8 +141,8 @@ def keyword_arguments(modules: Dict[str, nn.Module]) -> Iterator[Dict[str, dict]
         yield calls
 
 
-def attention_row(attention: nn.Module, args: tuple, hw_shape: Tuple[int, int], query: str, index: int = 0,
-                  kwargs: Optional[dict] = None) -> Tensor:
+def attention_row(attention: nn.Module, args: tuple, hw_shape: tuple[int, int], query: str, index: int = 0,
+                  kwargs: dict | None = None) -> Tensor:
     """The row of the attention matrix that belongs to a query.
 
     Args:
@@ -207,7 +207,7 @@ def has_class_queries(model: nn.Module, name: str, attention: nn.Module) -> bool
     return bool(head.class_layers) != attention.updates_all_tokens
 
 
-def class_token_maps(model: nn.Module, image: Tensor, layers: Dict[str, nn.Module]) -> Dict[str, Tensor]:
+def class_token_maps(model: nn.Module, image: Tensor, layers: dict[str, nn.Module]) -> dict[str, Tensor]:
     """Maps of the encoder's class token over an image.
 
     Args:
@@ -226,7 +226,7 @@ def class_token_maps(model: nn.Module, image: Tensor, layers: Dict[str, nn.Modul
                                  hw_shape)[0] for name, layer in layers.items()}
 
 
-def attention_statistics(rows: Tensor, hw_shape: Tuple[int, int]) -> Dict[str, Tensor]:
+def attention_statistics(rows: Tensor, hw_shape: tuple[int, int]) -> dict[str, Tensor]:
     """What rows of attention amount to, per image and head.
 
     Args:

@@ -1,7 +1,8 @@
 """Reading what the layers of a model compute, without changing it: which layers there are, what went in and out."""
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Dict, Iterable, Iterator, List, Optional
+from typing import Any
 
 import timm.layers
 import torch
@@ -29,7 +30,7 @@ class Call:
     output: Any
 
 
-def attention_layers(model: nn.Module) -> Dict[str, nn.Module]:
+def attention_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Attention modules in the order in which they run: those of this package and those of timm's ViTs.
 
     Args:
@@ -41,23 +42,23 @@ def attention_layers(model: nn.Module) -> Dict[str, nn.Module]:
     return _modules(model, (BaseAttention, *TIMM_ATTENTIONS))
 
 
-def feedforward_layers(model: nn.Module) -> Dict[str, nn.Module]:
+def feedforward_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Feed-forward modules (ISTA, MLP, timm's MLPs) in the order in which they run, see :func:`attention_layers`."""
     return _modules(model, (ISTA, MLP, *TIMM_FEEDFORWARDS))
 
 
-def layer_numbers(model: nn.Module, names: Iterable[str]) -> List[int]:
+def layer_numbers(model: nn.Module, names: Iterable[str]) -> list[int]:
     """Numbers of attention layers, given by name, among all of a model: what ``--layers`` takes and figures show."""
     order = list(attention_layers(model))
     return [order.index(name) for name in names]
 
 
-def _modules(model: nn.Module, types: tuple) -> Dict[str, nn.Module]:
+def _modules(model: nn.Module, types: tuple) -> dict[str, nn.Module]:
     return {name: module for name, module in model.named_modules() if isinstance(module, types)}
 
 
 @contextmanager
-def capture(modules: Dict[str, nn.Module], max_images: Optional[int] = None) -> Iterator[Dict[str, Call]]:
+def capture(modules: dict[str, nn.Module], max_images: int | None = None) -> Iterator[dict[str, Call]]:
     """Record the latest call of each module while the context lasts.
 
     The hooks are removed at its end, also after an error. Memory is that of the recorded tensors. What :func:`run`
@@ -71,7 +72,7 @@ def capture(modules: Dict[str, nn.Module], max_images: Optional[int] = None) -> 
     Yields:
         dict[str, Call]: Name -> its latest call. Modules that did not run are missing.
     """
-    calls: Dict[str, Call] = {}
+    calls: dict[str, Call] = {}
 
     def keep(value: Any) -> Any:
         if not isinstance(value, Tensor):

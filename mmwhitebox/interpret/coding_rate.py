@@ -12,8 +12,8 @@ has eps = 0.01 where the formula has eps^2; eps_squared = 0.01 gives its curves.
 **reading**: the compression term after a layer's attention, or after its feed-forward, is that of the tokens
 there, seen by the same layer: normalised by the layer's own norm and projected by its own U.
 """
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 import torch
@@ -77,17 +77,17 @@ class CompressionLayer:
     name: str
     attention: nn.Module
     norm: nn.Module
-    next_norm: Optional[nn.Module]
+    next_norm: nn.Module | None
     layer: nn.Module
     is_sparse: bool
 
     @property
-    def modules(self) -> Dict[str, nn.Module]:
+    def modules(self) -> dict[str, nn.Module]:
         """What to give to :func:`mmwhitebox.interpret.capture`."""
         parts = dict(norm=self.norm, layer=self.layer, **({'next_norm': self.next_norm} if self.next_norm else {}))
         return {f'{self.name}/{part}': module for part, module in parts.items()}
 
-    def tokens(self, calls: Dict[str, Call]) -> Dict[str, Tensor]:
+    def tokens(self, calls: dict[str, Call]) -> dict[str, Tensor]:
         """Tokens Z at each stage of the layer, (B, N, D): 'input', 'attention' and, if there is one, 'feedforward'."""
         first, last = calls[f'{self.name}/norm'].args[0], calls[f'{self.name}/layer'].output
         if self.next_norm is None:
@@ -101,7 +101,7 @@ class CompressionLayer:
         return self.attention.split_heads(projection(x))
 
 
-def compression_layers(model: nn.Module) -> List[CompressionLayer]:
+def compression_layers(model: nn.Module) -> list[CompressionLayer]:
     """Layers whose attention compresses all tokens in learned subspaces, in the order in which they run.
 
     Not among them: a ViT's layers, whose heads have no subspace, and cross-attention.
@@ -118,9 +118,9 @@ def compression_layers(model: nn.Module) -> List[CompressionLayer]:
 
 @torch.no_grad()
 def layer_rates(layer: CompressionLayer,
-                calls: Dict[str, Call],
-                heads: Optional[Sequence[int]] = None,
-                eps_squared: float = 0.01) -> Dict[str, Dict[str, Tensor]]:
+                calls: dict[str, Call],
+                heads: Sequence[int] | None = None,
+                eps_squared: float = 0.01) -> dict[str, dict[str, Tensor]]:
     """Rates and sparsity at every stage of a layer.
 
     Args:
@@ -157,16 +157,16 @@ class RateCurves:
     """
 
     def __init__(self, layers: Sequence[CompressionLayer], numbers: Sequence[int],
-                 heads: Optional[Sequence[int]] = None) -> None:
+                 heads: Sequence[int] | None = None) -> None:
         self.layers, self.numbers, self.heads = list(layers), list(numbers), heads
         self.moments = RunningMoments()
 
     @property
-    def modules(self) -> Dict[str, nn.Module]:
+    def modules(self) -> dict[str, nn.Module]:
         """What to give to :func:`mmwhitebox.interpret.capture`."""
         return {name: module for layer in self.layers for name, module in layer.modules.items()}
 
-    def update(self, calls: Dict[str, Call]) -> None:
+    def update(self, calls: dict[str, Call]) -> None:
         """Take in one forward pass, image by image."""
         rates = [layer_rates(layer, calls, self.heads) for layer in self.layers]
         num_images = len(rates[0]['input']['compression'])
@@ -194,7 +194,7 @@ class RateCurves:
                     yield dict(layer=number, name=layer.name, stage=stage, images=self.moments.count, **values)
 
 
-def compression_verdict(rates: Sequence[float], numbers: Optional[Sequence[int]] = None) -> str:
+def compression_verdict(rates: Sequence[float], numbers: Sequence[int] | None = None) -> str:
     """One sentence: whether the compression term falls over the later half of the layers (CBSA, section 4.1).
 
     Args:
@@ -216,7 +216,7 @@ def compression_verdict(rates: Sequence[float], numbers: Optional[Sequence[int]]
     return f'The compression term does not fall over the later half of the layers, {course}.'
 
 
-def plot_rates(curves: Dict[str, RateCurves]) -> Figure:
+def plot_rates(curves: dict[str, RateCurves]) -> Figure:
     """Compression, its normalised form, expansion and sparsity against the layers, one colour a model.
 
     Lines are means over the images, bands one standard deviation: full lines with dots after the attention,

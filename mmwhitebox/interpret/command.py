@@ -3,8 +3,9 @@ import argparse
 import csv
 import json
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -53,8 +54,8 @@ class Input(NamedTuple):
 
 
 def open_model(args: argparse.Namespace,
-               config: Optional[str] = None,
-               checkpoint: Optional[str] = None) -> BaseModel:
+               config: str | None = None,
+               checkpoint: str | None = None) -> BaseModel:
     """The model that a command was asked for, in evaluation mode; creates the output folder.
 
     Args:
@@ -75,7 +76,7 @@ def open_model(args: argparse.Namespace,
     return init_model(cfg, checkpoint, args.device, trust_checkpoint=args.trust_checkpoint)
 
 
-def make_folder(path: Union[str, Path]) -> Path:
+def make_folder(path: str | Path) -> Path:
     """Create a folder, unless it is there.
 
     Raises:
@@ -144,7 +145,7 @@ def _dataset(model: BaseModel) -> tuple:
     return list(range(len(dataset))), load
 
 
-def select(wanted: Optional[str], count: int, option: str, what: str) -> List[int]:
+def select(wanted: str | None, count: int, option: str, what: str) -> list[int]:
     """Indices that ``--layers`` or ``--heads`` name.
 
     Args:
@@ -178,7 +179,7 @@ def select(wanted: Optional[str], count: int, option: str, what: str) -> List[in
     return sorted(chosen)
 
 
-def commands_for(model: nn.Module) -> List[str]:
+def commands_for(model: nn.Module) -> list[str]:
     """Names of the analysis commands whose notion a model has."""
     attentions = attention_layers(model).values()
     notions = {
@@ -207,7 +208,7 @@ def require(found: Any, what: str, commands: Sequence[str]) -> None:
         raise NotApplicableError(f'This model has no {what}. Commands that apply to it: {", ".join(commands)}.')
 
 
-def save_numbers(rows: Iterable[dict], out: Union[str, Path], name: str) -> Tuple[Path, Path]:
+def save_numbers(rows: Iterable[dict], out: str | Path, name: str) -> tuple[Path, Path]:
     """Write a table as ``out/name.json`` (a list of objects) and ``out/name.csv``.
 
     Args:
@@ -240,7 +241,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def save_figure(figure: Figure, out: Union[str, Path], name: str) -> Path:
+def save_figure(figure: Figure, out: str | Path, name: str) -> Path:
     """Write a figure as ``out/name.png`` and ``out/name.pdf``; returns the PNG file."""
     FigureCanvasAgg(figure)
     png = Path(out) / f'{name}.png'

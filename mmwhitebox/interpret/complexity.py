@@ -1,6 +1,6 @@
 """What a model costs: parameters, FLOPs, pairwise similarities, activation memory of a training step."""
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Callable, Dict, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -80,7 +80,7 @@ def count_similarities(module: nn.Module, *inputs: Tensor) -> int:
     return total
 
 
-def activation_memory(module: nn.Module, loss: Callable[[], Tensor]) -> Tuple[int, str]:
+def activation_memory(module: nn.Module, loss: Callable[[], Tensor]) -> tuple[int, str]:
     """Memory that one training step takes beyond the weights and their gradients.
 
     Args:
@@ -101,7 +101,7 @@ def activation_memory(module: nn.Module, loss: Callable[[], Tensor]) -> Tuple[in
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - start, 'measured'
     own = {t.untyped_storage().data_ptr() for t in (*module.parameters(), *module.buffers())}
-    saved: Dict[int, int] = {}
+    saved: dict[int, int] = {}
     keep = []  # storages stay alive, so that no address is used twice
 
     def pack(tensor: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Maps over an image in one labelled grid: a row for each layer, a column for each head."""
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional, Sequence, Tuple
 
 import matplotlib
 import numpy as np
@@ -34,7 +34,7 @@ class MapRow:
 
     label: str
     maps: np.ndarray
-    labels: Optional[np.ndarray] = None
+    labels: np.ndarray | None = None
 
 
 def layer_label(name: str) -> str:
@@ -76,7 +76,7 @@ def draw_map_grid(image: np.ndarray,
                   shared_scale: bool = False,
                   label_title: str = '',
                   label_name: str = 'head',
-                  mark: Optional[Tuple[float, float]] = None) -> Figure:
+                  mark: tuple[float, float] | None = None) -> Figure:
     """Draw maps over an image: the image, then one column for each map.
 
     Args:
@@ -97,7 +97,7 @@ def draw_map_grid(image: np.ndarray,
     size = num_columns * PANEL_INCHES + LABEL_INCHES, len(rows) * PANEL_INCHES * ratio + TOP_INCHES + BOTTOM_INCHES
     figure = Figure((max(size[0], 4.2), size[1]))
 
-    def place(i: int, j: int) -> Tuple[float, float, float, float]:
+    def place(i: int, j: int) -> tuple[float, float, float, float]:
         """Axes of row i, column j as shares of the figure."""
         x = j * PANEL_INCHES + (LABEL_INCHES if j else 0)
         y = size[1] - TOP_INCHES - (i + 1) * PANEL_INCHES * ratio

@@ -1,5 +1,5 @@
 """How the curves and scatter plots of the analysis commands look."""
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +10,7 @@ PALETTE = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#0
 """Okabe and Ito's colours, which colour-blind readers tell apart; yellow is left out (too light for lines)."""
 
 
-def new_figure(num_panels: int, width: float = 3.6, height: float = 2.9) -> Tuple[Figure, np.ndarray]:
+def new_figure(num_panels: int, width: float = 3.6, height: float = 2.9) -> tuple[Figure, np.ndarray]:
     """A figure with a row of panels of a size in inches each, and its axes."""
     figure = Figure((num_panels * width, height), layout='constrained')
     axes = figure.subplots(1, num_panels, squeeze=False)[0]

@@ -3,7 +3,6 @@ r"""Maps over the patch grid, and where they lie on the image.
 A model cuts the image it gets into patches of P x P pixels, from the top left; at the right and the bottom the last
 patches may reach over the edge. Pixel (y, x) belongs to patch (y // P, x // P).
 """
-from typing import Tuple
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from mmwhitebox.models.backbones import TimmViT, WhiteBoxTransformer
 PICTURE_SIDE = 320
 
 
-def patch_size(model: nn.Module) -> Tuple[int, int]:
+def patch_size(model: nn.Module) -> tuple[int, int]:
     """Height and width in pixels of a patch of a model's encoder.
 
     Args:
@@ -34,12 +33,12 @@ def patch_size(model: nn.Module) -> Tuple[int, int]:
                     'WhiteBoxTransformer or TimmViT.')
 
 
-def patch_grid(model: nn.Module, image_size: Tuple[int, int]) -> Tuple[int, int]:
+def patch_grid(model: nn.Module, image_size: tuple[int, int]) -> tuple[int, int]:
     """Patch grid (H, W) of a model for an image of (height, width) pixels."""
     return tuple(-(-pixels // patch) for pixels, patch in zip(image_size, patch_size(model)))
 
 
-def patch_maps(values: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+def patch_maps(values: Tensor, hw_shape: tuple[int, int]) -> Tensor:
     """Values of all tokens as maps over the patches: (..., E + H*W) -> (..., H, W), without the E extra tokens.
 
     Args:
@@ -49,8 +48,8 @@ def patch_maps(values: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
     return values[..., values.shape[-1] - hw_shape[0] * hw_shape[1]:].unflatten(-1, tuple(hw_shape))
 
 
-def patch_of_pixels(size: Tuple[int, int], seen_size: Tuple[int, int],
-                    patch: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
+def patch_of_pixels(size: tuple[int, int], seen_size: tuple[int, int],
+                    patch: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Row and column of the patch under every row and column of pixels.
 
     Args:
@@ -65,8 +64,8 @@ def patch_of_pixels(size: Tuple[int, int], seen_size: Tuple[int, int],
                  for full, seen, step in zip(size, seen_size, patch))
 
 
-def to_pixels(maps: np.ndarray, size: Tuple[int, int], seen_size: Tuple[int, int],
-              patch: Tuple[int, int]) -> np.ndarray:
+def to_pixels(maps: np.ndarray, size: tuple[int, int], seen_size: tuple[int, int],
+              patch: tuple[int, int]) -> np.ndarray:
     """Maps over the patches at the resolution of a picture, every pixel with the value of its patch.
 
     Args:
@@ -110,7 +109,7 @@ class Picture:
         seen_size (tuple[int, int]): As given.
     """
 
-    def __init__(self, model: nn.Module, image: Tensor, seen_size: Tuple[int, int]) -> None:
+    def __init__(self, model: nn.Module, image: Tensor, seen_size: tuple[int, int]) -> None:
         self.seen_size = tuple(seen_size)
         self._patch = patch_size(model)
         full = Image.fromarray(seen_image(model, image)[:seen_size[0], :seen_size[1]])
@@ -121,7 +120,7 @@ class Picture:
         """Maps over the patches, (..., H, W), on the picture: (..., h, w)."""
         return to_pixels(maps.cpu().numpy(), self.image.shape[:2], self.seen_size, self._patch)
 
-    def position(self, x: float, y: float) -> Tuple[float, float]:
+    def position(self, x: float, y: float) -> tuple[float, float]:
         """Where a pixel of the seen image lies on the picture."""
         (height, width), (seen_height, seen_width) = self.image.shape[:2], self.seen_size
         return (x + 0.5) * width / seen_width - 0.5, (y + 0.5) * height / seen_height - 0.5

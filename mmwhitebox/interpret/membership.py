@@ -7,7 +7,6 @@ r"""Membership of the tokens in the subspaces, on the image (ToST; DMSA, arXiv 2
 Extra tokens (class tokens) are left out: the maps are those of the patches.
 """
 import math
-from typing import Dict
 
 import torch
 import torch.nn.functional as F
@@ -63,7 +62,7 @@ def hard_assignment(maps: Tensor) -> Tensor:
     return maps.argmax(1)
 
 
-def membership_statistics(maps: Tensor) -> Dict[str, Tensor]:
+def membership_statistics(maps: Tensor) -> dict[str, Tensor]:
     """What the maps of a batch amount to, per image and head.
 
     Args:

@@ -7,8 +7,9 @@ ordinary ones. **reading**: the paper says 'relatively small noise' on the proje
 relative to the root mean square of each weight matrix, biases and output maps stay as they are.
 """
 import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ class Projection(NamedTuple):
     head_dims: int
 
 
-def _input_weights(attention: nn.Module) -> List[Projection]:
+def _input_weights(attention: nn.Module) -> list[Projection]:
     if isinstance(attention, nn.MultiheadAttention):
         weights = [getattr(attention, name) for name in TORCH_INPUT_MAPS]
     elif isinstance(attention, BaseAttention) or hasattr(attention, 'fused_attn'):
@@ -47,7 +48,7 @@ def _input_weights(attention: nn.Module) -> List[Projection]:
     return [Projection(weight, attention.num_heads, head_dims) for weight in weights if weight is not None]
 
 
-def attention_projections(model: nn.Module, part: str = 'all') -> Dict[str, List[Projection]]:
+def attention_projections(model: nn.Module, part: str = 'all') -> dict[str, list[Projection]]:
     """The weights that map tokens into the heads of every attention: of this package, timm's and torch's.
 
     Args:
@@ -64,7 +65,7 @@ def attention_projections(model: nn.Module, part: str = 'all') -> Dict[str, List
 
 @contextmanager
 def perturbed(projections: Sequence[Projection], scale: float, seed: int,
-              heads: Optional[Sequence[int]] = None) -> Iterator[None]:
+              heads: Sequence[int] | None = None) -> Iterator[None]:
     """Add relative Gaussian noise to weights; at the exit they are what they were, bit by bit.
 
     Args:
@@ -92,7 +93,7 @@ def perturbed(projections: Sequence[Projection], scale: float, seed: int,
 
 
 def noise_sweep(projections: Sequence[Projection], evaluate: Callable[[], float], scales: Sequence[float],
-                repeats: int = 3, seed: int = 0, heads: Optional[Sequence[int]] = None) -> Iterator[dict]:
+                repeats: int = 3, seed: int = 0, heads: Sequence[int] | None = None) -> Iterator[dict]:
     """Score a model under noise of several scales.
 
     Args:
@@ -113,7 +114,7 @@ def noise_sweep(projections: Sequence[Projection], evaluate: Callable[[], float]
             yield dict(scale=scale, seed=seed + r, score=score)
 
 
-def summarize(draws: Sequence[dict]) -> List[dict]:
+def summarize(draws: Sequence[dict]) -> list[dict]:
     """Mean and standard deviation over the draws of each scale.
 
     Args:

@@ -10,7 +10,7 @@ In each head, one layer contracts its m representatives R and broadcasts the ste
 heads; the representatives take the step that they send to the tokens. 'tokens_after_layer' is what becomes of it: the
 reduction from the layer's input to its tokens after the attention, both through the layer's norm and U.
 """
-from typing import Dict, Iterator, List, Optional, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from .statistics import RunningMoments
 REDUCTIONS = ('representatives', 'tokens', 'tokens_after_layer')
 
 
-def representative_layers(model: nn.Module) -> List[CompressionLayer]:
+def representative_layers(model: nn.Module) -> list[CompressionLayer]:
     """Layers whose attention works through representatives (CBSA), in the order in which they run."""
     return [layer for layer in compression_layers(model) if hasattr(layer.attention, 'tokens_and_representatives')]
 
@@ -36,8 +36,8 @@ def cbsa_reduction(w: Tensor,
                    r0: Tensor,
                    step_rep: Tensor,
                    step_x: Tensor,
-                   contraction: Optional[str] = 'softmax',
-                   eps_squared: float = 0.01) -> Dict[str, Tensor]:
+                   contraction: str | None = 'softmax',
+                   eps_squared: float = 0.01) -> dict[str, Tensor]:
     """Reduction of the coding rates by one step of CBSA; arguments as in :func:`mmwhitebox.ops.cbsa`.
 
     Returns:
@@ -51,7 +51,7 @@ def cbsa_reduction(w: Tensor,
 
 
 @torch.no_grad()
-def layer_reduction(layer: CompressionLayer, calls: Dict[str, Call]) -> Dict[str, Tensor]:
+def layer_reduction(layer: CompressionLayer, calls: dict[str, Call]) -> dict[str, Tensor]:
     """All of :data:`REDUCTIONS` of one layer.
 
     Args:
@@ -80,17 +80,17 @@ class Reductions:
     """
 
     def __init__(self, layers: Sequence[CompressionLayer], numbers: Sequence[int],
-                 heads: Optional[Sequence[int]] = None) -> None:
+                 heads: Sequence[int] | None = None) -> None:
         self.layers, self.numbers, self.heads = list(layers), list(numbers), heads
         self.moments = [RunningMoments() for _ in self.layers]
 
     @property
-    def modules(self) -> Dict[str, nn.Module]:
+    def modules(self) -> dict[str, nn.Module]:
         """What to give to :func:`mmwhitebox.interpret.capture`."""
         return {name: module for layer in self.layers
                 for name, module in {**layer.modules, layer.name: layer.attention}.items()}
 
-    def update(self, calls: Dict[str, Call]) -> None:
+    def update(self, calls: dict[str, Call]) -> None:
         """Take in one forward pass, image by image."""
         for layer, moments in zip(self.layers, self.moments):
             reduction = layer_reduction(layer, calls)
@@ -113,7 +113,7 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> float:
     return float(np.corrcoef(x, y)[0, 1])
 
 
-def plot_reductions(rows: List[dict]) -> Figure:
+def plot_reductions(rows: list[dict]) -> Figure:
     """Reduction of the tokens against that of the representatives: a dot a layer and head, error bars one std."""
     figure, axes = new_figure(2, width=4.0, height=3.5)
     titles = dict(tokens='Within the subspace', tokens_after_layer='After the whole layer')

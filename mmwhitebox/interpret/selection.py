@@ -1,6 +1,6 @@
 """What a command looks at: the attention layers that have what it shows, the models it compares."""
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence
 
 from torch import nn
 
@@ -10,8 +10,8 @@ from .capture import attention_layers
 from .command import commands_for, require, select
 
 
-def layers_with(model: nn.Module, wanted: Optional[str], notion: Callable[[str, nn.Module], bool],
-                what: str) -> Dict[str, nn.Module]:
+def layers_with(model: nn.Module, wanted: str | None, notion: Callable[[str, nn.Module], bool],
+                what: str) -> dict[str, nn.Module]:
     """Attention layers that have a notion, among those of ``--layers``.
 
     Args:
@@ -39,7 +39,7 @@ def layers_with(model: nn.Module, wanted: Optional[str], notion: Callable[[str, 
     return dict(items[i] for i in chosen)
 
 
-def model_names(pairs: Sequence[Sequence[str]]) -> List[str]:
+def model_names(pairs: Sequence[Sequence[str]]) -> list[str]:
     """Short, unique names of models: that of the config, with that of the checkpoint where it is needed.
 
     Args:

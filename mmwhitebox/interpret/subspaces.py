@@ -8,7 +8,7 @@ r"""The learned subspaces: how orthonormal each basis U_k is, and how far apart 
 CBSA (NeurIPS 2025, section 2) assumes incoherent subspaces with orthonormal bases and learns U without a
 constraint, so both are findings. Random directions in D dimensions have e' = 1/sqrt(D), a = sqrt(p/D).
 """
-from typing import Dict, List, Optional, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from .capture import attention_layers
 from .figures import colour, layer_ticks, new_figure
 
 
-def subspace_projection(attention: nn.Module) -> Optional[nn.Linear]:
+def subspace_projection(attention: nn.Module) -> nn.Linear | None:
     """The map X U of an attention that uses one map in every role; None if it has no such map.
 
     White-box attentions and Agent Attention with ``shared_qkv`` have one. A ViT's queries, keys and values
@@ -34,7 +34,7 @@ def subspace_projection(attention: nn.Module) -> Optional[nn.Linear]:
     return attention.qkv if isinstance(attention, AgentAttention) and attention.shared_qkv else None
 
 
-def subspace_layers(model: nn.Module) -> Dict[str, nn.Module]:
+def subspace_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Attention modules with learned subspaces, name -> module, in the order in which they run."""
     return {name: attention for name, attention in attention_layers(model).items()
             if subspace_projection(attention) is not None}
@@ -88,9 +88,9 @@ def affinity(angles: Tensor) -> Tensor:
     return torch.deg2rad(angles).cos().square().mean(-1).sqrt()
 
 
-def subspace_rows(layers: Dict[str, nn.Module],
+def subspace_rows(layers: dict[str, nn.Module],
                   indices: Sequence[int],
-                  heads: Optional[List[int]] = None) -> List[dict]:
+                  heads: list[int] | None = None) -> list[dict]:
     """The numbers of every layer and head.
 
     Args:
@@ -120,7 +120,7 @@ def subspace_rows(layers: Dict[str, nn.Module],
     return rows
 
 
-def plot_subspaces(rows: List[dict]) -> Figure:
+def plot_subspaces(rows: list[dict]) -> Figure:
     """Curves over the layers: one dot a head, the line its mean, dotted what random subspaces would give."""
     panels = {
         'orthonormality_error': ('Basis against orthonormal', r'$\|U_k^T U_k - I\|_F$', None),
@@ -146,7 +146,7 @@ def plot_subspaces(rows: List[dict]) -> Figure:
     return figure
 
 
-def plot_angles(layers: Dict[str, nn.Module], indices: Sequence[int], heads: Optional[List[int]] = None) -> Figure:
+def plot_angles(layers: dict[str, nn.Module], indices: Sequence[int], heads: list[int] | None = None) -> Figure:
     """Mean principal angle between every two heads, one matrix a layer."""
     columns = min(len(layers), 6)
     rows = -(-len(layers) // columns)

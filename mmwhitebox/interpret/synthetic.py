@@ -16,7 +16,7 @@ scaled to sum to one. There is no grid to pool: R0 are m = 16 of the points, eve
 A variance v shrinks by about 2 eta eps^2 / p a step in eq. 12, and the last of it at the rate 1 - eta: the directions
 of a class vanish one after the other, the least first, and what is left last is a line.
 """
-from typing import Callable, Dict, List, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -60,7 +60,7 @@ def cbsa_step(z: Tensor, eta: float, eps_squared: float) -> Tensor:
     return (1 - eta) * z + eta * broadcast(a / a.sum(-2, keepdim=True), c)
 
 
-STEPS: Dict[str, Callable] = {
+STEPS: dict[str, Callable] = {
     'linear attention': linear_step,
     'channel attention': channel_step,
     'CBSA': cbsa_step,
@@ -106,7 +106,7 @@ def class_subspace(points: Tensor, energy: float = 0.95) -> Tensor:
     return vt[:int((held < energy).sum()) + 1].mT
 
 
-def separation(points: Tensor) -> List[dict]:
+def separation(points: Tensor) -> list[dict]:
     """The subspaces of every two classes: ``classes``, their dimensions ``dims``, principal ``angles`` in degrees.
 
     Args:
@@ -118,7 +118,7 @@ def separation(points: Tensor) -> List[dict]:
             for i in range(len(bases)) for j in range(i + 1, len(bases))]
 
 
-def rates(states: Tensor, eps_squared: float = EPS_SQUARED) -> Dict[str, Tensor]:
+def rates(states: Tensor, eps_squared: float = EPS_SQUARED) -> dict[str, Tensor]:
     """Coding rates of states (T, C, N, 3): compression, the sum over the classes, and expansion, (T,) each."""
     return dict(compression=coding_rate(states, eps_squared).sum(1),
                 expansion=coding_rate(states.flatten(1, 2), eps_squared))
@@ -136,12 +136,12 @@ def _scatter(panel, points: Tensor, limit: float, azimuth: float) -> None:
     panel.view_init(elev=22, azim=azimuth)
 
 
-def _limit(states: Dict[str, Tensor]) -> float:
+def _limit(states: dict[str, Tensor]) -> float:
     """Half the side of the cube: most points of the first state fit."""
     return float(next(iter(states.values()))[0].abs().flatten().quantile(0.995))
 
 
-def plot_states(states: Dict[str, Tensor], shown: Sequence[int]) -> Figure:
+def plot_states(states: dict[str, Tensor], shown: Sequence[int]) -> Figure:
     """Chosen iterations from left to right, one operator a row, one colour a class."""
     figure = Figure((1.9 * len(shown), 2.05 * len(states)))
     figure.subplots_adjust(left=0.05, right=1, bottom=0, top=0.94, wspace=0, hspace=0.02)
@@ -157,7 +157,7 @@ def plot_states(states: Dict[str, Tensor], shown: Sequence[int]) -> Figure:
     return figure
 
 
-def plot_synthetic_rates(states: Dict[str, Tensor], eps_squared: float = EPS_SQUARED) -> Figure:
+def plot_synthetic_rates(states: dict[str, Tensor], eps_squared: float = EPS_SQUARED) -> Figure:
     """Compression and expansion term against the iteration, one line an operator."""
     figure, axes = new_figure(2, width=3.8)
     for i, (name, path) in enumerate(states.items()):
@@ -172,7 +172,7 @@ def plot_synthetic_rates(states: Dict[str, Tensor], eps_squared: float = EPS_SQU
     return figure
 
 
-def draw_frame(states: Dict[str, Tensor], t: int) -> Figure:
+def draw_frame(states: dict[str, Tensor], t: int) -> Figure:
     """One frame of the animation: all operators side by side at iteration t, the view turning slowly."""
     figure = Figure((2.4 * len(states), 2.75), dpi=100)
     figure.subplots_adjust(left=0, right=1, bottom=0, top=0.86, wspace=0)

@@ -11,7 +11,8 @@ over images is taken. Table 6 is the foreground by the best head of each layer, 
 layers: the foregrounds of table 5 are above the best layer of table 6, so the layer is chosen for every image as
 well. Beside them stands the fixed head: one layer and head for the whole set, which asks for no oracle.
 """
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import binary_dilation
@@ -31,8 +32,8 @@ class Targets(NamedTuple):
     """(height, width) bool."""
 
 
-def make_targets(labels: np.ndarray, foreground: Optional[Sequence[int]] = None, background: Sequence[int] = (0, ),
-                 ignore_index: int = 255, boundary_width: Optional[int] = None) -> Targets:
+def make_targets(labels: np.ndarray, foreground: Sequence[int] | None = None, background: Sequence[int] = (0, ),
+                 ignore_index: int = 255, boundary_width: int | None = None) -> Targets:
     """Reduce a label map to foreground, background and boundary.
 
     Args:
@@ -91,8 +92,8 @@ def jaccard(masks: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.divide(shared, either, out=np.full(np.shape(either), np.nan), where=either > 0)
 
 
-def pixel_counts(targets: Targets, seen_size: Tuple[int, int], patch: Tuple[int, int],
-                 hw_shape: Tuple[int, int]) -> np.ndarray:
+def pixel_counts(targets: Targets, seen_size: tuple[int, int], patch: tuple[int, int],
+                 hw_shape: tuple[int, int]) -> np.ndarray:
     """Number of pixels that each patch holds of each target.
 
     Args:
@@ -111,7 +112,7 @@ def pixel_counts(targets: Targets, seen_size: Tuple[int, int], patch: Tuple[int,
                      for plane in planes])
 
 
-def score_maps(maps: np.ndarray, counts: np.ndarray, mass: Optional[float] = 0.6) -> np.ndarray:
+def score_maps(maps: np.ndarray, counts: np.ndarray, mass: float | None = 0.6) -> np.ndarray:
     """Jaccard indices of maps with the three targets, exact at the resolution of the targets.
 
     Args:
@@ -139,8 +140,8 @@ def score_maps(maps: np.ndarray, counts: np.ndarray, mass: Optional[float] = 0.6
     return np.where(totals > 0, scores, np.nan)
 
 
-def score_image(maps: Dict[str, Tensor], targets: Targets, seen_size: Tuple[int, int], patch: Tuple[int, int],
-                mass: Optional[float] = 0.6) -> Dict[str, np.ndarray]:
+def score_image(maps: dict[str, Tensor], targets: Targets, seen_size: tuple[int, int], patch: tuple[int, int],
+                mass: float | None = 0.6) -> dict[str, np.ndarray]:
     """Jaccard indices of one image.
 
     Args:
@@ -166,13 +167,13 @@ class ZeroShotScores:
     """
 
     def __init__(self) -> None:
-        self.layers: List[str] = []
-        self._sums: Dict[str, np.ndarray] = {}
+        self.layers: list[str] = []
+        self._sums: dict[str, np.ndarray] = {}
         self._best = np.zeros(0)
         self._overall = np.zeros(len(TARGETS))
         self._images = np.zeros(len(TARGETS))
 
-    def add(self, scores: Dict[str, np.ndarray]) -> None:
+    def add(self, scores: dict[str, np.ndarray]) -> None:
         """Add an image.
 
         Args:
@@ -189,7 +190,7 @@ class ZeroShotScores:
         self._overall += best.max(0)
         self._images += ~np.isnan(next(iter(scores.values()))[0])
 
-    def rows(self) -> List[dict]:
+    def rows(self) -> list[dict]:
         """One row for each layer and target, and one for all layers together ('all').
 
         Each has ``layer``, ``target``, ``images`` (how many have the target), ``best_head`` (mean Jaccard index

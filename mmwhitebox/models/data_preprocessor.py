@@ -1,7 +1,8 @@
 """mmseg's data preprocessor for images of any number of bands."""
 import math
+from collections.abc import Sequence
 from numbers import Number
-from typing import Any, Dict, Optional, Sequence
+from typing import Any
 
 import torch
 from mmseg.models.data_preprocessor import SegDataPreProcessor as MMSegDataPreProcessor
@@ -27,7 +28,7 @@ class SegDataPreProcessor(MMSegDataPreProcessor):
             images have another number of bands.
     """
 
-    def __init__(self, mean: Optional[Sequence[Number]] = None, std: Optional[Sequence[Number]] = None,
+    def __init__(self, mean: Sequence[Number] | None = None, std: Sequence[Number] | None = None,
                  **kwargs) -> None:
         super().__init__(**kwargs)
         if mean is None and std is None:
@@ -42,7 +43,7 @@ class SegDataPreProcessor(MMSegDataPreProcessor):
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
 
-    def forward(self, data: dict, training: bool = False) -> Dict[str, Any]:
+    def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """Normalise, pad and stack a batch, as in mmseg."""
         if self._enable_normalize:
             expected, bands = len(self.mean), data['inputs'][0].shape[-3]

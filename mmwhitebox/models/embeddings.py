@@ -1,7 +1,6 @@
 """From an image to tokens: patch stems and position encodings, chosen by config."""
 import math
 from abc import ABC, abstractmethod
-from typing import Tuple
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +28,7 @@ class BaseStem(nn.Module, ABC):
         check_sizes(self, patch_size=patch_size)
         self.patch_size = patch_size
 
-    def grid_size(self, height: int, width: int) -> Tuple[int, int]:
+    def grid_size(self, height: int, width: int) -> tuple[int, int]:
         """Patch grid of an image; a ValueError if the image is smaller than one patch."""
         p = self.patch_size
         if height < p or width < p:
@@ -37,18 +36,18 @@ class BaseStem(nn.Module, ABC):
                              f'one patch of {p} x {p}.')
         return -(-height // p), -(-width // p)
 
-    def pad_to_patches(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def pad_to_patches(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Zeros at the right and the bottom until the image is hw_shape whole patches."""
         h, w = hw_shape
         return F.pad(x, (0, w * self.patch_size - x.shape[3], 0, h * self.patch_size - x.shape[2]))
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Tokens, (B, H*W, D), and their grid (H, W)."""
         hw_shape = self.grid_size(*x.shape[2:])
         return self.embed(x, hw_shape), hw_shape
 
     @abstractmethod
-    def embed(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def embed(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Tokens, (B, H*W, D), of images (B, C, height, width)."""
 
 
@@ -92,7 +91,7 @@ class ConvStem(BaseStem):
         if get_world_size() > 1 and get_comm_device().type == 'cuda':
             self.stages = nn.SyncBatchNorm.convert_sync_batchnorm(self.stages)
 
-    def embed(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def embed(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)  # the tokens then lie as they are read, no copy
         return self.stages(x).flatten(2).transpose(1, 2)
 
@@ -122,7 +121,7 @@ class LinearStem(BaseStem):
         self.proj = nn.Linear(patch_dims, embed_dims)
         self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
 
-    def embed(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def embed(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         p, (h, w) = self.patch_size, hw_shape
         x = self.pad_to_patches(x, hw_shape).unflatten(3, (w, p)).unflatten(2, (h, p))  # (B, C, H, P, W, P)
         patches = x.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)  # (B, H*W, P*P*C)
@@ -145,7 +144,7 @@ class PatchConv(BaseStem):
         super().__init__(patch_size)
         self.proj = nn.Conv2d(in_channels, embed_dims, patch_size, stride=patch_size)
 
-    def embed(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def embed(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         return self.proj(self.pad_to_patches(x, hw_shape)).flatten(2).transpose(1, 2)
 
 
@@ -167,7 +166,7 @@ class LearnedPositions(nn.Module):
 
     def __init__(self,
                  embed_dims: int,
-                 grid_size: Tuple[int, int],
+                 grid_size: tuple[int, int],
                  num_extra_tokens: int = 1,
                  init_std: float = 0.02,
                  interpolate_mode: str = 'bicubic') -> None:
@@ -198,7 +197,7 @@ class LearnedPositions(nn.Module):
                 table[:, told[0] - self.num_extra_tokens:], told[1:], self.grid_size, self.interpolate_mode,
                 self.num_extra_tokens)
 
-    def forward(self, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, hw_shape: tuple[int, int]) -> Tensor:
         """Positions of the extra tokens and of an H x W grid, (1, E + H*W, D)."""
         return fit_positions(
             self.table, self.grid_size, hw_shape, self.interpolate_mode, self.num_extra_tokens)
@@ -245,7 +244,7 @@ class FourierPositions(nn.Module):
         angles = positions[:, None] / self.temperature**exponents
         return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
-    def forward(self, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, hw_shape: tuple[int, int]) -> Tensor:
         """Positions of the extra tokens (zero) and of an H x W grid, (1, E + H*W, D)."""
         h, w = hw_shape
         rows = self.axis_features(h)[:, None].expand(-1, w, -1)

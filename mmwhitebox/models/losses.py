@@ -3,7 +3,7 @@
 They take the place of mmseg's under mmseg's own names: ``type='CrossEntropyLoss'`` and ``type='FocalLoss'`` of a
 segmentation config are these as soon as mmwhitebox is imported. Whatever mmseg computes without an error is the same.
 """
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,22 +17,22 @@ from mmwhitebox.errors import ConfigError
 from mmwhitebox.registry import MODELS
 
 
-def check_length(class_weight: Optional[Sequence[float]], logits: Tensor) -> None:
+def check_length(class_weight: Sequence[float] | None, logits: Tensor) -> None:
     """Raise a ConfigError unless there is a weight for every channel of the logits (B, C, ...)."""
     if class_weight is not None and len(class_weight) != logits.shape[1]:
         raise ConfigError(f'loss_decode.class_weight has {len(class_weight)} values and the head {logits.shape[1]} '
                           'outputs: give one for each.')
 
 
-def weighted_cross_entropy(pred: Tensor, label: Tensor, weight: Optional[Tensor] = None,
-                           class_weight: Optional[Tensor] = None, avg_non_ignore: bool = False, **kwargs) -> Tensor:
+def weighted_cross_entropy(pred: Tensor, label: Tensor, weight: Tensor | None = None,
+                           class_weight: Tensor | None = None, avg_non_ignore: bool = False, **kwargs) -> Tensor:
     """mmseg's. A weighted mean is over the pixels that are not ignored anyway; asked for that, mmseg's fails."""
     return cross_entropy(pred, label, weight, class_weight=class_weight,
                          avg_non_ignore=avg_non_ignore and class_weight is None, **kwargs)
 
 
-def weighted_binary_cross_entropy(pred: Tensor, label: Tensor, weight: Optional[Tensor] = None,
-                                  class_weight: Optional[Tensor] = None, **kwargs) -> Tensor:
+def weighted_binary_cross_entropy(pred: Tensor, label: Tensor, weight: Tensor | None = None,
+                                  class_weight: Tensor | None = None, **kwargs) -> Tensor:
     """mmseg's, whose class weights of maps (B, C, H, W) lie on the width instead of the classes.
 
     A batch of one channel in which every pixel is ignored has the loss 0, as with several channels; mmseg's fails.
@@ -82,8 +82,8 @@ class FocalLoss(MMSegFocalLoss):
         ConfigError: At the first step: the number of class weights is not that of the outputs.
     """
 
-    def forward(self, pred: Tensor, target: Tensor, weight: Optional[Tensor] = None,
-                avg_factor: Optional[float] = None, reduction_override: Optional[str] = None, ignore_index: int = 255,
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None,
+                avg_factor: float | None = None, reduction_override: str | None = None, ignore_index: int = 255,
                 **kwargs) -> Tensor:
         """Loss of logits (B, C, H, W) and labels (B, H, W), or probabilities of their shape; as in mmseg."""
         check_length(self.class_weight, pred)

@@ -1,7 +1,7 @@
 """Position tables in checkpoints: the grid they were made for, saved with them or told from their rows."""
 import logging
 import math
-from typing import Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 from mmengine.logging import print_log
 from torch import nn
@@ -15,7 +15,7 @@ def save_grid_size(module: nn.Module, state_dict: dict, prefix: str, local_metad
 
 
 def told_grid(rows: int, num_extra: int, own_grid: Sequence[int],
-              saved: Optional[Sequence[int]] = None) -> Optional[Tuple[int, int, int]]:
+              saved: Sequence[int] | None = None) -> tuple[int, int, int] | None:
     """The grid of a table in a checkpoint.
 
     Args:

@@ -16,7 +16,6 @@ Backward, for the gradient Y of the output. A is computed again, so that no (B, 
     dS  = A * (dA - delta)                    delta_m = sum_n A_mn dA_mn = C'_m . dC'_m + G_m . (A W)_m
     dW  = A^T G + s dS^T R0                   dR0 = dR + s dS W
 """
-from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -30,7 +29,7 @@ CONTRACTIONS = ('softmax', 'inverse', None)
 
 
 def pool_representatives(w: Tensor,
-                         hw_shape: Tuple[int, int],
+                         hw_shape: tuple[int, int],
                          pool_size: int,
                          num_heads: int,
                          pool_tokens: str = 'patch') -> Tensor:
@@ -55,7 +54,7 @@ def pool_representatives(w: Tensor,
     return pooled.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
 
-def extract(w: Tensor, r0: Tensor, step_rep: Tensor) -> Tuple[Tensor, Tensor]:
+def extract(w: Tensor, r0: Tensor, step_rep: Tensor) -> tuple[Tensor, Tensor]:
     """Extract the representatives from the tokens by one cross-attention step (eq. 5).
 
     Args:
@@ -81,7 +80,7 @@ def similarities(r: Tensor) -> Tensor:
     return (r.shape[-1]**-0.5 * r @ r.mT).softmax(-1)
 
 
-def contract(r: Tensor, contraction: Optional[str] = 'softmax', eps_squared: float = 0.01) -> Tensor:
+def contract(r: Tensor, contraction: str | None = 'softmax', eps_squared: float = 0.01) -> Tensor:
     """Contract the representatives: one gradient step on their coding rate (eq. 7 or 8).
 
     Args:
@@ -112,7 +111,7 @@ def solve_gram(r: Tensor, x: Tensor, eps_squared: float) -> Tensor:
     return torch.linalg.solve_ex(eye + scaled.mT @ scaled, x, left=False).result
 
 
-def contract_backward(r: Tensor, c: Tensor, grad: Tensor, contraction: Optional[str],
+def contract_backward(r: Tensor, c: Tensor, grad: Tensor, contraction: str | None,
                       eps_squared: float) -> Tensor:
     """(dC/dR)^T applied to the gradient of C, all (B, K, m, p).
 
@@ -160,7 +159,7 @@ class _CBSA(torch.autograd.Function):
     """The equations on top of this file; keeps W, R0, the steps and (B, K, m, p) statistics."""
 
     @staticmethod
-    def forward(w: Tensor, r0: Tensor, step_rep: Tensor, step_x: Tensor, contraction: Optional[str],
+    def forward(w: Tensor, r0: Tensor, step_rep: Tensor, step_x: Tensor, contraction: str | None,
                 eps_squared: float):
         tokens, scaled_r0 = w.flatten(0, 1), (w.shape[-1]**-0.5 * r0).to(w.dtype).flatten(0, 1)
         a = coefficients(tokens, scaled_r0)
@@ -208,7 +207,7 @@ def cbsa(w: Tensor,
          r0: Tensor,
          step_rep: Tensor,
          step_x: Tensor,
-         contraction: Optional[str] = 'softmax',
+         contraction: str | None = 'softmax',
          eps_squared: float = 0.01) -> Tensor:
     """Contract-and-Broadcast Self-Attention of projected tokens.
 

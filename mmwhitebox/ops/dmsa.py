@@ -9,7 +9,6 @@ r"""Decoupled Membership-Subspace Attention (DMSA, arXiv 2601.17042, eq. 13-18).
 ST is soft thresholding onto the simplex, :func:`mmwhitebox.ops.sparsemax`. **reading**: ST acts on the
 logits L, not on Pi, which lies on the simplex already and would pass unchanged.
 """
-from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +32,7 @@ GATES = {
 }
 
 
-def dmsa_membership(logits: Tensor, act: Optional[str] = 'softmax') -> Tensor:
+def dmsa_membership(logits: Tensor, act: str | None = 'softmax') -> Tensor:
     """Membership Pi of the tokens in the subspaces.
 
     Args:
@@ -48,7 +47,7 @@ def dmsa_membership(logits: Tensor, act: Optional[str] = 'softmax') -> Tensor:
     return MEMBERSHIPS[act](widen(logits))
 
 
-def dmsa_gate(logits: Tensor, act: Optional[str] = 'st') -> Tensor:
+def dmsa_gate(logits: Tensor, act: str | None = 'st') -> Tensor:
     """Selection gate G of the subspaces.
 
     Args:
@@ -64,8 +63,8 @@ def dmsa_gate(logits: Tensor, act: Optional[str] = 'st') -> Tensor:
 
 def dmsa(s: Tensor,
          logits: Tensor,
-         membership_act: Optional[str] = 'softmax',
-         gate_act: Optional[str] = 'st') -> Tensor:
+         membership_act: str | None = 'softmax',
+         gate_act: str | None = 'st') -> Tensor:
     """Decoupled Membership-Subspace Attention of tokens in the full space.
 
     Args:

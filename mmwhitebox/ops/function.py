@@ -1,12 +1,12 @@
 """How the operators with a backward pass of their own are called."""
-from typing import Any, Type
+from typing import Any
 
 import torch
 
 from .precision import no_autocast
 
 
-def call(function: Type[torch.autograd.Function], *inputs: Any) -> Any:
+def call(function: type[torch.autograd.Function], *inputs: Any) -> Any:
     """``function.apply(*inputs)``, outside autocast, as its forward pass chooses its types itself.
 
     Where no gradient can be asked for, the forward pass runs alone: ``apply`` inspects signatures, which takes

@@ -13,8 +13,9 @@ operator and reason says so. While a model is exported the plain form runs, sile
 """
 import importlib
 import logging
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Callable, Optional
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def _exporting() -> bool:
     return torch.compiler.is_exporting() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
 
 
-def _triton_error() -> Optional[ImportError]:
+def _triton_error() -> ImportError | None:
     """Why triton cannot be imported, or None."""
     try:
         importlib.import_module('triton')
@@ -61,7 +62,7 @@ class Operator:
         self.impl = impl
         self.plain = _plain(op)
         wanted = impl == 'triton' or torch.cuda.is_available()
-        self.fused: Optional[ModuleType] = _fused(op) if wanted and _triton_error() is None else None
+        self.fused: ModuleType | None = _fused(op) if wanted and _triton_error() is None else None
 
     def __reduce__(self) -> tuple:
         return choose, (self.op, self.impl)

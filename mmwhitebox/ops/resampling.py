@@ -5,7 +5,6 @@ sizes, and a rule such as "leave the table alone if the size fits" has no branch
 are written as arithmetic of the sizes; with integers, the eager case, torch's own functions run.
 """
 import math
-from typing import List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +37,7 @@ def averaging_matrix(size: int, bins: int, like: Tensor) -> Tensor:
     return inside / (stop - start).to(like.dtype)
 
 
-def periodic_windows(size: int, bins: int) -> Tuple[int, List[Tuple[int, int]]]:
+def periodic_windows(size: int, bins: int) -> tuple[int, list[tuple[int, int]]]:
     """Windows of an axis in the adaptive average pool: d periods, and (start, length) in each of them.
 
     Window i is [floor(i S/g), ceil((i+1) S/g)). With d = gcd(S, g) the pattern repeats d times, every S/d
@@ -63,7 +62,7 @@ class _PoolTokens(torch.autograd.Function):
     """The pool of a token sequence. The gradient is written once, into one tensor for all tokens."""
 
     @staticmethod
-    def forward(tokens: Tensor, start: int, hw_shape: Tuple[int, int], bins: int) -> Tensor:
+    def forward(tokens: Tensor, start: int, hw_shape: tuple[int, int], bins: int) -> Tensor:
         patches = tokens.narrow(1, start, math.prod(hw_shape)).unflatten(1, hw_shape)  # (B, H, W, C)
         grid = patches.permute(0, 3, 1, 2)
         # other tokens between the grids of two images: torch's pool would copy them all first, but not one at a time
@@ -78,7 +77,7 @@ class _PoolTokens(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         batch, n, c = ctx.shape
         h, w = ctx.hw_shape
         columns = spread_over_windows(grad.unflatten(1, (ctx.bins, ctx.bins)),
@@ -88,7 +87,7 @@ class _PoolTokens(torch.autograd.Function):
         return out, None, None, None
 
 
-def pool_grid(tokens: Tensor, start: int, hw_shape: Tuple[int, int], bins: int) -> Tensor:
+def pool_grid(tokens: Tensor, start: int, hw_shape: tuple[int, int], bins: int) -> Tensor:
     """Adaptive average pool of a grid that lies in a sequence of tokens, without a copy of the grid.
 
     Equal to ``F.adaptive_avg_pool2d`` of the grid, also for one smaller than the pool, whose windows then
@@ -126,8 +125,8 @@ def adaptive_avg_pool(grid: Tensor, bins: int) -> Tensor:
 
 
 def resize_positions(table: Tensor,
-                     old_shape: Tuple[int, int],
-                     new_shape: Tuple[int, int],
+                     old_shape: tuple[int, int],
+                     new_shape: tuple[int, int],
                      mode: str = 'bicubic',
                      num_extra: int = 1) -> Tensor:
     """Interpolate a table of position embeddings to another grid; its own grid takes it as it is.
@@ -170,7 +169,7 @@ def bicubic_matrix(old: int, new: int, like: Tensor) -> Tensor:
     return matrix
 
 
-def scale_positions(table: Tensor, old_shape: Tuple[int, int], new_shape: Tuple[int, int], num_extra: int) -> Tensor:
+def scale_positions(table: Tensor, old_shape: tuple[int, int], new_shape: tuple[int, int], num_extra: int) -> Tensor:
     """Bicubic interpolation of a table with a step of old / (new + 0.1) between two patches."""
     grid = table[:, num_extra:].unflatten(1, tuple(old_shape)).permute(0, 3, 1, 2).float()
     if is_symbolic(*new_shape):  # torch takes no factor that stands for many
@@ -182,7 +181,7 @@ def scale_positions(table: Tensor, old_shape: Tuple[int, int], new_shape: Tuple[
     return torch.cat([table[:, :num_extra], grid.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
 
 
-def table_if_equal(table: Tensor, resized: Tensor, num_extra: int, *pairs: Tuple[int, int]) -> Tensor:
+def table_if_equal(table: Tensor, resized: Tensor, num_extra: int, *pairs: tuple[int, int]) -> Tensor:
     """The table as it is if the numbers of each pair are equal, else the resized one, without a branch."""
     patches = torch.arange(resized.shape[1] - num_extra, device=table.device)
     as_it_is = table[:, num_extra + patches % (table.shape[1] - num_extra)]
@@ -194,7 +193,7 @@ def table_if_equal(table: Tensor, resized: Tensor, num_extra: int, *pairs: Tuple
 POSITION_RULES = ('bicubic', 'bilinear', 'dino')
 
 
-def fit_positions(table: Tensor, old_shape: Tuple[int, int], new_shape: Tuple[int, int], rule: str = 'bicubic',
+def fit_positions(table: Tensor, old_shape: tuple[int, int], new_shape: tuple[int, int], rule: str = 'bicubic',
                   num_extra: int = 1) -> Tensor:
     """Position embeddings of another grid by a rule of :data:`POSITION_RULES`.
 

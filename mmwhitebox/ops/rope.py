@@ -12,7 +12,6 @@ pass over the tokens; backward is the rotation by -angle. Compilers and exporter
 complex numbers, are given the two lines above. Sine and cosine are taken of the rows and of the columns before
 they are spread over the grid, or a compiler would take them anew for every token of every image.
 """
-from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +36,7 @@ def over_tokens(rows: Tensor, columns: Tensor, num_extra: int, extra: float) -> 
     return F.pad(patches.flatten(0, 1), (0, 0, num_extra, 0), value=extra)
 
 
-def turn(x: Tensor, hw_shape: Tuple[int, int], theta: float, direction: int) -> Tensor:
+def turn(x: Tensor, hw_shape: tuple[int, int], theta: float, direction: int) -> Tensor:
     """Turn the pairs of x as complex numbers, forward or, with direction -1, back."""
     h, w = hw_shape
     units = [torch.polar(torch.ones_like(angles), direction * angles)
@@ -51,7 +50,7 @@ class _Rope(torch.autograd.Function):
     """The rotation; nothing is kept, the angles are made again."""
 
     @staticmethod
-    def forward(x: Tensor, hw_shape: Tuple[int, int], theta: float) -> Tensor:
+    def forward(x: Tensor, hw_shape: tuple[int, int], theta: float) -> Tensor:
         return turn(x, hw_shape, theta, 1)
 
     @staticmethod
@@ -60,11 +59,11 @@ class _Rope(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         return turn(grad, ctx.hw_shape, ctx.theta, -1), None, None
 
 
-def rope_2d(x: Tensor, hw_shape: Tuple[int, int], theta: float = 10000.) -> Tensor:
+def rope_2d(x: Tensor, hw_shape: tuple[int, int], theta: float = 10000.) -> Tensor:
     """Rotate the patch tokens by their place in the grid; extra tokens stay as they are.
 
     Args:

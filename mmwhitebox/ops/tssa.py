@@ -15,7 +15,6 @@ Y * W are computed when they are needed and not kept: beyond W, the graph holds 
     dL  = Pi * (dPi - sum_k Pi_k dPi_k),     dE = temp dL,      L = temp E; dtemp_k = sum_n dL_n E_n
     dW  = Pi * (2 mu W - a Y) + 2 W * (dE / q - rho),           rho = (dE^T W^2) / q^2
 """
-from typing import Optional
 
 import torch
 from torch import Tensor
@@ -65,7 +64,7 @@ class _ScaleBySecondMoment(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(w: Tensor, pi: Tensor, gate: Optional[Tensor]):
+    def forward(w: Tensor, pi: Tensor, gate: Tensor | None):
         weights = pi if gate is None else pi * gate
         moment_weights = weights if gate is None else weights * gate
         second_moment = weighted_sum(moment_weights, wide_product(w, w)) / total(pi)
@@ -102,7 +101,7 @@ class _ScaleBySecondMoment(torch.autograd.Function):
             return grad_w.to(w.dtype), grad_pi, grad_gate
 
 
-def scale_by_second_moment(w: Tensor, pi: Tensor, gate: Optional[Tensor] = None) -> Tensor:
+def scale_by_second_moment(w: Tensor, pi: Tensor, gate: Tensor | None = None) -> Tensor:
     """-(Pi * W) / (1 + M): what TSSA and DMSA share once the membership is known.
 
     Args:

@@ -1,5 +1,5 @@
 """What the tests of the fused kernels share: where they run, and how their numbers are compared."""
-from typing import Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor

@@ -1,13 +1,13 @@
 """What a computation keeps for its backward pass, and what it allocates."""
 import gc
-from typing import Callable, Iterable, List
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 
-def saved_storages(forward: Callable, parameters: Iterable[Tensor] = ()) -> List[int]:
+def saved_storages(forward: Callable, parameters: Iterable[Tensor] = ()) -> list[int]:
     """Bytes of every storage that autograd saves in ``forward``, each once, parameters left out."""
     own = {p.untyped_storage().data_ptr() for p in parameters}
     kept = {}  # the storages stay alive, so that no address is used twice
@@ -23,7 +23,7 @@ def saved_storages(forward: Callable, parameters: Iterable[Tensor] = ()) -> List
     return [storage.nbytes() for storage in kept.values()]
 
 
-def allocations(step: Callable) -> List[int]:
+def allocations(step: Callable) -> list[int]:
     """Bytes that the allocator gives (positive) and takes back (negative) in ``step``, in order.
 
     Its own events, so temporaries inside a kernel count as well, such as a cast of bf16 to float32.

@@ -10,15 +10,15 @@ Writes a figure (PNG, PDF) for each image and query and the means over all image
 """
 import argparse
 import runpy
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Sequence
 
 # By its path: importing the package takes seconds, --help none.
 ARGUMENTS = Path(__file__).parents[2] / 'mmwhitebox' / 'interpret' / 'arguments.py'
 build_parser = runpy.run_path(str(ARGUMENTS))['build_parser']
 
 
-def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = build_parser(__doc__.split('\n')[0], 'work_dirs/attention_map')
     parser.epilog, parser.formatter_class = __doc__.partition('\n\n')[2], argparse.RawDescriptionHelpFormatter
     parser.add_argument('--query', action='append', metavar='Q', help='what looks, see below; may be given again')
@@ -29,7 +29,8 @@ if __name__ == '__main__':
     parse_args()  # --help does not wait for the imports below
 
 import re
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from mmengine.model import BaseModel
@@ -92,7 +93,7 @@ def parse_query(text: str, model: BaseModel) -> Query:
     raise UserError(f'--query {text}: give class-token, class:NAME, class:largest, representative:J or pixel:X,Y.')
 
 
-def notion_of(model: BaseModel, query: Query) -> Tuple[Callable[[str, nn.Module], bool], str]:
+def notion_of(model: BaseModel, query: Query) -> tuple[Callable[[str, nn.Module], bool], str]:
     """Which attention layers have a query, and what to call it."""
 
     def has(name: str, layer: nn.Module) -> bool:
@@ -107,7 +108,7 @@ def notion_of(model: BaseModel, query: Query) -> Tuple[Callable[[str, nn.Module]
     return has, f'attention map of the query {query.text}'
 
 
-def default_queries(model: BaseModel) -> List[Query]:
+def default_queries(model: BaseModel) -> list[Query]:
     """The class token of the encoder and the largest class of the decoder, where there are such."""
     queries = [parse_query(text, model) for text in ('class-token', 'class:largest')]
     layers = attention_layers(model).items()
@@ -115,8 +116,8 @@ def default_queries(model: BaseModel) -> List[Query]:
             if any(notion_of(model, query)[0](*item) for item in layers)] or queries[:1]
 
 
-def locate(query: Query, logits: Tensor, seen_size: Tuple[int, int], patch: Tuple[int, int],
-           hw_shape: Tuple[int, int]) -> int:
+def locate(query: Query, logits: Tensor, seen_size: tuple[int, int], patch: tuple[int, int],
+           hw_shape: tuple[int, int]) -> int:
     """Index of a query in one image."""
     if query.index is None:
         return int(logits.argmax(1).flatten().bincount().argmax())
@@ -128,7 +129,7 @@ def locate(query: Query, logits: Tensor, seen_size: Tuple[int, int], patch: Tupl
     return y // patch[0] * hw_shape[1] + x // patch[1]
 
 
-def table(moments: Dict[tuple, Dict[str, RunningMoments]], heads: Sequence[int]) -> List[dict]:
+def table(moments: dict[tuple, dict[str, RunningMoments]], heads: Sequence[int]) -> list[dict]:
     """One row for each query, layer and head: means over the images."""
     return [dict(query=query, layer=layer, head=head, images=values['spread'].count,
                  **{key: float(value.mean[head]) for key, value in values.items()})
@@ -136,14 +137,14 @@ def table(moments: Dict[tuple, Dict[str, RunningMoments]], heads: Sequence[int])
 
 
 @torch.inference_mode()
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     model = open_model(args)
     queries = [parse_query(text, model) for text in args.query] if args.query else default_queries(model)
     chosen = {query: layers_with(model, args.layers, *notion_of(model, query)) for query in queries}
     layers = {name: layer for found in chosen.values() for name, layer in found.items()}
     heads = select(args.heads, min(layer.num_heads for layer in layers.values()), '--heads', 'heads')
-    moments: Dict[tuple, Dict[str, RunningMoments]] = {}
+    moments: dict[tuple, dict[str, RunningMoments]] = {}
     for item in iter_inputs(model, args):
         with capture(layers) as calls, keyword_arguments(layers) as kwargs:
             logits = run(model, item.tensor)

@@ -8,15 +8,15 @@ Quantities and readings: mmwhitebox/interpret/coding_rate.py.
 """
 import argparse
 import runpy
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Sequence
 
 # By its path: importing the package takes seconds, --help none.
 ARGUMENTS = Path(__file__).parents[2] / 'mmwhitebox' / 'interpret' / 'arguments.py'
 build_parser = runpy.run_path(str(ARGUMENTS))['build_parser']
 
 
-def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = build_parser('Coding rates and sparsity of the tokens after every layer', 'work_dirs/coding_rate')
     parser.add_argument('--also', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'),
                         help='another model in the same figure; may be repeated')
@@ -26,7 +26,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 if __name__ == '__main__':
     parse_args()  # --help does not wait for the imports below
 
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from prettytable import PrettyTable
@@ -78,7 +78,7 @@ def show(curves: RateCurves) -> str:
     return table.get_string()
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     pairs = [(args.config, args.checkpoint), *args.also]
     curves = {name: measure(args, *pair) for name, pair in zip(model_names(pairs), pairs)}

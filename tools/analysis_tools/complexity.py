@@ -23,7 +23,6 @@ if __name__ == '__main__':
 
 import json
 import sys
-from typing import Optional
 
 import torch
 from mmengine.config import Config
@@ -76,7 +75,7 @@ COLUMNS = {
 }
 
 
-def measure(cfg: Config, size: Optional[tuple], memory: bool) -> dict:
+def measure(cfg: Config, size: tuple | None, memory: bool) -> dict:
     """Cost of a config's model for one image, in the units of :data:`COLUMNS`."""
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     size = size or default_size(cfg)

@@ -6,22 +6,22 @@ images (JSON, CSV).
 """
 import argparse
 import runpy
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Sequence
 
 # By its path: importing the package takes seconds, --help none.
 ARGUMENTS = Path(__file__).parents[2] / 'mmwhitebox' / 'interpret' / 'arguments.py'
 build_parser = runpy.run_path(str(ARGUMENTS))['build_parser']
 
 
-def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return build_parser(__doc__.split('\n')[0], 'work_dirs/membership').parse_intermixed_args(argv)
 
 
 if __name__ == '__main__':
     parse_args()  # --help does not wait for the imports below
 
-from typing import Dict, List, Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 from matplotlib.figure import Figure
@@ -51,7 +51,7 @@ from mmwhitebox.interpret.selection import layers_with
 from mmwhitebox.interpret.statistics import RunningMoments
 
 
-def draw(model: nn.Module, item: Input, maps: Dict[str, Dict[str, Tensor]], heads: Sequence[int]) -> Figure:
+def draw(model: nn.Module, item: Input, maps: dict[str, dict[str, Tensor]], heads: Sequence[int]) -> Figure:
     """Figure of one image; maps: name of a layer -> symbol ('Π', 'G') -> (K, H, W)."""
     picture = Picture(model, item.tensor, item.sample.img_shape[:2])
     rows = [MapRow(f'{layer_label(name)}  {symbol}', picture.place(values[heads]),
@@ -63,7 +63,7 @@ def draw(model: nn.Module, item: Input, maps: Dict[str, Dict[str, Tensor]], head
         shared_scale=True, label_title='strongest head')
 
 
-def table(moments: Dict[str, Dict[str, RunningMoments]], heads: Sequence[int]) -> List[dict]:
+def table(moments: dict[str, dict[str, RunningMoments]], heads: Sequence[int]) -> list[dict]:
     """One row for each layer and head: means over the images."""
     rows = []
     for name, layer in moments.items():
@@ -76,13 +76,13 @@ def table(moments: Dict[str, Dict[str, RunningMoments]], heads: Sequence[int]) -
 
 
 @torch.inference_mode()
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     model = open_model(args)
     layers = layers_with(model, args.layers, lambda name, layer: has_membership(layer),
                          'membership of tokens in subspaces (attention TSSA or DMSA)')
     heads = select(args.heads, min(layer.num_heads for layer in layers.values()), '--heads', 'heads')
-    moments: Dict[str, Dict[str, RunningMoments]] = {name: {} for name in layers}
+    moments: dict[str, dict[str, RunningMoments]] = {name: {} for name in layers}
     for item in iter_inputs(model, args):
         with capture(layers) as calls:
             run(model, item.tensor)

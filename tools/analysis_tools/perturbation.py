@@ -7,15 +7,15 @@ Writes perturbation.{json,csv,png,pdf}.
 """
 import argparse
 import runpy
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Sequence
 
 # By its path: importing the package takes seconds, --help none.
 ARGUMENTS = Path(__file__).parents[2] / 'mmwhitebox' / 'interpret' / 'arguments.py'
 build_parser = runpy.run_path(str(ARGUMENTS))['build_parser']
 
 
-def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = build_parser(__doc__.split('\n')[0], 'work_dirs/perturbation', images=False)
     parser.add_argument('--part', choices=('encoder', 'decoder', 'all'),
                         help='where the noise goes: the decoder if it has attention, else the encoder')
@@ -33,8 +33,8 @@ if __name__ == '__main__':
     parse_args()  # --help does not wait for the imports below
 
 import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
 import torch
 from matplotlib.figure import Figure
@@ -65,7 +65,7 @@ from mmwhitebox.interpret.perturbation import Projection, attention_projections,
 from mmwhitebox.interpret.selection import model_names
 
 
-def test_loader(model: BaseModel, max_images: Optional[int]) -> DataLoader:
+def test_loader(model: BaseModel, max_images: int | None) -> DataLoader:
     """Loader of the config's test dataset, or of some images of it, evenly spaced."""
     split = evaluation_split(model.cfg)
     if split is None:
@@ -112,7 +112,7 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def choose_projections(model: BaseModel, args: argparse.Namespace) -> List[Projection]:
+def choose_projections(model: BaseModel, args: argparse.Namespace) -> list[Projection]:
     """The weights that the options name."""
     part = args.part or ('decoder' if attention_projections(model, 'decoder') else 'encoder')
     layers = list(attention_projections(model, part).values())
@@ -121,7 +121,7 @@ def choose_projections(model: BaseModel, args: argparse.Namespace) -> List[Proje
             for projection in layers[i]]
 
 
-def measure(args: argparse.Namespace, name: str, config: str, checkpoint: str) -> List[dict]:
+def measure(args: argparse.Namespace, name: str, config: str, checkpoint: str) -> list[dict]:
     """Rows of one model: its score in every draw of the noise, and what the score is."""
     model = open_model(args, config, checkpoint)
     projections = choose_projections(model, args)
@@ -138,7 +138,7 @@ def measure(args: argparse.Namespace, name: str, config: str, checkpoint: str) -
                 for draw in noise_sweep(projections, evaluate, args.scales, args.repeats, args.seed, heads)]
 
 
-def plot(curves: Dict[str, List[dict]], score: str) -> Figure:
+def plot(curves: dict[str, list[dict]], score: str) -> Figure:
     """Score against the noise, and its share of the clean score; error bars are one standard deviation."""
     figure, panels = new_figure(2)
     for i, (name, rows) in enumerate(curves.items()):
@@ -158,7 +158,7 @@ def plot(curves: Dict[str, List[dict]], score: str) -> Figure:
     return figure
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     if args.repeats < 1 or (args.max_images is not None and args.max_images < 1) or min(args.scales) < 0:
         raise UserError('--repeats and --max-images must be positive, --scales not negative.')

@@ -5,10 +5,10 @@ command under DIR. A command whose notion the model does not have is named with 
 the status is then 1.
 """
 import argparse
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 
-def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='All analyses of a model on one HTML page')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of that config')
@@ -32,10 +32,10 @@ import html
 import io
 import runpy
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import List, Sequence
 
 from mmwhitebox import __version__
 from mmwhitebox.apis import init_model
@@ -127,7 +127,7 @@ def findings(printed: str) -> str:
     return f'<div class="findings">{sentences}{numbers if tables else ""}</div>'
 
 
-def run_section(section: Section, args: argparse.Namespace, failed: List[str]) -> str:
+def run_section(section: Section, args: argparse.Namespace, failed: list[str]) -> str:
     """Run one command; its part of the page. What went wrong is added to ``failed``."""
     out = Path(args.out) / section.tool
     argv = ['--out', str(out), *section.options]
@@ -150,7 +150,7 @@ def run_section(section: Section, args: argparse.Namespace, failed: List[str]) -
     except UserError as error:
         failed.append(f'{section.tool}: {error}')
         return f'{heading}<p class="absent">Failed: {html.escape(str(error))}</p>'
-    pictures: List[Path] = sorted([*out.rglob('*.png'), *out.rglob('*.gif')])
+    pictures: list[Path] = sorted([*out.rglob('*.png'), *out.rglob('*.gif')])
     return ''.join([heading, f'<p>{html.escape(section.text)}</p>', *map(picture, pictures),
                     findings(printed.getvalue())])
 

@@ -7,15 +7,15 @@ principal angles between every two heads. Quantities: mmwhitebox/interpret/subsp
 """
 import argparse
 import runpy
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Sequence
 
 # By its path: importing the package takes seconds, --help none.
 ARGUMENTS = Path(__file__).parents[2] / 'mmwhitebox' / 'interpret' / 'arguments.py'
 build_parser = runpy.run_path(str(ARGUMENTS))['build_parser']
 
 
-def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return build_parser('Orthonormality and incoherence of the learned subspaces', 'work_dirs/subspaces',
                         images=False).parse_intermixed_args(argv)
 
@@ -23,7 +23,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 if __name__ == '__main__':
     parse_args()  # --help does not wait for the imports below
 
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from prettytable import PrettyTable
@@ -46,7 +46,7 @@ COLUMNS = {
 }
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     model = open_model(args)
     layers = layers_with(model, args.layers, lambda name, layer: subspace_projection(layer) is not None,

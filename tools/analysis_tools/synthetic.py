@@ -7,10 +7,10 @@ every iteration) and synthetic_angles.{json,csv} (the angles between the classes
 Equations and readings: mmwhitebox/interpret/synthetic.py.
 """
 import argparse
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 
-def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Points in R^3 compressed by the operators')
     parser.add_argument('--classes', type=int, default=3, help='classes of points (%(default)s)')
     parser.add_argument('--points', type=int, default=150, help='points of a class (%(default)s)')
@@ -50,7 +50,7 @@ from mmwhitebox.interpret.synthetic import (
 NUM_FRAMES = 40
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     if args.classes < 2 or args.points < 4 or args.iterations < 1:
         raise UserError('Give at least 2 classes, 4 points and 1 iteration.')

@@ -12,15 +12,15 @@ mmwhitebox/interpret/zero_shot.py. Writes zero_shot.{json,csv,png,pdf}.
 """
 import argparse
 import runpy
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Sequence
 
 # By its path: importing the package takes seconds, --help none.
 ARGUMENTS = Path(__file__).parents[2] / 'mmwhitebox' / 'interpret' / 'arguments.py'
 build_parser = runpy.run_path(str(ARGUMENTS))['build_parser']
 
 
-def threshold(text: str) -> Optional[float]:
+def threshold(text: str) -> float | None:
     """``--threshold``: a share in (0, 1], or None for 'best'."""
     if text == 'best':
         return None
@@ -33,7 +33,7 @@ def threshold(text: str) -> Optional[float]:
     return mass
 
 
-def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = build_parser(__doc__.split('\n')[0], 'work_dirs/zero_shot')
     parser.epilog, parser.formatter_class = __doc__.partition('\n\n')[2], argparse.RawDescriptionHelpFormatter
     parser.add_argument('--masks', metavar='DIR', help='label maps of the images, PNGs of the same names')
@@ -54,7 +54,7 @@ if __name__ == '__main__':
     parse_args()  # --help does not wait for the imports below
 
 import collections
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -152,7 +152,7 @@ def label_source(args: argparse.Namespace) -> Callable[[Input], np.ndarray]:
     return lambda item: read_labels(masks[pairs[item.sample.img_path]])
 
 
-def label_indices(text: Optional[str], model: BaseModel, option: str) -> Optional[List[int]]:
+def label_indices(text: str | None, model: BaseModel, option: str) -> list[int] | None:
     """Labels of ``--foreground`` or ``--background``: indices or class names, separated by commas."""
     if text is None:
         return None
@@ -182,7 +182,7 @@ def target_arguments(args: argparse.Namespace, model: BaseModel) -> dict:
 
 
 def measure(args: argparse.Namespace, labels: Callable[[Input], np.ndarray], config: str,
-            checkpoint: str) -> Tuple[List[dict], np.ndarray]:
+            checkpoint: str) -> tuple[list[dict], np.ndarray]:
     """Rows of the scores of one model, and the mean share of the pixels that each target has."""
     model = open_model(args, config, checkpoint)
     show_whole_images(model.cfg)
@@ -202,7 +202,7 @@ def measure(args: argparse.Namespace, labels: Callable[[Input], np.ndarray], con
     return rows, shares.mean
 
 
-def plot(results: Dict[str, List[dict]]) -> Figure:
+def plot(results: dict[str, list[dict]]) -> Figure:
     """Best-head scores against the layer, one panel for each target, one colour for each model (table 6).
 
     The dashed line is the best map of all layers (table 5).
@@ -210,7 +210,7 @@ def plot(results: Dict[str, List[dict]]) -> Figure:
     shown = [target for target in TARGETS if any(row['target'] == target for rows in results.values() for row in rows)]
     figure, panels = new_figure(len(shown))
     for axes, target in zip(panels, shown):
-        ticks: List[str] = []
+        ticks: list[str] = []
         for i, (name, rows) in enumerate(results.items()):
             rows = [row for row in rows if row['target'] == target]
             layers = [layer_label(row['layer']).removeprefix('encoder ') for row in rows[:-1]]
@@ -228,7 +228,7 @@ def plot(results: Dict[str, List[dict]]) -> Figure:
     return figure
 
 
-def show(name: str, rows: List[dict], shares: np.ndarray) -> str:
+def show(name: str, rows: list[dict], shares: np.ndarray) -> str:
     """Table of one model."""
     shown = list(dict.fromkeys(row['target'] for row in rows))
     table = PrettyTable(['layer', *shown, *(f'{target}, fixed head' for target in shown)], align='r')
@@ -243,7 +243,7 @@ def show(name: str, rows: List[dict], shares: np.ndarray) -> str:
             f'Images: {counts}. Share of the pixels: {whole}.')
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     need_positive(args, 'boundary_width')
     if args.foreground and args.background:

@@ -1,6 +1,5 @@
 """The gate before the clock: forms of one model must compute the same function of the same weights."""
 import copy
-from typing import Dict, Optional
 
 import torch
 from torch import Tensor
@@ -42,7 +41,7 @@ def precision_of(contestant: Contestant, settings: Settings) -> torch.dtype:
 
 
 def output_and_gradients(case: Case, contestant: Contestant, settings: Settings,
-                         dtype: Optional[torch.dtype]) -> Dict[str, Tensor]:
+                         dtype: torch.dtype | None) -> dict[str, Tensor]:
     """The output and, in training, the gradients of all parameters and inputs by name.
 
     Args:
@@ -76,7 +75,7 @@ def output_and_gradients(case: Case, contestant: Contestant, settings: Settings,
 
 
 def check_agreement(case: Case, name: str, contestant: Contestant, ours: Contestant,
-                    settings: Settings) -> Dict[str, float]:
+                    settings: Settings) -> dict[str, float]:
     """Largest relative differences of a form from the one that it must agree with.
 
     Args:
@@ -100,7 +99,7 @@ def check_agreement(case: Case, name: str, contestant: Contestant, ours: Contest
         odd = ', '.join(sorted(set(expected) ^ set(found)))
         raise Disagreement(f'{message}only one of them has a gradient of {odd}. Nothing was timed.')
     norms = {key: float(value.double().norm()) for key, value in expected.items() if key != 'output'}
-    worst: Dict[str, float] = {}
+    worst: dict[str, float] = {}
     for key in expected:
         if key in norms and norms[key] < NEGLIGIBLE * max(norms.values()):
             continue

@@ -1,7 +1,7 @@
 """What is compared: contestants that do the same job, and one step of each."""
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Callable, Dict, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -57,11 +57,11 @@ class Contestant:
     """
 
     module: nn.Module
-    inputs: Tuple[Tensor, ...]
+    inputs: tuple[Tensor, ...]
     compiled: bool = False
     fused: bool = False
     onednn: bool = False
-    _call: Optional[Callable] = None
+    _call: Callable | None = None
 
     def call(self, settings: Settings, *inputs: Tensor) -> Tensor:
         """The output for these inputs, through the compiled graph if there is one."""
@@ -98,14 +98,14 @@ class Case:
     """
 
     labels: dict
-    builders: Dict[str, Callable[[], Contestant]]
-    same_as: Dict[str, str]
-    references: Dict[str, Dict[str, str]]
+    builders: dict[str, Callable[[], Contestant]]
+    same_as: dict[str, str]
+    references: dict[str, dict[str, str]]
     items: int
-    objective: Optional[Callable[[Tensor], Tuple[Tensor, Optional[Tensor]]]] = None
+    objective: Callable[[Tensor], tuple[Tensor, Tensor | None]] | None = None
     optimizer: bool = True
     autocast: bool = False
-    floors: Dict[str, dict] = field(default_factory=dict)
+    floors: dict[str, dict] = field(default_factory=dict)
 
     @property
     def title(self) -> str:

@@ -2,8 +2,8 @@
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Callable, Dict, Iterator
 
 import torch
 from torch import Tensor, UntypedStorage
@@ -60,7 +60,7 @@ def saved_bytes(case: Case, contestant: Contestant, settings: Settings) -> int:
     """Bytes that autograd keeps for the backward pass, each storage once, weights and buffers not counted."""
     module = contestant.module
     own = {t.untyped_storage().data_ptr() for t in (*module.parameters(), *module.buffers())}
-    saved: Dict[int, UntypedStorage] = {}  # storages stay alive, so that no address is used twice
+    saved: dict[int, UntypedStorage] = {}  # storages stay alive, so that no address is used twice
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -87,7 +87,7 @@ class LargeCopy:
         self.target.copy_(self.source)
 
 
-def device_peaks(device: torch.device, dtype: torch.dtype, seconds: float = 1.) -> Dict[str, float]:
+def device_peaks(device: torch.device, dtype: torch.dtype, seconds: float = 1.) -> dict[str, float]:
     """What the device reaches on its own: bytes/s of a large copy, FLOP/s of a large matrix product.
 
     The best of all repeats within the time, since this is a limit.

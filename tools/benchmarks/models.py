@@ -1,8 +1,8 @@
 """Cases of whole models: classification of images, and decoders on the features of an encoder."""
 import copy
 import inspect
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Callable, Dict, Optional, Sequence, Tuple
 
 import timm
 import torch
@@ -117,7 +117,7 @@ def vit(arch: str, size: int) -> nn.Module:
     return timm.create_model(name, img_size=size, num_classes=NUM_CLASSES)
 
 
-def contestant_of(name: str, model: nn.Module, inputs: Tuple[Tensor, ...], settings: Settings) -> Contestant:
+def contestant_of(name: str, model: nn.Module, inputs: tuple[Tensor, ...], settings: Settings) -> Contestant:
     """A model as its name says it runs, e.g. 'ours-onednn-compiled'."""
     onednn = 'onednn' in name
     if onednn:
@@ -125,7 +125,7 @@ def contestant_of(name: str, model: nn.Module, inputs: Tuple[Tensor, ...], setti
     return Contestant(model, inputs, compiled=name.endswith('compiled'), fused='fused' in name, onednn=onednn)
 
 
-def form_builder(make: Callable[[str], nn.Module], base: nn.Module, form: str, inputs: Tuple[Tensor, ...],
+def form_builder(make: Callable[[str], nn.Module], base: nn.Module, form: str, inputs: tuple[Tensor, ...],
                  settings: Settings) -> Callable[[], Contestant]:
     """A function that builds one form of a model, with the weights of the base.
 
@@ -150,20 +150,20 @@ def form_builder(make: Callable[[str], nn.Module], base: nn.Module, form: str, i
     return build
 
 
-def peer_builder(make: Callable[[], nn.Module], name: str, inputs: Tuple[Tensor, ...],
+def peer_builder(make: Callable[[], nn.Module], name: str, inputs: tuple[Tensor, ...],
                  settings: Settings) -> Callable[[], Contestant]:
     """A function that builds a model that is not ours."""
     return lambda: contestant_of(name, make().to(settings.device), inputs, settings)
 
 
-def compare_forms(wanted: Sequence[str], peer: str) -> Tuple[Dict[str, str], Dict[str, Dict[str, str]]]:
+def compare_forms(wanted: Sequence[str], peer: str) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """Which forms must agree with the eager one, and with what each contestant is compared.
 
     All are compared with the transcription and the peer, those with oneDNN's products also with these two
     when they have them, too.
     """
     same = {form: 'ours' for form in wanted if form in FORMS and form != 'ours'}
-    references: Dict[str, Dict[str, str]] = {}
+    references: dict[str, dict[str, str]] = {}
     for name in wanted:
         others = ['plain', 'plain-onednn'] if name in FORMS else []
         others += [peer, f'{peer}-onednn']
@@ -172,7 +172,7 @@ def compare_forms(wanted: Sequence[str], peer: str) -> Tuple[Dict[str, str], Dic
     return same, references
 
 
-def cross_entropy(labels: Tensor) -> Callable[[Tensor], Tuple[Tensor, Optional[Tensor]]]:
+def cross_entropy(labels: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor | None]]:
     """The objective of a training step: mean cross-entropy with fixed labels."""
     return lambda scores: (F.cross_entropy(scores, labels[:scores.shape[0]]), None)
 

@@ -5,8 +5,8 @@ chosen as in a model; inputs lie in memory as a projection leaves them, (B, N, K
 """
 import math
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Callable, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +36,7 @@ class WhiteBox(nn.Module):
         hw_shape (tuple[int, int]): Grid of the tokens.
     """
 
-    def __init__(self, attention: nn.Module, hw_shape: Tuple[int, int]) -> None:
+    def __init__(self, attention: nn.Module, hw_shape: tuple[int, int]) -> None:
         super().__init__()
         self.attention = attention
         self.attention.proj = nn.Identity()
@@ -50,7 +50,7 @@ class WhiteBox(nn.Module):
 class WhiteBoxWithLogits(WhiteBox):
     """DMSA without its maps: the logits (B, N, K) are an input, as its Linear leaves them."""
 
-    def __init__(self, attention: DMSA, hw_shape: Tuple[int, int]) -> None:
+    def __init__(self, attention: DMSA, hw_shape: tuple[int, int]) -> None:
         super().__init__(attention, hw_shape)
         self.attention.to_logits = nn.Identity()
 
@@ -82,7 +82,7 @@ class DotProduct(nn.Module):
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
-def grid_of(tokens: int) -> Tuple[int, int]:
+def grid_of(tokens: int) -> tuple[int, int]:
     """The grid (H, W) of that many tokens that is nearest to a square."""
     height = next(h for h in range(math.isqrt(tokens), 0, -1) if tokens % h == 0)
     return height, tokens // height
@@ -118,7 +118,7 @@ def available_bytes(device: torch.device) -> int:
 
 
 def too_large(op: str, form: str, shape: Shape, mode: str, settings: Settings,
-              done: Sequence[dict]) -> Optional[str]:
+              done: Sequence[dict]) -> str | None:
     """Why a call of a quadratic operator is not tried; None if it is.
 
     Args:
@@ -147,7 +147,7 @@ def too_large(op: str, form: str, shape: Shape, mode: str, settings: Settings,
     return None
 
 
-def forms_of(op: str) -> Tuple[str, ...]:
+def forms_of(op: str) -> tuple[str, ...]:
     """The forms that an operator has."""
     if op == 'mhsa':
         return ('ours', )
@@ -159,8 +159,8 @@ def name_of(op: str, form: str) -> str:
     return op + {'ours': '', 'plain': '-plain'}.get(form, form.removeprefix('ours'))
 
 
-def operator_builder(op: str, form: str, shape: Shape, inputs: Tuple[Tensor, ...], base: nn.Module,
-                     skip: Optional[str], settings: Settings) -> Callable[[], Contestant]:
+def operator_builder(op: str, form: str, shape: Shape, inputs: tuple[Tensor, ...], base: nn.Module,
+                     skip: str | None, settings: Settings) -> Callable[[], Contestant]:
     """A function that builds one form of an operator, with the parameters of the base."""
     def build() -> Contestant:
         if skip is not None:

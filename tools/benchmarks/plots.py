@@ -1,6 +1,5 @@
 """Plots of a report: time against the number of tokens, ratios of models."""
 from pathlib import Path
-from typing import Dict, List
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,7 +21,7 @@ def operator_plot(report: dict) -> Figure:
     modes = list(dict.fromkeys(case['labels']['mode'] for case in report['cases']))
     figure, panels = new_figure(len(modes), 5.4, 4.4)
     for panel, mode in zip(panels, modes):
-        series: Dict[str, List[tuple]] = {}
+        series: dict[str, list[tuple]] = {}
         for case in report['cases']:
             if case['labels']['mode'] == mode:
                 for name, row in case['contestants'].items():

@@ -5,11 +5,11 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import Callable, Dict, List, Optional, Sequence
 
 import torch
 from prettytable import PrettyTable, TableStyle
@@ -39,7 +39,7 @@ def cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
-def git_commit() -> Optional[str]:
+def git_commit() -> str | None:
     """The commit of this checkout, with '+' if files differ from it; None outside a checkout."""
     def git(*args: str) -> str:
         done = subprocess.run(['git', *args], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -94,7 +94,7 @@ def save(report: dict, path: Path) -> None:
     os.replace(part, path)
 
 
-def spread(values: Dict[str, float], scale: float = 1., digits: int = 3) -> str:
+def spread(values: dict[str, float], scale: float = 1., digits: int = 3) -> str:
     """Median and quartiles: '12.3 (12.1-12.8)'."""
     return '{} ({}-{})'.format(*(number(values[key] * scale, digits) for key in ('median', 'low', 'high')))
 
@@ -129,7 +129,7 @@ def model_table(report: dict) -> PrettyTable:
     return table
 
 
-def pivot(cases: Dict[int, dict], value: Callable[[str, int], Optional[float]]) -> Optional[PrettyTable]:
+def pivot(cases: dict[int, dict], value: Callable[[str, int], float | None]) -> PrettyTable | None:
     """A table of one quantity, contestants by rows, tokens by columns; None if there is no value."""
     table = PrettyTable(['', *(f'{tokens:,}' for tokens in cases)], align='r')
     table.align[''] = 'l'
@@ -142,7 +142,7 @@ def pivot(cases: Dict[int, dict], value: Callable[[str, int], Optional[float]]) 
     return table if table.rows else None
 
 
-def operator_tables(report: dict) -> Dict[str, PrettyTable]:
+def operator_tables(report: dict) -> dict[str, PrettyTable]:
     """Tables of one quantity each, for each mode."""
     tables = {}
     for mode in dict.fromkeys(case['labels']['mode'] for case in report['cases']):
@@ -154,8 +154,8 @@ def operator_tables(report: dict) -> Dict[str, PrettyTable]:
     return tables
 
 
-def value_of(quantity: Callable, cases: Dict[int, dict], peaks: dict, name: str,
-             tokens: int) -> Optional[float]:
+def value_of(quantity: Callable, cases: dict[int, dict], peaks: dict, name: str,
+             tokens: int) -> float | None:
     """A quantity of a contestant at that many tokens; None where it was not timed."""
     row = cases[tokens]['contestants'].get(name, {})
     if not row.get('seconds'):
@@ -163,7 +163,7 @@ def value_of(quantity: Callable, cases: Dict[int, dict], peaks: dict, name: str,
     return quantity(row, cases[tokens]['floors'][name.partition('-')[0]], peaks)
 
 
-def share_of_floor(row: dict, work: Dict[str, float], peaks: Dict[str, float], which: str) -> float:
+def share_of_floor(row: dict, work: dict[str, float], peaks: dict[str, float], which: str) -> float:
     """Per cent of the least time in the time of a step: the median over the rounds.
 
     The bandwidth is that of the copy after the step.
@@ -194,9 +194,9 @@ QUANTITIES = {
 """Of a contestant's row, its least work and the peaks of the device."""
 
 
-def left_out(report: dict) -> List[str]:
+def left_out(report: dict) -> list[str]:
     """One line for each contestant and reason why it has no time."""
-    reasons: Dict[tuple, List[str]] = {}
+    reasons: dict[tuple, list[str]] = {}
     for case in report['cases']:
         where = ' '.join(map(str, case['labels'].values()))
         for name, row in case['contestants'].items():
@@ -236,7 +236,7 @@ def as_text(report: dict, markdown: bool = False) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def refresh(page: Path) -> List[str]:
+def refresh(page: Path) -> list[str]:
     """Write the generated sections of a page anew from the JSON files in the folder named like it.
 
     A section is what lies between ``<!-- table:NAME -->`` and ``<!-- end -->``. NAME.json holds its numbers,

@@ -9,7 +9,6 @@ begin wherever every token waits for a sum over all tokens, so no fusion removes
 caches.
 """
 from dataclasses import dataclass
-from typing import Dict, Tuple
 
 from prettytable import PrettyTable, TableStyle
 
@@ -46,7 +45,7 @@ FLOOR = {'cbsa': (2, 3), 'tssa': (2, 3), 'dmsa': (2, 3), 'mssa': (2, 4), 'mhsa':
 PASSES = {'cbsa': (4, 7), 'tssa': (4, 7), 'dmsa': (3, 5), 'mssa': (2, 4), 'mhsa': (4, 8), 'ista': (2, 4)}
 
 
-def flops(op: str, shape: Shape) -> Tuple[float, float]:
+def flops(op: str, shape: Shape) -> tuple[float, float]:
     """FLOPs of the forward and the backward pass, two per multiply-add; recomputed scores are counted.
 
     - CBSA: of m x p per token and head, four products forward (scores, A W, scores again, A^T C) and eight
@@ -68,7 +67,7 @@ def flops(op: str, shape: Shape) -> Tuple[float, float]:
     return 10 * shape.elements, 20 * shape.elements
 
 
-def least_work(op: str, shape: Shape, itemsize: int, training: bool) -> Dict[str, float]:
+def least_work(op: str, shape: Shape, itemsize: int, training: bool) -> dict[str, float]:
     """Bytes of one pass (``floor``), bytes with all passes (``passes``) and FLOPs (``flops``) of a step.
 
     Args:
@@ -82,7 +81,7 @@ def least_work(op: str, shape: Shape, itemsize: int, training: bool) -> Dict[str
                 flops=float(sum(flops(op, shape)[:directions])))
 
 
-def least_time(work: Dict[str, float], peaks: Dict[str, float], which: str = 'floor') -> Tuple[float, str]:
+def least_time(work: dict[str, float], peaks: dict[str, float], which: str = 'floor') -> tuple[float, str]:
     """Seconds that the work takes at the peaks of a device, and which of its two sides binds.
 
     Args:

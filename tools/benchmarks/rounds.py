@@ -3,8 +3,9 @@ import gc
 import logging
 import math
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from .memory import LargeCopy, peak_bytes, saved_bytes, synchronize
 @contextmanager
 def fused_or_unable(fused: bool) -> Iterator[None]:
     """Raise :class:`Unable` if a fused operator says inside the block that it runs in its plain form."""
-    said: List[str] = []
+    said: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())
     implementation._said.clear()  # each reason is said once; an earlier case may have heard it
@@ -56,8 +57,8 @@ class Contest:
     def __init__(self, case: Case, settings: Settings) -> None:
         self.case = case
         self.settings = settings
-        self.rows: Dict[str, dict] = {name: {} for name in case.builders}
-        self.ready: Dict[str, Contestant] = {}
+        self.rows: dict[str, dict] = {name: {} for name in case.builders}
+        self.ready: dict[str, Contestant] = {}
 
     def attempt(self, name: str, action: Callable, *args: Any) -> Any:
         """Result of an action for a contestant; None if it failed, and the contestant is out.
@@ -103,11 +104,11 @@ class Contest:
                 if found is not None:
                     self.rows[name]['difference'] = found
 
-    def _agreement(self, name: str, ours: Contestant) -> Dict[str, float]:
+    def _agreement(self, name: str, ours: Contestant) -> dict[str, float]:
         with fused_or_unable(self.ready[name].fused):
             return check_agreement(self.case, name, self.ready[name], ours, self.settings)
 
-    def warm_up(self, name: str) -> Tuple[Callable, int]:
+    def warm_up(self, name: str) -> tuple[Callable, int]:
         """The step of a contestant and how often it runs in a round; notes its memory."""
         case, settings, row, contestant = self.case, self.settings, self.rows[name], self.ready[name]
         if case.training and settings.device.type == 'cpu' and not contestant.compiled:
@@ -123,7 +124,7 @@ class Contest:
             elapsed = min(elapsed, timed(step, 1, settings.device))
         return step, max(1, math.ceil(settings.min_seconds / elapsed))
 
-    def time(self, steps: Dict[str, Tuple[Callable, int]]) -> None:
+    def time(self, steps: dict[str, tuple[Callable, int]]) -> None:
         """Rounds over all contestants.
 
         What disturbs the machine for a while falls on all of them alike, and the ratio within a round
@@ -184,13 +185,13 @@ def run_case(case: Case, settings: Settings) -> dict:
     return result
 
 
-def quartiles(values: Sequence[float]) -> Dict[str, float]:
+def quartiles(values: Sequence[float]) -> dict[str, float]:
     """Median and the quartiles around it."""
     low, median, high = np.percentile(values, (25, 50, 75))
     return {key: float(f'{value:.4g}') for key, value in (('median', median), ('low', low), ('high', high))}
 
 
-def ratios(case: dict) -> Dict[str, Dict[str, Dict[str, float]]]:
+def ratios(case: dict) -> dict[str, dict[str, dict[str, float]]]:
     """How many times as fast as its references each contestant is: quartiles of the ratios per round.
 
     Args:
@@ -199,7 +200,7 @@ def ratios(case: dict) -> Dict[str, Dict[str, Dict[str, float]]]:
     Returns:
         dict: Contestant -> title of the column -> median, low, high; only where both have times.
     """
-    found: Dict[str, Dict[str, Dict[str, float]]] = {}
+    found: dict[str, dict[str, dict[str, float]]] = {}
     rows = case['contestants']
     for name, columns in case['references'].items():
         for column, other in columns.items():

@@ -7,7 +7,6 @@ A ring all-reduce of G bytes over n GPUs moves 2 (n - 1) / n G bytes through eve
 The part of it that the backward pass hides costs nothing. With t_1 the measured step of one GPU and t_exposed
 the part that is not hidden, n GPUs do n images for one at the efficiency E = t_1 / (t_1 + t_exposed).
 """
-from typing import Dict
 
 import timm
 from mmengine.registry import init_default_scope
@@ -22,7 +21,7 @@ LINKS = {8: ('NVLink', 450e9), 256: ('InfiniBand 400 Gb/s', 50e9)}
 EFFICIENCY = 0.95
 
 
-def parameters() -> Dict[str, int]:
+def parameters() -> dict[str, int]:
     """Trained parameters of the two models, counted."""
     init_default_scope('mmseg')
     vit = timm.create_model('vit_small_patch16_384', img_size=512, num_classes=0)

@@ -6,7 +6,6 @@ slowed down on purpose. A class takes over the parameters of our module, under t
 compute the same function of the same weights, and the benchmark checks that they do before it times them.
 """
 import copy
-from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -74,7 +73,7 @@ class PlainMSSA(PlainAttention):
             return self.step_size * F.linear(out, self.proj.weight.t())
         return out if self.out_proj is None else self.to_out(out)
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         w = split_heads(self.proj(x), self.num_heads)
         return self.attend(w, w)
 
@@ -98,7 +97,7 @@ class PlainCBSA(PlainAttention):
         self.pool_size, self.pool_tokens = cbsa.pool_size, cbsa.pool_tokens
         self.step_rep, self.step_x = cbsa.step_rep, cbsa.step_x
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         h, w = hw_shape
         tokens = self.proj(x)
         b, n, c = tokens.shape
@@ -127,7 +126,7 @@ class PlainTSSA(PlainAttention):
         super().__init__(tssa)
         self.temp = tssa.temp
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         w = split_heads(self.proj(x), self.num_heads)
         energy = (F.normalize(w, dim=-2)**2).sum(-1)  # (B, K, N)
         pi = (self.temp * energy).softmax(1)
@@ -164,7 +163,7 @@ class PlainDMSA(PlainAttention):
             raise UserError('The transcription of DMSA has the paper\'s activations only, not its ablations.')
         self.rope, self.to_logits = dmsa.rope, dmsa.to_logits
 
-    def logits(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def logits(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         h, w = hw_shape
         if self.rope:
             extra, patches = x[:, :x.shape[1] - h * w], x[:, x.shape[1] - h * w:]
@@ -175,7 +174,7 @@ class PlainDMSA(PlainAttention):
             x = torch.cat([extra, turned.reshape(patches.shape).to(x.dtype)], dim=1)
         return self.to_logits(x).permute(0, 2, 1)  # (B, K, N)
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         logits = self.logits(x, hw_shape)
         w = sorted_sparsemax(logits, dim=1).unsqueeze(-1) * split_heads(self.proj(x), self.num_heads)
         return self.to_out(merge_heads(second_moment_step(w, logits.softmax(1))))
@@ -188,7 +187,7 @@ class PlainConvStem(nn.Module):
         super().__init__()
         self.stages = stem.stages
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         features = self.stages(x)  # (B, D, H, W)
         return features.flatten(2).transpose(1, 2), tuple(features.shape[2:])
 
@@ -199,7 +198,7 @@ TRANSCRIPTIONS = {
 }
 
 
-def plain_form(module: nn.Module) -> Optional[nn.Module]:
+def plain_form(module: nn.Module) -> nn.Module | None:
     """The transcription of one module of ours, holding its parameters; None if it has none."""
     for kind in type(module).__mro__:
         if kind in TRANSCRIPTIONS:

@@ -13,9 +13,9 @@ above chance by itself, so two more rows are scored alike: 'chance', as many map
 noise that picks the 60 % of the patches; 'untrained', the models at initial weights, the mean over the rows, whose maps
 depend on the picture as well.
 """
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 from analysis_tools.perturbation import evaluation, quiet, test_loader
@@ -65,7 +65,7 @@ def measure(suite: Suite, runs: Sequence[Run], quick: bool) -> dict:
         of the rows, and of values that depend on a training by the seed.
     """
     runs = [run for run in runs if checkpoint_of(run) is not None]
-    first: Dict[str, Run] = {}
+    first: dict[str, Run] = {}
     for run in runs:
         first.setdefault(run.row.name, run)
     results = dict(environment=dict(
@@ -87,7 +87,7 @@ def measure(suite: Suite, runs: Sequence[Run], quick: bool) -> dict:
     return dict(results, **dict(zero_shot=found) if found else {})
 
 
-def checkpoint_of(run: Run) -> Optional[Path]:
+def checkpoint_of(run: Run) -> Path | None:
     """The last checkpoint of a run; None if there is none."""
     note = run.work_dir / 'last_checkpoint'
     path = run.work_dir / Path(note.read_text().strip()).name if note.is_file() else None
@@ -104,7 +104,7 @@ def some_images(model: BaseModel) -> Tensor:
     return model.data_preprocessor(next(iter(test_loader(model, BATCH))), False)['inputs']
 
 
-def complexity(model: BaseModel, image: Tensor) -> Dict[str, float]:
+def complexity(model: BaseModel, image: Tensor) -> dict[str, float]:
     """Parameters and FLOPs of a model for one image; of a segmentor also those of the decoder alone."""
     network = LogitsNetwork(init_model(model.cfg, device='cpu')).to('meta')
     image = image.to('meta')
@@ -118,7 +118,7 @@ def complexity(model: BaseModel, image: Tensor) -> Dict[str, float]:
     return costs
 
 
-def speed(models: Dict[str, BaseModel], images: Dict[str, Tensor], reference: str, rounds: int) -> Dict[str, dict]:
+def speed(models: dict[str, BaseModel], images: dict[str, Tensor], reference: str, rounds: int) -> dict[str, dict]:
     """Images per second from image to logits of every pixel, timed in turns, and the ratio to a reference.
 
     Each model gets its own ``images``, (B, 3, H, W): recipes may differ in size.
@@ -144,9 +144,9 @@ def speed(models: Dict[str, BaseModel], images: Dict[str, Tensor], reference: st
     return results
 
 
-def robustness(runs: Sequence[Run], quick: bool) -> Dict[str, dict]:
+def robustness(runs: Sequence[Run], quick: bool) -> dict[str, dict]:
     """mIoU on the test dataset under noise on the projections of the decoder's attention."""
-    results: Dict[str, dict] = {}
+    results: dict[str, dict] = {}
     for run in runs:
         model = load(run)
         scores = noise_scores(model, run.seed, QUICK_IMAGES if quick else None)
@@ -158,9 +158,9 @@ def robustness(runs: Sequence[Run], quick: bool) -> Dict[str, dict]:
     return results
 
 
-def windowed(runs: Sequence[Run], quick: bool) -> Dict[str, Dict[str, float]]:
+def windowed(runs: Sequence[Run], quick: bool) -> dict[str, dict[str, float]]:
     """mIoU on the test dataset in sliding windows of the training's crops, half a window apart."""
-    results: Dict[str, Dict[str, float]] = {}
+    results: dict[str, dict[str, float]] = {}
     for run in runs:
         model = load(run)
         height, width = model.cfg.model.data_preprocessor.size
@@ -171,9 +171,9 @@ def windowed(runs: Sequence[Run], quick: bool) -> Dict[str, Dict[str, float]]:
     return results
 
 
-def augmented(runs: Sequence[Run], quick: bool) -> Dict[str, dict]:
+def augmented(runs: Sequence[Run], quick: bool) -> dict[str, dict]:
     """mIoU of the best recipes with test-time augmentation."""
-    results: Dict[str, dict] = {}
+    results: dict[str, dict] = {}
     for run in runs:
         if run.row in run.suite.tables.get('best', ()):
             found = augmented_metrics(run, checkpoint_of(run), run.suite.quick if quick else ())
@@ -182,7 +182,7 @@ def augmented(runs: Sequence[Run], quick: bool) -> Dict[str, dict]:
     return results
 
 
-def noise_scores(model: BaseModel, seed: int, max_images: Optional[int]) -> List[float]:
+def noise_scores(model: BaseModel, seed: int, max_images: int | None) -> list[float]:
     """mIoU at each of :data:`SCALES`; empty if the decoder has no attention."""
     projections = [projection for layer in attention_projections(model, 'decoder').values() for projection in layer]
     if not projections:
@@ -191,7 +191,7 @@ def noise_scores(model: BaseModel, seed: int, max_images: Optional[int]) -> List
     return [round(draw['score'], 2) for draw in noise_sweep(projections, score, SCALES, 1, seed)]
 
 
-def zero_shot(runs: Sequence[Run], quick: bool) -> Dict[str, dict]:
+def zero_shot(runs: Sequence[Run], quick: bool) -> dict[str, dict]:
     """Jaccard index in percent of the class token's maps with each target on CamVid; empty without CamVid."""
     classifier = not hasattr(load(runs[0]), 'decode_head')
     try:
@@ -199,9 +199,9 @@ def zero_shot(runs: Sequence[Run], quick: bool) -> Dict[str, dict]:
     except DatasetLayoutError as error:
         say(f'zero-shot segmentation is left out: {error}')
         return {}
-    results: Dict[str, dict] = {}
+    results: dict[str, dict] = {}
 
-    def note(row: str, seed: int, scores: Dict[str, float]) -> None:
+    def note(row: str, seed: int, scores: dict[str, float]) -> None:
         for target in TARGETS:
             if target in scores:  # some image has it
                 results.setdefault(row, {}).setdefault(target, {})[str(seed)] = scores[target]
@@ -227,7 +227,7 @@ def untrained(run: Run) -> BaseModel:
     return model
 
 
-def street_scenes(scale: Optional[Tuple[int, int]], max_images: Optional[int]) -> Tuple[List[dict], List[str]]:
+def street_scenes(scale: tuple[int, int] | None, max_images: int | None) -> tuple[list[dict], list[str]]:
     """Validation images of CamVid with their labels, evenly spaced, and the names of the classes.
 
     Args:
@@ -256,14 +256,14 @@ def zero_shot_metric(model: BaseModel, classes: Sequence[str]) -> ZeroShotSegmen
     return metric
 
 
-def map_scores(metric: ZeroShotSegmentation, scenes: Sequence[dict]) -> Dict[str, float]:
+def map_scores(metric: ZeroShotSegmentation, scenes: Sequence[dict]) -> dict[str, float]:
     """What the metric says of the maps of its model."""
     for scene in scenes:
         metric.process(dict(inputs=[scene['inputs']], data_samples=[scene['data_samples']]), [])
     return metric.compute_metrics(metric.results)
 
 
-def chance_scores(metric: ZeroShotSegmentation, scenes: Sequence[dict], seed: int) -> Dict[str, float]:
+def chance_scores(metric: ZeroShotSegmentation, scenes: Sequence[dict], seed: int) -> dict[str, float]:
     """What the metric says of as many maps that are uniform but for noise, which decides the order of the patches."""
     generator = torch.Generator().manual_seed(seed)
     results = []

@@ -1,6 +1,6 @@
 """The plots of docs/results.md: loss and validation against iterations, coding rates in training and in depth."""
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -16,7 +16,7 @@ from .suites import SUITES, Suite
 DPI = 110
 
 
-def band(axes: Axes, x: Sequence[float], curves: Sequence[Sequence[float]], color: object, label: Optional[str] = None,
+def band(axes: Axes, x: Sequence[float], curves: Sequence[Sequence[float]], color: object, label: str | None = None,
          **style: object) -> None:
     """The mean of some curves as a line, their range as a band."""
     y = np.asarray(curves, float)
@@ -24,14 +24,14 @@ def band(axes: Axes, x: Sequence[float], curves: Sequence[Sequence[float]], colo
     axes.fill_between(x, y.min(0), y.max(0), color=color, alpha=0.15, linewidth=0)
 
 
-def common(runs: Dict[int, dict], points: Callable[[dict], Dict[int, float]]) -> tuple:
+def common(runs: dict[int, dict], points: Callable[[dict], dict[int, float]]) -> tuple:
     """Steps that every seed has, and each seed's values there."""
     found = [points(log) for log in runs.values()]
     steps = sorted(set.intersection(*(set(curve) for curve in found)))
     return steps, [[curve[step] for step in steps] for curve in found]
 
 
-def training_figure(suite: Suite, table: str, logs: Path) -> Optional[Figure]:
+def training_figure(suite: Suite, table: str, logs: Path) -> Figure | None:
     """Training loss and validation metric against iterations, a colour for each row; None without a log."""
     runs = all_trainings(logs, suite, suite.tables[table])
     if not runs:
@@ -53,7 +53,7 @@ def training_figure(suite: Suite, table: str, logs: Path) -> Optional[Figure]:
     return figure
 
 
-def rates_in_training(logs: Path) -> Optional[Figure]:
+def rates_in_training(logs: Path) -> Figure | None:
     """R_c after the attention of every layer against iterations: a panel for each attention, light layers are deep."""
     found = rate_logs(logs)
     if not found:
@@ -73,7 +73,7 @@ def rates_in_training(logs: Path) -> Optional[Figure]:
     return figure
 
 
-def rates_in_depth(logs: Path) -> Optional[Figure]:
+def rates_in_depth(logs: Path) -> Figure | None:
     """R_c against the layers, in the first look (dashed) and in the last one: a panel for each kind of R_c."""
     found = rate_logs(logs)
     if not found:
@@ -94,7 +94,7 @@ def rates_in_depth(logs: Path) -> Optional[Figure]:
     return figure
 
 
-def draw_all(logs: Path, images: Path) -> List[Path]:
+def draw_all(logs: Path, images: Path) -> list[Path]:
     """Draw what there are logs for.
 
     Args:

@@ -1,10 +1,10 @@
 """The tables of docs/results.md, written from the logs under docs/results/."""
 import json
 import re
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Callable, Dict, List, Sequence
 
 from benchmarks.report import SECTION, number, spread
 from prettytable import PrettyTable, TableStyle
@@ -27,13 +27,13 @@ METRICS = {'mIoU': 'mIoU', 'accuracy/top1': 'top-1'}
 TARGETS = ('foreground', 'background', 'boundary')
 
 
-def trainings(logs: Path, suite: Suite, row: Row) -> Dict[int, dict]:
+def trainings(logs: Path, suite: Suite, row: Row) -> dict[int, dict]:
     """The logs of a row that are there, by seed."""
     paths = {seed: logs / suite.name / f'{row.name}_seed{seed}.json' for seed in row.seeds}
     return {seed: json.loads(path.read_text()) for seed, path in paths.items() if path.is_file()}
 
 
-def all_trainings(logs: Path, suite: Suite, rows: Sequence[Row]) -> Dict[str, Dict[int, dict]]:
+def all_trainings(logs: Path, suite: Suite, rows: Sequence[Row]) -> dict[str, dict[int, dict]]:
     """Name of a row -> its logs by seed; rows without a log are left out."""
     found = {row.name: trainings(logs, suite, row) for row in rows}
     return {name: runs for name, runs in found.items() if runs}
@@ -45,7 +45,7 @@ def analysis(logs: Path, suite: Suite) -> dict:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def last(runs: Dict[int, dict], key: str) -> List[float]:
+def last(runs: dict[int, dict], key: str) -> list[float]:
     """A value of the last validation of every run."""
     return [log['val'][-1][key] for log in runs.values()]
 
@@ -59,7 +59,7 @@ def mean_std(values: Sequence[float], digits: int = 2) -> str:
     return f'{mean} ± {stdev(values):.{digits}f}' if len(values) > 1 else mean
 
 
-def ranks(values: Dict[str, float]) -> Dict[str, int]:
+def ranks(values: dict[str, float]) -> dict[str, int]:
     """1 for the largest value; equal values share a rank."""
     return {name: 1 + sum(other > value for other in values.values()) for name, value in values.items()}
 
@@ -70,7 +70,7 @@ def told_apart(first: Sequence[float], second: Sequence[float]) -> bool:
     return abs(fmean(first) - fmean(second)) > 2 * error
 
 
-def pair_lines(rows: Sequence[Row], values: Dict[str, List[float]]) -> List[str]:
+def pair_lines(rows: Sequence[Row], values: dict[str, list[float]]) -> list[str]:
     """How many pairs stand in the order of the paper, and which pairs of several seeds differ by more than noise."""
     pairs = [sorted(pair, key=lambda row: -fmean(values[row.name]))
              for pair in combinations([row for row in rows if row.name in values], 2)]
@@ -106,7 +106,7 @@ def picture(name: str, caption: str) -> str:
     return f'![{caption}](images/results_{name}.png)'
 
 
-def seeds_cell(row: Row, runs: Dict[int, dict]) -> str:
+def seeds_cell(row: Row, runs: dict[int, dict]) -> str:
     """How many seeds a mean is over."""
     return f'{len(runs)}' if len(runs) == len(row.seeds) else f'{len(runs)} of {len(row.seeds)}'
 
@@ -118,7 +118,7 @@ def suite_table(suite: Suite, table: str, logs: Path) -> str:
         return f'{suite.name}, {table}: {NOT_RUN}.'
     runs, found = all_trainings(logs, suite, rows), analysis(logs, suite)
     values = {name: last(logs_of_row, suite.metric) for name, logs_of_row in runs.items()}
-    columns: Dict[str, Callable[[Row], object]] = {
+    columns: dict[str, Callable[[Row], object]] = {
         '': lambda row: row.title,
         f'{METRICS[suite.metric]} (%)': lambda row: mean_std(values.get(row.name, ()))}
     if suite.name == 'camvid':
@@ -150,7 +150,7 @@ def suite_table(suite: Suite, table: str, logs: Path) -> str:
     return '\n\n'.join(parts)
 
 
-def measured_columns(suite: Suite, found: dict) -> Dict[str, Callable[[Row], object]]:
+def measured_columns(suite: Suite, found: dict) -> dict[str, Callable[[Row], object]]:
     """Columns of a suite's table from its analysis: those that were measured."""
     def cell(part: str, show: Callable[[dict], str]) -> Callable[[Row], object]:
         return lambda row: show(found[part][row.name]) if row.name in found[part] else ABSENT
@@ -210,7 +210,7 @@ def robustness_table(logs: Path) -> str:
     return markdown(['mIoU (%) under noise', *(f'{scale:g}' for scale in scales), 'seeds'], table)
 
 
-def layer_rates(log: dict, quantity: str, when: int) -> List[float]:
+def layer_rates(log: dict, quantity: str, when: int) -> list[float]:
     """A quantity of every layer in one look (0 the first, -1 the last), in the order of the layers."""
     keys = [key for key in log['coding_rate'] if key.startswith(f'{quantity}/')]
     return [log['coding_rate'][key][when] for key in sorted(keys, key=layer_number)]
@@ -221,7 +221,7 @@ def layer_number(key: str) -> int:
     return int(re.search(r'\.(\d+)\.', key)[1])
 
 
-def rate_logs(logs: Path) -> Dict[str, tuple]:
+def rate_logs(logs: Path) -> dict[str, tuple]:
     """Title -> (row, logs by seed) of the attentions whose coding rates were logged."""
     suite = SUITES['cifar10']
     rows = {row.name: row for row in suite.rows()}
@@ -307,7 +307,7 @@ def runs_table(suite: Suite, logs: Path) -> str:
     return '\n\n'.join(parts)
 
 
-SECTIONS: Dict[str, Callable[[Path], str]] = {
+SECTIONS: dict[str, Callable[[Path], str]] = {
     'camvid-classes': classes_table,
     'camvid-robustness': robustness_table,
     'coding-rates': rates_tables,
@@ -335,7 +335,7 @@ def render(name: str, logs: Path) -> str:
     raise UserError(f'<!-- table:{name} -->: there is no such section.')
 
 
-def refresh(page: Path, logs: Path) -> List[str]:
+def refresh(page: Path, logs: Path) -> list[str]:
     """Write the generated sections of a page anew.
 
     A section is what lies between ``<!-- table:NAME -->`` and ``<!-- end -->``.

@@ -5,10 +5,11 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from importlib.metadata import version
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Sequence
+from typing import NamedTuple
 
 import torch
 from benchmarks.report import cpu_name
@@ -43,20 +44,20 @@ class Run(NamedTuple):
         return f'{self.row.name}_seed{self.seed}'
 
     @property
-    def arguments(self) -> List[str]:
+    def arguments(self) -> list[str]:
         """Arguments of ``tools/train.py``, as a person would give them."""
         return [self.suite.config(self.row), '--cfg-options', f'randomness.seed={self.seed}']
 
 
-def runs_of(suite: Suite, work_dir: Path, quick: bool) -> List[Run]:
+def runs_of(suite: Suite, work_dir: Path, quick: bool) -> list[Run]:
     """All trainings of a suite, seed by seed, so that an interrupted series can be compared. Quick: one seed."""
     runs = [Run(suite, row, seed, work_dir / f'{row.name}_seed{seed}') for row in suite.rows() for seed in row.seeds]
     return sorted((run for run in runs if not quick or run.seed == 0), key=lambda run: run.seed)
 
 
-def read_scalars(work_dir: Path) -> List[dict]:
+def read_scalars(work_dir: Path) -> list[dict]:
     """The logged values of a training, of all its attempts; of a step logged twice, the later attempt's."""
-    lines: Dict[tuple, dict] = {}
+    lines: dict[tuple, dict] = {}
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
         for line in path.read_text().splitlines():
             values = json.loads(line)
@@ -98,7 +99,7 @@ def train(run: Run, options: Sequence[str], threads: int) -> None:
         raise UserError(f'{run.name}: tools/train.py ended with status {done.returncode}; its output is in {output}.')
 
 
-def augmented_metrics(run: Run, checkpoint: Path, options: Sequence[str]) -> Dict[str, float]:
+def augmented_metrics(run: Run, checkpoint: Path, options: Sequence[str]) -> dict[str, float]:
     """The metrics of a trained model under multi-scale and flip test-time augmentation.
 
     Raises:
@@ -130,7 +131,7 @@ def train_all(runs: Sequence[Run], options: Sequence[str], jobs: int) -> Iterato
             waiting.append(run)
     with ThreadPoolExecutor(jobs) as pool:
         threads = max(1, (os.cpu_count() or 1) // jobs)
-        pending: Dict[Future, Run] = {pool.submit(train, run, options, threads): run for run in waiting}
+        pending: dict[Future, Run] = {pool.submit(train, run, options, threads): run for run in waiting}
         try:
             while pending:
                 for future in wait(pending, return_when=FIRST_COMPLETED).done:
@@ -145,7 +146,7 @@ def train_all(runs: Sequence[Run], options: Sequence[str], jobs: int) -> Iterato
 def record(run: Run, options: Sequence[str]) -> dict:
     """What is kept of a training: command, hardware, versions, time, and every logged value."""
     kept = ('loss', 'base_lr')
-    train_values: Dict[str, list] = dict(step=[])
+    train_values: dict[str, list] = dict(step=[])
     validations, rates = [], {}
     for values in read_scalars(run.work_dir):
         step = values['step']

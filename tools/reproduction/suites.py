@@ -1,6 +1,6 @@
 """Which configs are compared, and what the papers report for them."""
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -17,8 +17,8 @@ class Row(NamedTuple):
 
     name: str
     title: str
-    paper: Optional[float] = None
-    seeds: Tuple[int, ...] = (0, 1, 2)
+    paper: float | None = None
+    seeds: tuple[int, ...] = (0, 1, 2)
 
 
 class Suite(NamedTuple):
@@ -33,10 +33,10 @@ class Suite(NamedTuple):
 
     name: str
     metric: str
-    tables: Dict[str, Tuple[Row, ...]]
-    quick: Tuple[str, ...]
+    tables: dict[str, tuple[Row, ...]]
+    quick: tuple[str, ...]
 
-    def rows(self) -> Tuple[Row, ...]:
+    def rows(self) -> tuple[Row, ...]:
         """Every config once, in the order of the tables."""
         return tuple({row.name: row for rows in self.tables.values() for row in rows}.values())
 

@@ -1,6 +1,6 @@
 """The results of a stress test as they come in, how long it will still take, and the table at the end."""
 import time
-from typing import List, NamedTuple, Optional
+from typing import NamedTuple
 
 
 class Result(NamedTuple):
@@ -24,7 +24,7 @@ class Board:
     def __init__(self, steps: int) -> None:
         self.steps = steps
         self.done = 0
-        self.results: List[Result] = []
+        self.results: list[Result] = []
         self.begin = self.mark = time.monotonic()
 
     def step(self, text: str, count: int = 1) -> None:
@@ -34,7 +34,7 @@ class Board:
         left = passed / max(self.done, 1) * max(self.steps - self.done, 0)
         print(f'[{clock(passed)}, about {clock(left)} left] {text}', flush=True)
 
-    def add(self, name: str, problems: List[str], detail: str) -> None:
+    def add(self, name: str, problems: list[str], detail: str) -> None:
         """Note a result: passed when there are no problems."""
         self._note(name, 'FAIL' if problems else 'PASS', '; '.join(problems) if problems else detail)
 
@@ -51,7 +51,7 @@ class Board:
     def failed(self) -> bool:
         return any(result.status == 'FAIL' for result in self.results)
 
-    def table(self, seed: Optional[int] = None) -> str:
+    def table(self, seed: int | None = None) -> str:
         """All results, one a line."""
         width = max((len(result.name) for result in self.results), default=0)
         lines = [f'{result.status}  {result.name:<{width}}  {clock(result.seconds):>6}  {result.detail}'

@@ -2,9 +2,9 @@
 import os
 import resource
 import subprocess
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, Optional
 
 from .board import Board
 from .job import KEPT, Job, Setting, difference, inspect
@@ -16,7 +16,7 @@ FILE_LIMIT = 1 << 20  # bytes, less than a checkpoint
 
 
 @contextmanager
-def small_disk(folder: Path, size: int) -> Iterator[Optional[str]]:
+def small_disk(folder: Path, size: int) -> Iterator[str | None]:
     """A tmpfs of ``size`` bytes at ``folder``; gives the reason if the system does not allow that."""
     folder.mkdir()
     mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(folder)],
@@ -41,7 +41,7 @@ def fill(folder: Path) -> Path:
     return filler
 
 
-def fill_for_a_while(setting: Setting, work_dir: Path, reference: Path) -> List[str]:
+def fill_for_a_while(setting: Setting, work_dir: Path, reference: Path) -> list[str]:
     """The disk is full for two checkpoints, then there is room again: the training must not end."""
     job = Job(setting, work_dir)
     job.wait_until(lambda: (work_dir / 'last_checkpoint').is_file())
@@ -55,7 +55,7 @@ def fill_for_a_while(setting: Setting, work_dir: Path, reference: Path) -> List[
     return [f'full for a while: {differs}'] if differs else []
 
 
-def fill_for_good(setting: Setting, work_dir: Path, reference: Path) -> List[str]:
+def fill_for_good(setting: Setting, work_dir: Path, reference: Path) -> list[str]:
     """The disk stays full: a clear end, and equal parameters after ``--resume`` with room."""
     job = Job(setting, work_dir)
     job.wait_until(lambda: (work_dir / 'last_checkpoint').is_file())
@@ -73,7 +73,7 @@ def fill_for_good(setting: Setting, work_dir: Path, reference: Path) -> List[str
     return problems + resume(setting, work_dir, reference, 'full for good')
 
 
-def limit_files(setting: Setting, work_dir: Path, reference: Path) -> List[str]:
+def limit_files(setting: Setting, work_dir: Path, reference: Path) -> list[str]:
     """Without a disk of one's own: files may not grow to the size of a checkpoint."""
     first = Job(setting, work_dir)
     first.wait_until(lambda: (work_dir / 'last_checkpoint').is_file())
@@ -86,7 +86,7 @@ def limit_files(setting: Setting, work_dir: Path, reference: Path) -> List[str]:
     return problems + inspect(work_dir).damaged + resume(setting, work_dir, reference, 'limited files')
 
 
-def resume(setting: Setting, work_dir: Path, reference: Path, what: str) -> List[str]:
+def resume(setting: Setting, work_dir: Path, reference: Path, what: str) -> list[str]:
     """Go on to the end and compare."""
     job = Job(setting, work_dir, resume=True)
     if job.end() != 0:

@@ -6,9 +6,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ class Setting(NamedTuple):
     def data(self) -> Path:
         return self.scratch / 'data'
 
-    def options(self) -> List[str]:
+    def options(self) -> list[str]:
         """A tiny model, a checkpoint at every second iteration, a validation now and then."""
         return [
             'model.backbone.model_kwargs.depth=1', 'model.decode_head.num_layers=1', 'train_dataloader.batch_size=2',
@@ -73,8 +74,8 @@ class Job:
     """
 
     def __init__(self, setting: Setting, work_dir: Path, processes: int = 1, resume: bool = False,
-                 config: Path = CONFIG, options: Sequence[str] = (), env: Optional[Dict[str, str]] = None,
-                 limit: Optional[Callable[[], None]] = None) -> None:
+                 config: Path = CONFIG, options: Sequence[str] = (), env: dict[str, str] | None = None,
+                 limit: Callable[[], None] | None = None) -> None:
         self.work_dir = work_dir
         self.output = setting.scratch / f'{work_dir.name}_{time.time_ns()}.log'
         command = [sys.executable, ROOT / 'tools' / 'train.py', config] if processes == 1 else \
@@ -141,7 +142,7 @@ class Job:
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
-    def ranks(self) -> Dict[int, int]:
+    def ranks(self) -> dict[int, int]:
         """Process ids of the training processes by rank; those of its loaders are not among them."""
         found = {}
         for pid in descendants(self.process.pid):  # parents come before their children
@@ -153,9 +154,9 @@ class Job:
         return found
 
 
-def descendants(pid: int) -> List[int]:
+def descendants(pid: int) -> list[int]:
     """Processes that a process has started, and that these have, the older ones first."""
-    children: Dict[int, List[int]] = {}
+    children: dict[int, list[int]] = {}
     for stat in Path('/proc').glob('[0-9]*/stat'):
         with suppress(OSError):
             parent = int(stat.read_text().rpartition(')')[2].split()[1])
@@ -170,7 +171,7 @@ def descendants(pid: int) -> List[int]:
 
 class State(NamedTuple):
     """What a work dir holds after a training was ended."""
-    damaged: List[str]  # one line for every checkpoint that does not verify
+    damaged: list[str]  # one line for every checkpoint that does not verify
     valid: int  # checkpoints that do
     newest: int  # iteration that --resume would continue from, 0 for none
     inside_write: bool  # a temporary file was left
@@ -190,7 +191,7 @@ def inspect(work_dir: Path) -> State:
     return State(damaged, valid, newest, any(TEMPORARY.fullmatch(path.name) for path in work_dir.glob('.*')))
 
 
-def tensors(value: object, name: str) -> Dict[str, Tensor]:
+def tensors(value: object, name: str) -> dict[str, Tensor]:
     """All tensors and numbers within nested containers, by their place."""
     if isinstance(value, dict):
         parts = [tensors(part, f'{name}.{key}') for key, part in value.items()]
@@ -201,7 +202,7 @@ def tensors(value: object, name: str) -> Dict[str, Tensor]:
     return {key: tensor for part in parts for key, tensor in part.items()}
 
 
-def difference(first: Path, second: Path, max_iters: int) -> Optional[str]:
+def difference(first: Path, second: Path, max_iters: int) -> str | None:
     """How the ends of two trainings differ: parameters, optimizer and schedules bit for bit, and the kept files."""
     names = [sorted(path.name for path in work_dir.glob('*.pth')) for work_dir in (first, second)]
     if names[0] != names[1]:

@@ -2,7 +2,6 @@
 import random
 import time
 from pathlib import Path
-from typing import List
 
 from mmwhitebox.checkpoints.atomic import TEMPORARY
 
@@ -35,7 +34,7 @@ def kill_somewhere(job: Job, rng: random.Random) -> str:
     return kind
 
 
-def judge(before: State, after: State, number: int) -> List[str]:
+def judge(before: State, after: State, number: int) -> list[str]:
     """What a kill has done that it must not."""
     problems = [f'kill {number}: {line}' for line in after.damaged]
     if after.newest < before.newest:
@@ -47,7 +46,7 @@ def judge(before: State, after: State, number: int) -> List[str]:
 
 def trial(setting: Setting, board: Board, reference: Path, kills: int, rng: random.Random) -> None:
     """Kill and resume until there were enough kills; compare the end of every training with the reference."""
-    problems: List[str] = []
+    problems: list[str] = []
     killed = inside = ended = 0
     while killed < kills or ended == 0:
         work_dir = setting.scratch / f'killed{ended}'

@@ -2,7 +2,6 @@
 import os
 import signal
 import time
-from typing import List
 
 from .board import Board
 from .job import CONFIG, Job, Setting, difference, inspect
@@ -22,7 +21,7 @@ class RaiseOnRankOne(Hook):
 """
 
 
-def killed_rank(job: Job, at: int) -> List[str]:
+def killed_rank(job: Job, at: int) -> list[str]:
     """SIGKILL for rank 1 after iteration ``at``."""
     job.wait_for_iteration(at)
     os.kill(job.ranks()[1], signal.SIGKILL)
@@ -35,7 +34,7 @@ def killed_rank(job: Job, at: int) -> List[str]:
     return problems
 
 
-def raising_rank(job: Job, at: int) -> List[str]:
+def raising_rank(job: Job, at: int) -> list[str]:
     """Rank 1 raises after iteration ``at``."""
     job.wait_until(lambda: REASON in job.text() or job.iteration() >= at)
     begin = time.monotonic()

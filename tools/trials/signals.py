@@ -4,7 +4,6 @@ import random
 import signal
 import time
 from pathlib import Path
-from typing import List
 
 from mmwhitebox.engine.stop_signals import STOPPED
 
@@ -17,7 +16,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 def trial(setting: Setting, board: Board, reference: Path, rng: random.Random) -> None:
     """One training, stopped by each signal in turn and resumed."""
     work_dir = setting.scratch / 'stopped'
-    problems: List[str] = []
+    problems: list[str] = []
     stops = []
     for number, name in enumerate(SIGNALS):
         job = Job(setting, work_dir, resume=number > 0)

@@ -4,7 +4,7 @@ A config is correct part by part (:mod:`mmwhitebox.engine.config_check`) and sti
 classes on data of 5, a padding that no loss ignores, a best checkpoint by a score that no metric gives. Only what
 cannot work, or gives a wrong number, is refused; of a class that is neither ours nor of the stack nothing is assumed.
 """
-from typing import Callable
+from collections.abc import Callable
 
 from mmengine.config import Config
 from mmengine.registry import MODELS

@@ -1,5 +1,4 @@
 """Agent Attention: softmax attention through a few pooled tokens."""
-from typing import Optional, Tuple
 
 from torch import Tensor, nn
 
@@ -33,7 +32,7 @@ class AgentAttention(BaseAttention):
     def __init__(self,
                  embed_dims: int,
                  num_heads: int,
-                 head_dims: Optional[int] = None,
+                 head_dims: int | None = None,
                  pool_size: int = 8,
                  pool_tokens: str = 'patch',
                  shared_qkv: bool = True,
@@ -49,7 +48,7 @@ class AgentAttention(BaseAttention):
         self.qkv = nn.Linear(embed_dims, self.inner_dims * (1 if shared_qkv else 3), bias=qkv_bias)
         self.to_out = nn.Linear(self.inner_dims, embed_dims)
 
-    def queries_keys_values_agents(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tuple[Tensor, ...]:
+    def queries_keys_values_agents(self, x: Tensor, hw_shape: tuple[int, int]) -> tuple[Tensor, ...]:
         """Q, K, V, (B, K, N, p) each, and the agents R0, (B, K, m, p)."""
         self.check_tokens(x, hw_shape)
         parts = self.qkv(x).split(self.inner_dims, dim=-1)
@@ -57,16 +56,16 @@ class AgentAttention(BaseAttention):
         heads = [self.split_heads(part) for part in parts]
         return (*(heads * 3 if self.shared_qkv else heads), r0)
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         return self.project_out(agent_attention(*self.queries_keys_values_agents(x, hw_shape)))
 
-    def attention_map(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """softmax(s Q R0^T) softmax(s R0 K^T), (B, K, N, N), rows summing to one."""
         q, k, _, r0 = self.queries_keys_values_agents(x, hw_shape)
         s = self.head_dims**-0.5
         return (s * q @ r0.mT).softmax(-1) @ (s * r0 @ k.mT).softmax(-1)
 
-    def pairwise_similarities(self, hw_shape: Tuple[int, int], num_extra: int = 0) -> int:
+    def pairwise_similarities(self, hw_shape: tuple[int, int], num_extra: int = 0) -> int:
         """m * N * K, once if R0 W^T serves both softmaxes and twice otherwise."""
         n = hw_shape[0] * hw_shape[1] + num_extra
         return (1 if self.shared_qkv else 2) * self.pool_size**2 * n * self.num_heads

@@ -1,6 +1,5 @@
 """What every attention module shares: heads, the token layout, and the errors about both."""
 from abc import ABC, abstractmethod
-from typing import Optional, Tuple
 
 from torch import Tensor, nn
 
@@ -27,7 +26,7 @@ class BaseAttention(nn.Module, ABC):
     updates_all_tokens = True
     """Whether ``forward(x, hw_shape)`` updates every token; not so for cross-attention."""
 
-    def __init__(self, embed_dims: int, num_heads: int, head_dims: Optional[int] = None) -> None:
+    def __init__(self, embed_dims: int, num_heads: int, head_dims: int | None = None) -> None:
         super().__init__()
         check_sizes(self, embed_dims=embed_dims, num_heads=num_heads, head_dims=head_dims)
         if head_dims is None:
@@ -57,7 +56,7 @@ class BaseAttention(nn.Module, ABC):
         """Concatenate the heads and map them back: (B, K, N, p) -> (B, N, D)."""
         return self.to_out(self.merge_heads(heads))
 
-    def check_tokens(self, x: Tensor, hw_shape: Tuple[int, int]) -> None:
+    def check_tokens(self, x: Tensor, hw_shape: tuple[int, int]) -> None:
         """Raise a ValueError if the tokens cannot be E >= 0 extra tokens and an H x W grid."""
         if x.dim() != 3 or x.shape[-1] != self.embed_dims:
             raise ValueError(f'{type(self).__name__} takes tokens of shape (B, N, {self.embed_dims}), '
@@ -69,7 +68,7 @@ class BaseAttention(nn.Module, ABC):
                 f'({h}, {w}), which needs {h * w} patch tokens after the extra tokens.')
 
     @abstractmethod
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Attention output, (B, N, D), without a residual.
 
         Args:
@@ -78,7 +77,7 @@ class BaseAttention(nn.Module, ABC):
         """
 
     @abstractmethod
-    def pairwise_similarities(self, hw_shape: Tuple[int, int], num_extra: int = 0) -> int:
+    def pairwise_similarities(self, hw_shape: tuple[int, int], num_extra: int = 0) -> int:
         """Similarities one layer computes for one image (CBSA, NeurIPS 2025, table 4).
 
         Args:
@@ -102,7 +101,7 @@ class SubspaceAttention(BaseAttention):
     def __init__(self,
                  embed_dims: int,
                  num_heads: int,
-                 head_dims: Optional[int] = None,
+                 head_dims: int | None = None,
                  qkv_bias: bool = False,
                  with_to_out: bool = True) -> None:
         super().__init__(embed_dims, num_heads, head_dims)
@@ -128,13 +127,13 @@ class QKVAttention(BaseAttention):
     def __init__(self,
                  embed_dims: int,
                  num_heads: int,
-                 head_dims: Optional[int] = None,
+                 head_dims: int | None = None,
                  qkv_bias: bool = True) -> None:
         super().__init__(embed_dims, num_heads, head_dims)
         self.qkv = nn.Linear(embed_dims, 3 * self.inner_dims, bias=qkv_bias)
         self.to_out = nn.Linear(self.inner_dims, embed_dims)
 
-    def queries_keys_values(self, x: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    def queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Q, K, V, each (B, K, N, p)."""
         q, k, v = self.qkv(x).chunk(3, dim=-1)
         return self.split_heads(q), self.split_heads(k), self.split_heads(v)

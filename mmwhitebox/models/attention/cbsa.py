@@ -1,5 +1,4 @@
 """CBSA: attention through a few representatives, linear in the number of tokens."""
-from typing import Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -38,9 +37,9 @@ class CBSA(SubspaceAttention):
     def __init__(self,
                  embed_dims: int,
                  num_heads: int,
-                 head_dims: Optional[int] = None,
+                 head_dims: int | None = None,
                  pool_size: int = 8,
-                 contraction: Optional[str] = 'softmax',
+                 contraction: str | None = 'softmax',
                  pool_tokens: str = 'patch',
                  eps_squared: float = 0.01,
                  impl: str = 'auto') -> None:
@@ -58,23 +57,23 @@ class CBSA(SubspaceAttention):
         self.step_rep = nn.Parameter(torch.randn(num_heads, 1, 1))
         self.step_x = nn.Parameter(torch.randn(num_heads, 1, 1))
 
-    def tokens_and_representatives(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tuple[Tensor, Tensor]:
+    def tokens_and_representatives(self, x: Tensor, hw_shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """W, (B, K, N, p), and the initial representatives R0, (B, K, m, p)."""
         self.check_tokens(x, hw_shape)
         w = self.proj(x)
         r0 = pool_representatives(w, hw_shape, self.pool_size, self.num_heads, self.pool_tokens)
         return self.split_heads(w), r0
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         w, r0 = self.tokens_and_representatives(x, hw_shape)
         heads = self.operator(w, r0, self.step_rep, self.step_x, self.contraction, self.eps_squared)
         return self.project_out(heads)
 
-    def attention_map(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """A^T A, (B, K, N, N): how much two tokens share their representatives. Rows do not sum to 1."""
         a, _ = extract(*self.tokens_and_representatives(x, hw_shape), self.step_rep)
         return a.transpose(-1, -2) @ a
 
-    def pairwise_similarities(self, hw_shape: Tuple[int, int], num_extra: int = 0) -> int:
+    def pairwise_similarities(self, hw_shape: tuple[int, int], num_extra: int = 0) -> int:
         n, m = hw_shape[0] * hw_shape[1] + num_extra, self.pool_size**2
         return (m * n + m * (m + 1) // 2) * self.num_heads

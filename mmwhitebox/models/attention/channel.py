@@ -1,5 +1,4 @@
 """Channel attention: the variant of CBSA with fixed representatives, the core of TSSA."""
-from typing import Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -26,21 +25,21 @@ class ChannelAttention(SubspaceAttention):
     def __init__(self,
                  embed_dims: int,
                  num_heads: int,
-                 head_dims: Optional[int] = None,
+                 head_dims: int | None = None,
                  eps_squared: float = 0.01) -> None:
         super().__init__(embed_dims, num_heads, head_dims)
         self.eps_squared = eps_squared
         self.step_x = nn.Parameter(torch.randn(num_heads, 1, 1))
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         self.check_tokens(x, hw_shape)
         return self.project_out(self.step_x * channel_attention(self.subspace_tokens(x), self.eps_squared))
 
-    def membership(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def membership(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Pi = 1, (B, K, N): every token belongs to every subspace; TSSA and DMSA learn this."""
         self.check_tokens(x, hw_shape)
         return x.new_ones(x.shape[0], self.num_heads, x.shape[1])
 
-    def pairwise_similarities(self, hw_shape: Tuple[int, int], num_extra: int = 0) -> int:
+    def pairwise_similarities(self, hw_shape: tuple[int, int], num_extra: int = 0) -> int:
         """N * p * K as for TSSA, which has the same second moment."""
         return (hw_shape[0] * hw_shape[1] + num_extra) * self.inner_dims

@@ -1,5 +1,4 @@
 """Class attention (CaiT, ICCV 2021): the class token gathers the patches at the end of ToST."""
-from typing import Optional, Tuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,21 +24,21 @@ class ClassAttention(BaseAttention):
     def __init__(self,
                  embed_dims: int,
                  num_heads: int,
-                 head_dims: Optional[int] = None,
+                 head_dims: int | None = None,
                  qkv_bias: bool = True) -> None:
         super().__init__(embed_dims, num_heads, head_dims)
         self.q = nn.Linear(embed_dims, self.inner_dims, bias=qkv_bias)
         self.kv = nn.Linear(embed_dims, 2 * self.inner_dims, bias=qkv_bias)
         self.to_out = nn.Linear(self.inner_dims, embed_dims)
 
-    def queries_keys_values(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tuple[Tensor, Tensor, Tensor]:
+    def queries_keys_values(self, x: Tensor, hw_shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         """Q of the extra tokens, (B, K, E, p), and K, V of all tokens, (B, K, N, p)."""
         self.check_tokens(x, hw_shape)
         k, v = self.kv(x).chunk(2, dim=-1)
         q = self.q(x[:, :x.shape[1] - hw_shape[0] * hw_shape[1]])
         return self.split_heads(q), self.split_heads(k), self.split_heads(v)
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Update of the extra tokens, (B, E, D), without a residual.
 
         Args:
@@ -48,10 +47,10 @@ class ClassAttention(BaseAttention):
         """
         return self.project_out(F.scaled_dot_product_attention(*self.queries_keys_values(x, hw_shape)))
 
-    def attention_map(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """softmax(s Q K^T), (B, K, E, N)."""
         q, k, _ = self.queries_keys_values(x, hw_shape)
         return (self.head_dims**-0.5 * q @ k.mT).softmax(-1)
 
-    def pairwise_similarities(self, hw_shape: Tuple[int, int], num_extra: int = 1) -> int:
+    def pairwise_similarities(self, hw_shape: tuple[int, int], num_extra: int = 1) -> int:
         return (hw_shape[0] * hw_shape[1] + num_extra) * num_extra * self.num_heads

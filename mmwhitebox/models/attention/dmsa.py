@@ -1,5 +1,4 @@
 """DMSA: attention with a membership that is learned apart from the subspaces."""
-from typing import Optional, Tuple
 
 from torch import Tensor, nn
 
@@ -50,10 +49,10 @@ class DMSA(SubspaceAttention):
     def __init__(self,
                  embed_dims: int,
                  num_heads: int,
-                 head_dims: Optional[int] = None,
+                 head_dims: int | None = None,
                  qkv_bias: bool = False,
-                 membership_act: Optional[str] = 'softmax',
-                 gate_act: Optional[str] = 'st',
+                 membership_act: str | None = 'softmax',
+                 gate_act: str | None = 'st',
                  rope: bool = True,
                  impl: str = 'auto') -> None:
         super().__init__(embed_dims, num_heads, head_dims, qkv_bias)
@@ -74,24 +73,24 @@ class DMSA(SubspaceAttention):
         self.operator = choose('dmsa', impl)
         self.to_logits = nn.Linear(embed_dims, num_heads, bias=False)  # W_P
 
-    def logits(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def logits(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """L = rope(X) W_P, (B, K, N)."""
         self.check_tokens(x, hw_shape)
         return self.to_logits(rope_2d(x, hw_shape) if self.rope else x).transpose(1, 2)
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         logits = self.logits(x, hw_shape)
         return self.project_out(
             self.operator(self.subspace_tokens(x), logits, self.membership_act, self.gate_act))
 
-    def membership(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def membership(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Pi, (B, K, N): the share of every token in every subspace."""
         return dmsa_membership(self.logits(x, hw_shape), self.membership_act)
 
-    def gate(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def gate(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """G, (B, K, N): how far every token selects every subspace."""
         return dmsa_gate(self.logits(x, hw_shape), self.gate_act)
 
-    def pairwise_similarities(self, hw_shape: Tuple[int, int], num_extra: int = 0) -> int:
+    def pairwise_similarities(self, hw_shape: tuple[int, int], num_extra: int = 0) -> int:
         """N * p * K as for TSSA, which has the same second moment."""
         return (hw_shape[0] * hw_shape[1] + num_extra) * self.inner_dims

@@ -1,5 +1,4 @@
 """Linear attention: the variant of CBSA on principal directions, and the one with ReLU features."""
-from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -27,17 +26,17 @@ class LinearAttention(SubspaceAttention):
     def __init__(self,
                  embed_dims: int,
                  num_heads: int,
-                 head_dims: Optional[int] = None,
+                 head_dims: int | None = None,
                  eps_squared: float = 0.01) -> None:
         super().__init__(embed_dims, num_heads, head_dims)
         self.eps_squared = eps_squared
         self.step_x = nn.Parameter(torch.randn(num_heads, 1, 1))
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         self.check_tokens(x, hw_shape)
         return self.project_out(self.step_x * spectral_attention(self.subspace_tokens(x), self.eps_squared))
 
-    def attention_map(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(I + p/(N eps^2) W W^T)^{-1}, (B, K, N, N): W f(W^T W) is this matrix times W."""
         self.check_tokens(x, hw_shape)
         w = self.subspace_tokens(x)
@@ -46,7 +45,7 @@ class LinearAttention(SubspaceAttention):
         eye = torch.eye(n, dtype=w.dtype, device=w.device)
         return eye - p / (n * self.eps_squared) * filtered @ w.mT
 
-    def pairwise_similarities(self, hw_shape: Tuple[int, int], num_extra: int = 0) -> int:
+    def pairwise_similarities(self, hw_shape: tuple[int, int], num_extra: int = 0) -> int:
         """p (p + 1) / 2 * K: the channels of a head with each other, whatever the number of tokens."""
         return self.head_dims * (self.head_dims + 1) // 2 * self.num_heads
 
@@ -64,17 +63,17 @@ class ReLULinearAttention(QKVAttention):
         qkv_bias (bool): Bias of the q, k, v projections. Defaults to True.
     """
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         self.check_tokens(x, hw_shape)
         return self.project_out(relu_linear_attention(*self.queries_keys_values(x)))
 
-    def attention_map(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """phi(Q) phi(K)^T with rows normalised to one, (B, K, N, N)."""
         self.check_tokens(x, hw_shape)
         q, k, _ = self.queries_keys_values(x)
         scores = F.relu(q) @ F.relu(k).mT
         return scores / (scores.sum(-1, keepdim=True) + 1e-6)
 
-    def pairwise_similarities(self, hw_shape: Tuple[int, int], num_extra: int = 0) -> int:
+    def pairwise_similarities(self, hw_shape: tuple[int, int], num_extra: int = 0) -> int:
         """p^2 * K: the channels of the keys with those of the values, whatever the number of tokens."""
         return self.head_dims**2 * self.num_heads

@@ -1,5 +1,4 @@
 """MHSA: the ordinary multi-head self-attention (Vaswani et al., NeurIPS 2017), for comparison."""
-from typing import Tuple
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,15 +19,15 @@ class MHSA(QKVAttention):
         qkv_bias (bool): Bias of the q, k, v projections. Defaults to True.
     """
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         self.check_tokens(x, hw_shape)
         return self.project_out(F.scaled_dot_product_attention(*self.queries_keys_values(x)))
 
-    def attention_map(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """softmax(s Q K^T), (B, K, N, N)."""
         self.check_tokens(x, hw_shape)
         q, k, _ = self.queries_keys_values(x)
         return (self.head_dims**-0.5 * q @ k.transpose(-1, -2)).softmax(-1)
 
-    def pairwise_similarities(self, hw_shape: Tuple[int, int], num_extra: int = 0) -> int:
+    def pairwise_similarities(self, hw_shape: tuple[int, int], num_extra: int = 0) -> int:
         return (hw_shape[0] * hw_shape[1] + num_extra)**2 * self.num_heads

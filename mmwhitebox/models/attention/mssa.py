@@ -1,5 +1,4 @@
 """MSSA and MSCA: softmax attention whose query, key and value are one subspace projection."""
-from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -51,9 +50,9 @@ class MSSA(SubspaceAttention):
     def __init__(self,
                  embed_dims: int,
                  num_heads: int,
-                 head_dims: Optional[int] = None,
-                 out_proj: Optional[str] = 'independent',
-                 orthogonal: Optional[str] = None) -> None:
+                 head_dims: int | None = None,
+                 out_proj: str | None = 'independent',
+                 orthogonal: str | None = None) -> None:
         super().__init__(embed_dims, num_heads, head_dims, with_to_out=out_proj == 'independent')
         if out_proj not in OUT_PROJS:
             raise ValueError(f'{type(self).__name__}: out_proj must be one of {OUT_PROJS}, '
@@ -80,17 +79,17 @@ class MSSA(SubspaceAttention):
         x = self.merge_heads(heads)
         return x if self.out_proj is None else self.step_size * F.linear(x, self.proj.weight.t())
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         self.check_tokens(x, hw_shape)
         return self.project_out(mssa(self.subspace_tokens(x)))
 
-    def attention_map(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """softmax(s W W^T), (B, K, N, N)."""
         self.check_tokens(x, hw_shape)
         w = self.subspace_tokens(x)
         return (self.head_dims**-0.5 * w @ w.transpose(-1, -2)).softmax(-1)
 
-    def pairwise_similarities(self, hw_shape: Tuple[int, int], num_extra: int = 0) -> int:
+    def pairwise_similarities(self, hw_shape: tuple[int, int], num_extra: int = 0) -> int:
         return (hw_shape[0] * hw_shape[1] + num_extra)**2 * self.num_heads
 
 
@@ -111,9 +110,9 @@ class MSCA(MSSA):
     def __init__(self,
                  embed_dims: int,
                  num_heads: int,
-                 head_dims: Optional[int] = None,
-                 out_proj: Optional[str] = 'shared',
-                 orthogonal: Optional[str] = None) -> None:
+                 head_dims: int | None = None,
+                 out_proj: str | None = 'shared',
+                 orthogonal: str | None = None) -> None:
         super().__init__(embed_dims, num_heads, head_dims, out_proj, orthogonal)
 
     def forward(self, queries: Tensor, x: Tensor) -> Tensor:
@@ -130,6 +129,6 @@ class MSCA(MSSA):
         q, w = self.subspace_tokens(queries), self.subspace_tokens(x)
         return (self.head_dims**-0.5 * q @ w.transpose(-1, -2)).softmax(-1)
 
-    def pairwise_similarities(self, hw_shape: Tuple[int, int], num_queries: int) -> int:
+    def pairwise_similarities(self, hw_shape: tuple[int, int], num_queries: int) -> int:
         """M * N * K similarities of M queries with the patch tokens."""
         return hw_shape[0] * hw_shape[1] * num_queries * self.num_heads

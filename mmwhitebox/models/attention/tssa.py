@@ -1,5 +1,4 @@
 """TSSA: attention by statistics of the tokens, linear in their number."""
-from typing import Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -30,21 +29,21 @@ class TSSA(SubspaceAttention):
     def __init__(self,
                  embed_dims: int,
                  num_heads: int,
-                 head_dims: Optional[int] = None,
+                 head_dims: int | None = None,
                  qkv_bias: bool = False,
                  impl: str = 'auto') -> None:
         super().__init__(embed_dims, num_heads, head_dims, qkv_bias)
         self.operator = choose('tssa', impl)
         self.temp = nn.Parameter(torch.ones(num_heads, 1))
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         self.check_tokens(x, hw_shape)
         return self.project_out(self.operator(self.subspace_tokens(x), self.temp))
 
-    def membership(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def membership(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Pi, (B, K, N): the share of every token in every subspace, summing to one over the heads."""
         self.check_tokens(x, hw_shape)
         return tssa_membership(self.subspace_tokens(x), self.temp)
 
-    def pairwise_similarities(self, hw_shape: Tuple[int, int], num_extra: int = 0) -> int:
+    def pairwise_similarities(self, hw_shape: tuple[int, int], num_extra: int = 0) -> int:
         return (hw_shape[0] * hw_shape[1] + num_extra) * self.inner_dims

@@ -1,8 +1,8 @@
 """TimmViT: any timm vision transformer as an encoder."""
 import difflib
 import math
+from collections.abc import Sequence
 from functools import partial
-from typing import List, Optional, Sequence, Tuple, Union
 
 import timm
 import torch
@@ -22,7 +22,7 @@ from .vit_adaptation import ADAPTATIONS, adapt, run_adapted
 OUT_TYPES = ('featmap', 'cls_token')
 
 
-def extra_tokens(vit: nn.Module) -> List[Tensor]:
+def extra_tokens(vit: nn.Module) -> list[Tensor]:
     """Class and distillation token, (1, 1, D) each, as far as the ViT has them."""
     tokens = [getattr(vit, name, None) for name in ('cls_token', 'dist_token')]
     return [token for token in tokens if token is not None]
@@ -101,21 +101,21 @@ class TimmViT(BaseModule):
 
     def __init__(self,
                  model_name: str,
-                 img_size: Union[int, Tuple[int, int], None] = None,
-                 pretrained: Union[bool, str] = False,
+                 img_size: int | tuple[int, int] | None = None,
+                 pretrained: bool | str = False,
                  in_channels: int = 3,
                  out_indices: Sequence[int] = (-1, ),
                  drop_path_rate: float = 0.,
                  frozen_stages: int = -1,
                  with_cp: bool = False,
                  interpolate_mode: str = 'bicubic',
-                 norm_eps: Optional[float] = None,
+                 norm_eps: float | None = None,
                  out_type: str = 'featmap',
                  attention: str = 'softmax',
                  pool_size: int = 8,
                  pool_tokens: str = 'patch',
-                 model_kwargs: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 model_kwargs: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         check_sizes(self, img_size=img_size, in_channels=in_channels, pool_size=pool_size)
         for name, value, known in (('interpolate_mode', interpolate_mode, POSITION_RULES),
@@ -165,12 +165,12 @@ class TimmViT(BaseModule):
         self._freeze_stages()
 
     @property
-    def grid_size(self) -> Tuple[int, int]:
+    def grid_size(self) -> tuple[int, int]:
         """Patch grid (H, W) that the position table is made for."""
         return self.vit.patch_embed.grid_size
 
     @property
-    def out_channels(self) -> Tuple[int, ...]:
+    def out_channels(self) -> tuple[int, ...]:
         """Channels of every output."""
         return (self.embed_dims, ) * len(self.out_indices)
 
@@ -195,7 +195,7 @@ class TimmViT(BaseModule):
                 if self.interpolate_mode == 'bicubic' else fit_positions(
                     table, told[1:], self.grid_size, self.interpolate_mode, num_extra)
 
-    def get_layer_depth(self, param_name: str, prefix: str = '') -> Tuple[int, int]:
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Depth of a parameter for layer-wise learning-rate decay, as in mmpretrain.
 
         Args:
@@ -268,11 +268,11 @@ class TimmViT(BaseModule):
         self._freeze_stages()
         return self
 
-    def covered_size(self, size: Tuple[int, int]) -> Tuple[int, int]:
+    def covered_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Pixels (height, width) that the feature maps of images of ``size`` cover: whole patches."""
         return tuple(-(-pixels // patch) * patch for pixels, patch in zip(size, self.patch_size))
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Features.
 
         Args:

@@ -1,9 +1,9 @@
 """Weights of timm ViTs from files, read by timm's own loader."""
 import logging
 import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, Optional, Tuple, Union
 
 import numpy as np
 import timm
@@ -20,7 +20,7 @@ RENAMES = (('patch_embed.', 'stem.'), ('pos_embed', 'pos_embed.table'), ('blocks
            ('.attn.proj.', '.attn.to_out.'), ('.mlp.', '.ffn.'))
 
 
-def source_args(owner: str, source: Union[bool, str]) -> dict:
+def source_args(owner: str, source: bool | str) -> dict:
     """Arguments with which ``timm.create_model`` loads a file, or fetches its own weights for True.
 
     Raises:
@@ -36,7 +36,7 @@ def source_args(owner: str, source: Union[bool, str]) -> dict:
                 pretrained_cfg_overlay=dict(file=str(file), custom_load=file.suffix == '.npz'))
 
 
-def file_img_size(owner: str, path: str, num_extra: int, patch_size: Tuple[int, int]) -> Optional[Tuple[int, int]]:
+def file_img_size(owner: str, path: str, num_extra: int, patch_size: tuple[int, int]) -> tuple[int, int] | None:
     """Image size that the positions in a file of :func:`source_args` are made for; None if they have no square.
 
     Args:
@@ -56,8 +56,8 @@ def file_img_size(owner: str, path: str, num_extra: int, patch_size: Tuple[int, 
     return side * patch_size[0], side * patch_size[1]
 
 
-def load_timm_weights(owner: str, model_name: str, source: Union[bool, str],
-                      create: Callable[..., nn.Module]) -> Dict[str, Tensor]:
+def load_timm_weights(owner: str, model_name: str, source: bool | str,
+                      create: Callable[..., nn.Module]) -> dict[str, Tensor]:
     """Pretrained weights of a timm ViT, fitted to its size by timm; says what of it is not among them.
 
     timm leaves out in silence what does not fit. So the model is built twice from one random state: a weight that
@@ -106,7 +106,7 @@ def load_timm_weights(owner: str, model_name: str, source: Union[bool, str],
     return {key: value for key, value in loaded.items() if key not in lacking}
 
 
-def whitebox_weights(owner: str, path: str, **size) -> Dict[str, Tensor]:
+def whitebox_weights(owner: str, path: str, **size) -> dict[str, Tensor]:
     """State dict of a timm ViT under the keys of a WhiteBoxTransformer.
 
     The position table is resized and the first convolution is adapted to the image channels by timm.

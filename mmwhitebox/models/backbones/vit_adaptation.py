@@ -6,7 +6,7 @@
 Queries, keys, values and the output map are those of the ViT, under the names timm gives them, so every
 checkpoint of the ViT is one of the adapted model and the other way round.
 """
-from typing import List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import timm.layers
 import torch
@@ -23,7 +23,7 @@ class AdaptedAttention(BaseAttention):
     the block runs, see :func:`run_block`, and joins the arguments in a hook.
     """
 
-    hw_shape: Optional[Tuple[int, int]] = None
+    hw_shape: tuple[int, int] | None = None
 
     def adopt(self, attention: timm.layers.Attention) -> None:
         """Take over the parameters of a timm attention, under its names ``qkv`` and ``proj``.
@@ -35,7 +35,7 @@ class AdaptedAttention(BaseAttention):
         self.register_forward_pre_hook(self._add_grid, with_kwargs=True)
 
     @staticmethod
-    def _add_grid(self, args: tuple, kwargs: dict) -> Tuple[tuple, dict]:
+    def _add_grid(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         return (args if len(args) > 1 else (*args, self.hw_shape)), {}
 
     def project_out(self, heads: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def adapt(vit: nn.Module, attention: str, **options) -> None:
         block.attn = ADAPTATIONS[attention](block.attn, **options)
 
 
-def run_block(block: nn.Module, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+def run_block(block: nn.Module, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
     """A block on tokens (B, N, D) of an H x W grid, extra tokens first."""
     block.attn.hw_shape = hw_shape
     try:
@@ -111,7 +111,7 @@ def run_block(block: nn.Module, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
 
 
 def run_adapted(vit: nn.Module, images: Tensor, indices: Sequence[int],
-                with_cp: bool) -> Tuple[List[Tensor], Tuple[int, int]]:
+                with_cp: bool) -> tuple[list[Tensor], tuple[int, int]]:
     """Forward pass of an adapted ViT.
 
     Args:

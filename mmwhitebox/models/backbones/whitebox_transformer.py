@@ -10,7 +10,7 @@ ToST and DMST scale both updates by a vector (LayerScale) and have no class toke
 class-attention layers then let it gather the patches.
 """
 import math
-from typing import List, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
 
 import torch
 from mmcv.cnn import build_norm_layer
@@ -54,7 +54,7 @@ class TransformerLayer(nn.Module):
         self.scale2 = build_layer_scale(embed_dims, layer_scale_init_value if self.ffn.is_residual else 0)
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate else nn.Identity()
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         x = x + self.drop_path(self.scale1(self.attn(self.norm1(x), hw_shape)))
         y = self.ffn(self.norm2(x))
         return x + self.drop_path(self.scale2(y)) if self.ffn.is_residual else y
@@ -78,7 +78,7 @@ class ClassAttentionLayer(nn.Module):
         self.scale1 = build_layer_scale(embed_dims, layer_scale_init_value)
         self.scale2 = build_layer_scale(embed_dims, layer_scale_init_value)
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         y = self.norm1(x)
         x = x + self.scale1(torch.cat([self.attn(y, hw_shape), y[:, 1:]], dim=1))
         x = self.norm2(x)
@@ -223,17 +223,17 @@ class WhiteBoxTransformer(BaseBackbone):
     OUT_TYPES = ('raw', 'cls_token', 'featmap', 'avg_featmap')
 
     def __init__(self,
-                 arch: Union[str, dict] = 'cbt-small',
-                 img_size: Union[int, Tuple[int, int]] = 224,
+                 arch: str | dict = 'cbt-small',
+                 img_size: int | tuple[int, int] = 224,
                  patch_size: int = 16,
                  in_channels: int = 3,
-                 out_indices: Union[int, Sequence[int]] = -1,
-                 attention: Union[dict, Sequence[dict], None] = None,
-                 feedforward: Union[dict, Sequence[dict], None] = None,
-                 stem: Optional[dict] = None,
-                 position: Optional[dict] = None,
-                 norm_cfg: Optional[dict] = None,
-                 layer_scale_init_value: Optional[float] = None,
+                 out_indices: int | Sequence[int] = -1,
+                 attention: dict | Sequence[dict] | None = None,
+                 feedforward: dict | Sequence[dict] | None = None,
+                 stem: dict | None = None,
+                 position: dict | None = None,
+                 norm_cfg: dict | None = None,
+                 layer_scale_init_value: float | None = None,
                  drop_path_rate: float | Sequence[float] = 0.,
                  final_norm: bool = True,
                  out_type: str = 'cls_token',
@@ -241,8 +241,8 @@ class WhiteBoxTransformer(BaseBackbone):
                  frozen_stages: int = -1,
                  with_cp: bool = False,
                  interpolate_mode: str = 'bicubic',
-                 pretrained: Optional[str] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 pretrained: str | None = None,
+                 init_cfg: dict | None = None) -> None:
         settings = self._arch_settings(arch)
         super().__init__(settings['init_cfg'] if init_cfg is None else init_cfg)
         overrides = dict(
@@ -314,7 +314,7 @@ class WhiteBoxTransformer(BaseBackbone):
         return type(self).__name__
 
     @classmethod
-    def _arch_settings(cls, arch: Union[str, dict]) -> dict:
+    def _arch_settings(cls, arch: str | dict) -> dict:
         if isinstance(arch, str):
             if arch not in cls.arch_zoo:
                 raise KeyError(f'Unknown arch {arch!r}. Known archs: {", ".join(cls.arch_zoo)}.')
@@ -327,14 +327,14 @@ class WhiteBoxTransformer(BaseBackbone):
                              f'keys of {", ".join(known)}. Missing: {missing}, unknown: {unknown}.')
         return {**known, **arch}
 
-    def _positive_indices(self, out_indices: Union[int, Sequence[int]]) -> List[int]:
+    def _positive_indices(self, out_indices: int | Sequence[int]) -> list[int]:
         indices = [out_indices] if isinstance(out_indices, int) else list(out_indices)
         if not indices or not all(-self.num_layers <= index < self.num_layers for index in indices):
             raise ValueError(f'{self._name}: out_indices={out_indices} must name layers of a model with '
                              f'{self.num_layers}, each in [{-self.num_layers}, {self.num_layers - 1}].')
         return sorted({index % self.num_layers for index in indices})
 
-    def _drop_path_rates(self, rate: float | Sequence[float]) -> List[float]:
+    def _drop_path_rates(self, rate: float | Sequence[float]) -> list[float]:
         if not all(0 <= each < 1 for each in ([rate] if isinstance(rate, (int, float)) else rate)):
             raise ValueError(f'{self._name}: drop_path_rate={rate} is not in [0, 1).')
         if isinstance(rate, (int, float)):
@@ -344,7 +344,7 @@ class WhiteBoxTransformer(BaseBackbone):
                              f'{self.num_layers}.')
         return list(rate)
 
-    def _per_layer(self, name: str) -> List[dict]:
+    def _per_layer(self, name: str) -> list[dict]:
         cfg = self.arch_settings[name]
         if isinstance(cfg, dict):
             return [cfg] * self.num_layers
@@ -365,7 +365,7 @@ class WhiteBoxTransformer(BaseBackbone):
             del state_dict[key]
 
     @property
-    def out_channels(self) -> Tuple[int, ...]:
+    def out_channels(self) -> tuple[int, ...]:
         """Channels of every output."""
         return (self.embed_dims, ) * len(self.out_indices)
 
@@ -414,17 +414,17 @@ class WhiteBoxTransformer(BaseBackbone):
     def _prepend_class_token(self, x: Tensor) -> Tensor:
         return torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
 
-    def _run(self, layer: nn.Module, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def _run(self, layer: nn.Module, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():
             return checkpoint(layer, x, hw_shape, use_reentrant=False)
         return layer(x, hw_shape)
 
-    def covered_size(self, size: Tuple[int, int]) -> Tuple[int, int]:
+    def covered_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Pixels (height, width) that the feature maps of images of ``size`` cover: whole patches."""
         patch = self.stem.patch_size
         return tuple(-(-pixels // patch) * patch for pixels in size)
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Features of the layers in ``out_indices``, in the form of ``out_type``.
 
         Args:
@@ -450,18 +450,18 @@ class WhiteBoxTransformer(BaseBackbone):
             outs.append(self._format_output(self.norm(self._select_output(x, hw_shape)), hw_shape))
         return tuple(outs)
 
-    def _select_output(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def _select_output(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """The tokens that ``out_type`` is made of, (B, ..., D)."""
         if self.out_type == 'raw':
             return x
         return x[:, 0] if self.out_type == 'cls_token' else x[:, x.shape[1] - math.prod(hw_shape):]
 
-    def _format_output(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def _format_output(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         if self.out_type == 'featmap':
             return x.transpose(1, 2).unflatten(2, hw_shape)
         return x.mean(1) if self.out_type == 'avg_featmap' else x
 
-    def get_layer_depth(self, param_name: str, prefix: str = '') -> Tuple[int, int]:
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Depth of a parameter for layer-wise learning-rate decay, as in mmpretrain.
 
         Args:

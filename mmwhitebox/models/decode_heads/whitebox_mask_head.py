@@ -9,7 +9,7 @@ the patches alone and the class tokens, as queries Q, gather them afterwards (DE
 
     Q <- Q + MSCA(Q, LayerNorm(X))
 """
-from typing import List, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,7 @@ class AttentionLayer(nn.Module):
         self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
         self.attn = build_attention(attention, embed_dims=embed_dims)
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         return x + self.attn(self.norm(x), hw_shape)
 
 
@@ -76,13 +76,13 @@ class WhiteBoxMaskHead(BaseDecodeHead):
     """
 
     def __init__(self,
-                 in_channels: Union[int, Sequence[int]],
+                 in_channels: int | Sequence[int],
                  channels: int,
                  *,
                  num_classes: int,
                  num_layers: int,
                  attention: dict,
-                 class_attention: Optional[dict] = None,
+                 class_attention: dict | None = None,
                  num_class_layers: int = 3,
                  norm_cfg: dict = dict(type='LN', eps=1e-5),
                  **kwargs) -> None:
@@ -122,7 +122,7 @@ class WhiteBoxMaskHead(BaseDecodeHead):
             self.class_norm = build_norm_layer(norm_cfg, channels)[1]
         self.mask_norm = build_norm_layer(norm_cfg, num_classes)[1]
 
-    def decode_tokens(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tuple[Tensor, Tensor]:
+    def decode_tokens(self, x: Tensor, hw_shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Class tokens (B, C, D) and patch tokens (B, H*W, D) after all layers and norms."""
         classes = self.cls_tokens.expand(x.shape[0], -1, -1)
         if not self.class_layers:
@@ -138,7 +138,7 @@ class WhiteBoxMaskHead(BaseDecodeHead):
             classes = layer(classes, x)
         return self.class_norm(classes), x
 
-    def forward(self, inputs: List[Tensor]) -> Tensor:
+    def forward(self, inputs: list[Tensor]) -> Tensor:
         """Masks at the resolution of the features.
 
         Args:

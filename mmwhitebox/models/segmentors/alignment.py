@@ -7,7 +7,6 @@ enlarged to 518 x 518 and cut to 512 x 512, as the published Segmenter, DEPICT a
 An encoder that pads declares it by a method ``covered_size(size)``, as this package's do. Others (ResNet, Swin, ...)
 have none: their features are taken to cover the image, which is what mmseg does with all of them.
 """
-from typing import Tuple
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +16,7 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
-Size = Tuple[int, int]
+Size = tuple[int, int]
 
 
 def covered_size(backbone: nn.Module, size: Size) -> Size:
@@ -41,7 +40,7 @@ def enlarge_logits(logits: Tensor, covered: Size, size: Size, align_corners: boo
     return F.interpolate(logits, covered, mode='bilinear', align_corners=align_corners)[..., :size[0], :size[1]]
 
 
-def head_loss(head: BaseDecodeHead, features: Tuple[Tensor, ...], samples: SampleList, train_cfg: dict,
+def head_loss(head: BaseDecodeHead, features: tuple[Tensor, ...], samples: SampleList, train_cfg: dict,
               backbone: nn.Module) -> dict:
     """Losses of a head, its logits where their patches are.
 

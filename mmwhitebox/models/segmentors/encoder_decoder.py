@@ -1,6 +1,7 @@
 """mmseg's EncoderDecoder with aligned logits and a prediction whose memory does not grow with classes times pixels."""
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,19 +25,19 @@ NO_PADDING = (0, 0, 0, 0)
 class Grid(NamedTuple):
     """Windows of a batch: the size of one, their first rows and columns, the size that they cover."""
     window: Size
-    tops: List[int]
-    lefts: List[int]
+    tops: list[int]
+    lefts: list[int]
     size: Size
 
 
-def padding_of(meta: dict) -> Tuple[int, int, int, int]:
+def padding_of(meta: dict) -> tuple[int, int, int, int]:
     """Pixels that were added to an image before it was given to the network: left, right, top, bottom."""
     return tuple(meta.get('img_padding_size', meta.get('padding_size', NO_PADDING)))
 
 
-def groups_of_one_size(images: Sequence[Tensor]) -> List[List[int]]:
+def groups_of_one_size(images: Sequence[Tensor]) -> list[list[int]]:
     """Indices of the images of each size, in the order of their first one."""
-    groups: Dict[torch.Size, List[int]] = {}
+    groups: dict[torch.Size, list[int]] = {}
     for i, image in enumerate(images):
         groups.setdefault(image.shape, []).append(i)
     return list(groups.values())
@@ -79,7 +80,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
             class.
     """
 
-    on_windows: Optional[Callable[[int, int], None]] = None
+    on_windows: Callable[[int, int], None] | None = None
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -90,11 +91,11 @@ class EncoderDecoder(MMSegEncoderDecoder):
                 'has one output per class and at least two. Set num_classes=2 without out_channels, or take '
                 "type='FCNHead', num_classes=2, out_channels=1.")
 
-    def _decode_head_forward_train(self, inputs: List[Tensor], data_samples: SampleList) -> dict:
+    def _decode_head_forward_train(self, inputs: list[Tensor], data_samples: SampleList) -> dict:
         loss = head_loss(self.decode_head, inputs, data_samples, self.train_cfg, self.backbone)
         return add_prefix(loss, 'decode')
 
-    def _auxiliary_head_forward_train(self, inputs: List[Tensor], data_samples: SampleList) -> dict:
+    def _auxiliary_head_forward_train(self, inputs: list[Tensor], data_samples: SampleList) -> dict:
         several = isinstance(self.auxiliary_head, nn.ModuleList)
         heads = self.auxiliary_head if several else [self.auxiliary_head]
         losses = {}
@@ -103,7 +104,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
             losses.update(add_prefix(loss, f'aux_{i}' if several else 'aux'))
         return losses
 
-    def encode_decode(self, inputs: Tensor, batch_img_metas: List[dict]) -> Tensor:
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits at the size of the images, (B, K, H, W), as the head predicts them."""
         covered = torch.Size(covered_size(self.backbone, inputs.shape[2:]))
         metas = [{**meta, 'img_shape': covered, 'pad_shape': covered} for meta in batch_img_metas]
@@ -120,7 +121,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
         """
         if not isinstance(data, dict) or len(groups := groups_of_one_size(data['inputs'])) < 2:
             return super().test_step(data)
-        found: Dict[int, SegDataSample] = {}
+        found: dict[int, SegDataSample] = {}
         for group in groups:
             part = {key: [values[i] for i in group] for key, values in data.items() if values is not None}
             found.update(zip(group, super().test_step(part)))
@@ -166,7 +167,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
                 sample.set_data(dict(logit_map=maps[i]))
         return data_samples
 
-    def logit_maps(self, inputs: Tensor, data_samples: OptSampleList = None) -> List[LogitMap]:
+    def logit_maps(self, inputs: Tensor, data_samples: OptSampleList = None) -> list[LogitMap]:
         """Logits of a batch at the original sizes, not multiplied out; windows are computed when needed.
 
         Args:
@@ -187,7 +188,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
         return [LogitMap(*self.axis_maps(meta, grid, low, windows.device), windows, i)
                 for i, meta in enumerate(metas)]
 
-    def get_layer_depth(self, param_name: str, prefix: str = '') -> Tuple[int, int]:
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Depth of a parameter and number of depths, as mmpretrain's layer-wise learning-rate decay asks for them.
 
         Raises:
@@ -198,7 +199,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
         return self.backbone.get_layer_depth(param_name, f'{prefix}backbone.')
 
     @property
-    def threshold(self) -> Optional[float]:
+    def threshold(self) -> float | None:
         """Probability from which the class of a one-channel head counts."""
         return getattr(self.decode_head, 'threshold', None)
 
@@ -206,7 +207,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
         """A key of ``test_cfg``, which may be missing."""
         return (self.test_cfg or {}).get(key, default)
 
-    def enlarge(self, inputs: Tensor, metas: Sequence[dict]) -> Tuple[Tensor, List[dict]]:
+    def enlarge(self, inputs: Tensor, metas: Sequence[dict]) -> tuple[Tensor, list[dict]]:
         """The images without padding, large enough for a window; and what is known of them then."""
         left, right, top, bottom = padding = padding_of(metas[0])
         if any(padding_of(meta) != padding for meta in metas):
@@ -235,7 +236,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
         """
         places = [(top, left) for top in grid.tops for left in grid.lefts]
         step = max(self.test_option('batch_windows', 4) // len(inputs), 1)
-        row: List[Tensor] = []
+        row: list[Tensor] = []
         for start in range(0, len(places), step):
             batch = places[start:start + step]
             crops = [inputs[..., y:y + grid.window[0], x:x + grid.window[1]] for y, x in batch]
@@ -254,11 +255,11 @@ class EncoderDecoder(MMSegEncoderDecoder):
         head = type(self.decode_head)
         return not (head.predict is BaseDecodeHead.predict and head.predict_by_feat is BaseDecodeHead.predict_by_feat)
 
-    def window_logits(self, crops: Tensor, metas: List[dict]) -> Tensor:
+    def window_logits(self, crops: Tensor, metas: list[dict]) -> Tensor:
         """Logits as the head gives them, (N, K, h, w); of a head with its own prediction, enlarged by it."""
         return self.encode_decode(crops, metas) if self.predicts_itself else self._forward(crops)
 
-    def axis_maps(self, meta: dict, grid: Grid, low: Size, device: torch.device) -> Tuple[AxisMap, AxisMap]:
+    def axis_maps(self, meta: dict, grid: Grid, low: Size, device: torch.device) -> tuple[AxisMap, AxisMap]:
         """How logits of h x w a window become those of the original image: rows, columns."""
         left, right, top, bottom = padding_of(meta)
         flip = meta.get('flip_direction') if meta.get('flip') else None

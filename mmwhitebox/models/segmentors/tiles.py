@@ -15,8 +15,8 @@ only a few entries that are not zero. A tile of S is therefore a small product o
 
 and its arg-max over k is written to the label map before the next tile is computed.
 """
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import Iterator, List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +55,7 @@ def resize(x: Tensor, size: int, align_corners: bool) -> Tensor:
     return F.interpolate(x[None], size, mode='linear', align_corners=align_corners)[0]
 
 
-def enlarged_size(size: Tuple[int, int], window: Tuple[int, int]) -> Tuple[int, int]:
+def enlarged_size(size: tuple[int, int], window: tuple[int, int]) -> tuple[int, int]:
     """Size of an image enlarged until the window fits into it, the aspect kept, truncated to whole pixels."""
     (h, w), (rows, columns) = size, window
     if h >= rows and w >= columns:
@@ -65,7 +65,7 @@ def enlarged_size(size: Tuple[int, int], window: Tuple[int, int]) -> Tuple[int, 
     return max(int(h / w * columns), rows), columns
 
 
-def window_starts(length: int, crop: int, stride: int) -> List[int]:
+def window_starts(length: int, crop: int, stride: int) -> list[int]:
     """First pixels of mmseg's windows along one dimension; the last window ends with the image."""
     count = max(length - crop + stride - 1, 0) // stride + 1
     return [max(min(i * stride + crop, length) - crop, 0) for i in range(count)]
@@ -91,7 +91,7 @@ class AxisMap:
     """
 
     def __init__(self, low: int, covered: int, window: int, starts: Sequence[int], length: int,
-                 padding: Tuple[int, int], flip: bool, size: Optional[int], align_corners: bool,
+                 padding: tuple[int, int], flip: bool, size: int | None, align_corners: bool,
                  device: torch.device) -> None:
         enlarged = resize(torch.eye(low), covered, align_corners)[:, :window]
         placed = torch.zeros(len(starts), low, length)
@@ -113,7 +113,7 @@ class AxisMap:
     def __len__(self) -> int:
         return len(self.matrix)
 
-    def span(self, start: int, end: int) -> Tuple[int, int]:
+    def span(self, start: int, end: int) -> tuple[int, int]:
         """The range of logits that the pixels ``start`` to ``end`` depend on."""
         return min(self._first[start:end]), max(self._last[start:end]) + 1
 
@@ -179,7 +179,7 @@ class LogitMap:
         self.windows, self.image = windows, image
 
     @property
-    def shape(self) -> Tuple[int, int, int]:
+    def shape(self) -> tuple[int, int, int]:
         """(K, H, W)."""
         return self.windows.shape[-1], len(self.rows), len(self.columns)
 
@@ -191,7 +191,7 @@ class LogitMap:
     def __repr__(self) -> str:
         return f'LogitMap{self.shape}'
 
-    def tiles(self, top: int, bottom: int, width: int) -> Iterator[Tuple[int, int, Tensor]]:
+    def tiles(self, top: int, bottom: int, width: int) -> Iterator[tuple[int, int, Tensor]]:
         """Logits of the image's rows ``top`` to ``bottom``, ``width`` columns at a time.
 
         Yields:
@@ -205,7 +205,7 @@ class LogitMap:
             start, end = self.columns.span(left, right)
             yield left, right, product(self.columns.matrix[left:right, start:end], band[:, start:end])
 
-    def probabilities(self, tile_size: Optional[int] = None) -> Tensor:
+    def probabilities(self, tile_size: int | None = None) -> Tensor:
         """Probabilities of all classes (of the one class there is), (K, H, W) float32 on the CPU."""
         out = torch.empty(self.shape)
         height, width = tile_shape(self, tile_size)
@@ -221,7 +221,7 @@ def probability(logits: Tensor) -> Tensor:
     return logits.softmax(-1) if logits.shape[-1] > 1 else logits.sigmoid()
 
 
-def tile_shape(logits: LogitMap, tile_size: Optional[int] = None) -> Tuple[int, int]:
+def tile_shape(logits: LogitMap, tile_size: int | None = None) -> tuple[int, int]:
     """Rows and columns of a tile: as given, or as many as keep its logits within the budget of the device."""
     if tile_size is None:
         num_bytes = CPU_TILE_BYTES if logits.device.type == 'cpu' else GPU_TILE_BYTES
@@ -229,7 +229,7 @@ def tile_shape(logits: LogitMap, tile_size: Optional[int] = None) -> Tuple[int, 
     return min(tile_size, len(logits.rows)), min(tile_size, len(logits.columns))
 
 
-def stream_bands(maps: Sequence[LogitMap], height: int, keep: bool) -> Iterator[Tuple[int, int, int]]:
+def stream_bands(maps: Sequence[LogitMap], height: int, keep: bool) -> Iterator[tuple[int, int, int]]:
     """Bands of all images of a batch, in the order in which their windows become available.
 
     Yields:
@@ -271,8 +271,8 @@ def empty_labels(logits: LogitMap) -> Tensor:
     return torch.empty(1, *logits.shape[1:], dtype=torch.int64, device=logits.device)
 
 
-def label_maps(maps: Sequence[LogitMap], threshold: float, tile_size: Optional[int] = None, keep: bool = False,
-               logits: Optional[Sequence[Tensor]] = None) -> List[Tensor]:
+def label_maps(maps: Sequence[LogitMap], threshold: float, tile_size: int | None = None, keep: bool = False,
+               logits: Sequence[Tensor] | None = None) -> list[Tensor]:
     """Label maps of a batch, tile by tile.
 
     Args:
@@ -298,7 +298,7 @@ def label_maps(maps: Sequence[LogitMap], threshold: float, tile_size: Optional[i
     return labels
 
 
-def merged_label_map(maps: Sequence[LogitMap], threshold: float, tile_size: Optional[int] = None) -> Tensor:
+def merged_label_map(maps: Sequence[LogitMap], threshold: float, tile_size: int | None = None) -> Tensor:
     """Label map (1, H, W) of the mean probability over several views of one image, tile by tile."""
     labels = empty_labels(maps[0])
     height, width = tile_shape(maps[0], tile_size)

@@ -1,5 +1,4 @@
 """Test-time augmentation whose memory does not grow with views times classes times pixels."""
-from typing import Dict, List
 
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import SegTTAModel as MMSegTTAModel
@@ -38,16 +37,16 @@ class SegTTAModel(MMSegTTAModel):
         """
         if not isinstance(self.module, EncoderDecoder):
             return super().test_step(data)
-        found: Dict[int, SegDataSample] = {}
+        found: dict[int, SegDataSample] = {}
         for group in groups_of_one_size(data['inputs'][0]):
             part = {key: [[view[i] for i in group] for view in data[key]] for key in ('inputs', 'data_samples')}
             found.update(zip(group, self.merged(**part)))
         return [found[i] for i in range(len(found))]
 
-    def merged(self, inputs: List[List[Tensor]], data_samples: List[SampleList]) -> SampleList:
+    def merged(self, inputs: list[list[Tensor]], data_samples: list[SampleList]) -> SampleList:
         """Segment images of one size, see :meth:`test_step`."""
-        maps: List[List[LogitMap]] = []
-        found: List[SampleList] = []
+        maps: list[list[LogitMap]] = []
+        found: list[SampleList] = []
         for images, samples in zip(inputs, data_samples):
             view = self.module.data_preprocessor(dict(inputs=images, data_samples=samples), False)
             maps.append(self.module.logit_maps(**view))

@@ -4,7 +4,6 @@ The equations are in :mod:`.cbsa_forward` and :mod:`.cbsa_backward`. Forward and
 that torch.compile keeps them whole. Kept for backward: the inputs, AW (B, K, m, p) and lse (B, K, m); nothing of size
 m x N is ever in memory.
 """
-from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ _HAS_BF16X6 = 'bf16x6' in CUDAOptions.allowed_dot_input_precisions
 
 
 @torch.library.custom_op('mmwhitebox::cbsa_forward', mutates_args=())
-def _forward(w: Tensor, r0: Tensor, step_rep: Tensor, step_x: Tensor, contract: bool) -> Tuple[Tensor, Tensor, Tensor]:
+def _forward(w: Tensor, r0: Tensor, step_rep: Tensor, step_x: Tensor, contract: bool) -> tuple[Tensor, Tensor, Tensor]:
     return forward(w, r0, step_rep, step_x, contract)
 
 
@@ -35,7 +34,7 @@ def _(w, r0, step_rep, step_x, contract):
 
 @torch.library.custom_op('mmwhitebox::cbsa_backward', mutates_args=())
 def _backward(dout: Tensor, w: Tensor, r0: Tensor, step_rep: Tensor, step_x: Tensor, aw: Tensor, lse: Tensor,
-              contract: bool) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+              contract: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return backward(dout, w, r0, step_rep, step_x, aw, lse, contract)
 
 
@@ -45,7 +44,7 @@ def _(dout, w, r0, step_rep, step_x, aw, lse, contract):
             step_x.new_empty(step_x.shape))
 
 
-def _save(ctx, inputs: tuple, output: Tuple[Tensor, Tensor, Tensor]) -> None:
+def _save(ctx, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
     *tensors, ctx.contract = inputs
     _, aw, lse = output
     ctx.save_for_backward(*tensors, aw, lse)
@@ -78,8 +77,8 @@ def unsupported(w: Tensor,
                 r0: Tensor,
                 step_rep: Tensor,
                 step_x: Tensor,
-                contraction: Optional[str] = 'softmax',
-                eps_squared: float = 0.01) -> Optional[str]:
+                contraction: str | None = 'softmax',
+                eps_squared: float = 0.01) -> str | None:
     """Why the kernels cannot take this call, in a few words, or None; arguments as of :func:`cbsa`."""
     if w.dim() != 4 or r0.dim() != 4 or w.shape[:2] != r0.shape[:2] or w.shape[-1] != r0.shape[-1]:
         return 'W and R0 are not (B, K, N, p) and (B, K, m, p)'
@@ -96,7 +95,7 @@ def unsupported(w: Tensor,
     return _gpu_reason(w.device.index, launch.cast_type(w), m, p) if reason is None and w.is_cuda else reason
 
 
-def _gpu_reason(index: Optional[int], dtype: torch.dtype, m: int, p: int) -> Optional[str]:
+def _gpu_reason(index: int | None, dtype: torch.dtype, m: int, p: int) -> str | None:
     """Why the kernels do not fit the GPU, or None."""
     if torch.version.hip is not None:
         return 'the kernels are shaped for NVIDIA GPUs'
@@ -116,7 +115,7 @@ def cbsa(w: Tensor,
          r0: Tensor,
          step_rep: Tensor,
          step_x: Tensor,
-         contraction: Optional[str] = 'softmax',
+         contraction: str | None = 'softmax',
          eps_squared: float = 0.01) -> Tensor:
     """Contract-and-Broadcast Self-Attention of projected tokens, fused.
 

@@ -15,7 +15,6 @@ With C' = step_x C, and A recomputed from the saved lse wherever it is needed:
 delta needs no pass over the tokens: rowsum(A dA) = rowsum(C' dC') + step_rep rowsum(dR AW). There are no atomics: the
 sums over splits are taken in one order, and a repeated run gives the same numbers.
 """
-from typing import Dict, Optional, Tuple
 
 import torch
 import triton
@@ -156,7 +155,7 @@ def tokens_kernel(w, r0, lse, dout, cx, step_dr, delta, dw, parts, w_sb, w_sk, w
     store_rows(parts + tile_offset(pid, m, p, ALIGN), acc * no_gain, 0, m, p, p, M, P, ALIGN)
 
 
-def tokens_config(m: int, p: int, dtype: torch.dtype, device: torch.device) -> Dict[str, int]:
+def tokens_config(m: int, p: int, dtype: torch.dtype, device: torch.device) -> dict[str, int]:
     """Shape of :func:`tokens_kernel`; its BLOCK divides that of the other kernels.
 
     As compiled for compute capability 9.0: 176 registers and 72 KB of shared memory for m, p <= 64 in 16 bits, 245 and
@@ -170,7 +169,7 @@ def tokens_config(m: int, p: int, dtype: torch.dtype, device: torch.device) -> D
     return dict(BLOCK=64, num_warps=4, num_stages=2)
 
 
-def _sum_splits(parts: Tensor, total: Tensor, splits: int, base: Optional[Tensor] = None) -> None:
+def _sum_splits(parts: Tensor, total: Tensor, splits: int, base: Tensor | None = None) -> None:
     """Sum parts over the splits of each head, (B*K, splits, m, p), into ``total``, with ``base`` added."""
     size, programs = total.shape[-2] * total.shape[-1], total.shape[0] * total.shape[1]
     chunks = -(-size // MERGE_ELEMENTS)
@@ -179,7 +178,7 @@ def _sum_splits(parts: Tensor, total: Tensor, splits: int, base: Optional[Tensor
 
 
 def backward(dout: Tensor, w: Tensor, r0: Tensor, step_rep: Tensor, step_x: Tensor, aw: Tensor, lse: Tensor,
-             contract: bool) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+             contract: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Launch the backward kernels.
 
     Args:

@@ -13,7 +13,6 @@ One program holds r (M x P), its accumulator (M x P) and a block of scores (M x 
 powers of two. What that takes on the chip is in :func:`stream_config`.
 """
 import math
-from typing import Dict, Tuple
 
 import torch
 import triton
@@ -216,7 +215,7 @@ def is_wide(m: int, p: int) -> bool:
     return max(m, p) > 64
 
 
-def stream_config(m: int, p: int, dtype: torch.dtype) -> Dict[str, int]:
+def stream_config(m: int, p: int, dtype: torch.dtype) -> dict[str, int]:
     """Shape of the kernels that run over the tokens, but the last of the backward pass.
 
     As compiled for compute capability 9.0, without spills: registers of a thread and shared memory of a program are
@@ -228,7 +227,7 @@ def stream_config(m: int, p: int, dtype: torch.dtype) -> Dict[str, int]:
     return dict(BLOCK=64, num_warps=8 if is_wide(m, p) else 4, num_stages=2)
 
 
-def contract_config(m: int, p: int, dtype: torch.dtype) -> Dict[str, int]:
+def contract_config(m: int, p: int, dtype: torch.dtype) -> dict[str, int]:
     """Shape of the kernels that work on the representatives of one head, a program each: some may spill."""
     return dict(num_warps=8 if is_wide(m, p) or dtype == torch.float32 else 4, num_stages=1)
 
@@ -243,7 +242,7 @@ def log2_gain(n: int) -> float:
     return float((n.bit_length() - 1) // 2)
 
 
-def forward(w: Tensor, r0: Tensor, step_rep: Tensor, step_x: Tensor, contract: bool) -> Tuple[Tensor, Tensor, Tensor]:
+def forward(w: Tensor, r0: Tensor, step_rep: Tensor, step_x: Tensor, contract: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Launch the forward kernels.
 
     Args:

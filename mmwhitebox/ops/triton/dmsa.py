@@ -17,7 +17,6 @@ Backward, with g the gradient of out; two passes over g and S for the same reaso
 
 Kept for the backward pass: S, L and (B, K, p) statistics.
 """
-from typing import Optional, Tuple
 
 import torch
 import triton
@@ -96,7 +95,7 @@ def gradient_kernel(GRAD, g_b, g_k, g_n, S, s_b, s_k, s_n, L, l_b, l_k, l_n, A, 
 
 
 @torch.library.custom_op('mmwhitebox::dmsa', mutates_args=())
-def _dmsa(s: Tensor, logits: Tensor, gate: str) -> Tuple[Tensor, Tensor, Tensor]:
+def _dmsa(s: Tensor, logits: Tensor, gate: str) -> tuple[Tensor, Tensor, Tensor]:
     """Output, (B, K, N, p), A, (B, K, p), and the masses P, (B, K)."""
     s = launch.unit_last_stride(s)
     heads, tokens, dims = s.shape[1:]
@@ -111,7 +110,7 @@ def _dmsa(s: Tensor, logits: Tensor, gate: str) -> Tuple[Tensor, Tensor, Tensor]
 
 
 @_dmsa.register_fake
-def _(s: Tensor, logits: Tensor, gate: str) -> Tuple[Tensor, Tensor, Tensor]:
+def _(s: Tensor, logits: Tensor, gate: str) -> tuple[Tensor, Tensor, Tensor]:
     batch, heads, _, dims = s.shape
     return (moments.empty_heads(s), s.new_empty((batch, heads, dims), dtype=torch.float32),
             s.new_empty((batch, heads), dtype=torch.float32))
@@ -119,7 +118,7 @@ def _(s: Tensor, logits: Tensor, gate: str) -> Tuple[Tensor, Tensor, Tensor]:
 
 @torch.library.custom_op('mmwhitebox::dmsa_backward', mutates_args=())
 def _dmsa_backward(grad: Tensor, s: Tensor, logits: Tensor, a: Tensor, mass: Tensor,
-                   gate: str) -> Tuple[Tensor, Tensor]:
+                   gate: str) -> tuple[Tensor, Tensor]:
     """Gradients of S, (B, K, N, p), and of the logits L, (B, K, N)."""
     grad, s = launch.unit_last_stride(grad), launch.unit_last_stride(s)
     slope = moments.slope(grad, s, logits, gate)
@@ -133,18 +132,18 @@ def _dmsa_backward(grad: Tensor, s: Tensor, logits: Tensor, a: Tensor, mass: Ten
 
 
 @_dmsa_backward.register_fake
-def _(grad: Tensor, s: Tensor, logits: Tensor, a: Tensor, mass: Tensor, gate: str) -> Tuple[Tensor, Tensor]:
+def _(grad: Tensor, s: Tensor, logits: Tensor, a: Tensor, mass: Tensor, gate: str) -> tuple[Tensor, Tensor]:
     return moments.empty_heads(s), moments.empty_scores(s, logits.dtype)
 
 
-def _keep(ctx, inputs: Tuple[Tensor, Tensor, str], output: Tuple[Tensor, Tensor, Tensor]) -> None:
+def _keep(ctx, inputs: tuple[Tensor, Tensor, str], output: tuple[Tensor, Tensor, Tensor]) -> None:
     s, logits, ctx.gate = inputs
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(s, logits, *output[1:])
 
 
-def _gradients(ctx, grad: Optional[Tensor], *_) -> Tuple[Optional[Tensor], Optional[Tensor], None]:
+def _gradients(ctx, grad: Tensor | None, *_) -> tuple[Tensor | None, Tensor | None, None]:
     ds, dl = (None, None) if grad is None else _dmsa_backward(grad, *ctx.saved_tensors, ctx.gate)
     return ds, dl, None
 
@@ -154,8 +153,8 @@ _dmsa.register_autograd(_gradients, setup_context=_keep)
 
 def unsupported(s: Tensor,
                 logits: Tensor,
-                membership_act: Optional[str] = 'softmax',
-                gate_act: Optional[str] = 'st') -> Optional[str]:
+                membership_act: str | None = 'softmax',
+                gate_act: str | None = 'st') -> str | None:
     """Why this call cannot run fused, in a few words; None if it can."""
     if membership_act != 'softmax':
         return f'there is no kernel for membership_act={membership_act!r}'
@@ -166,8 +165,8 @@ def unsupported(s: Tensor,
 
 def dmsa(s: Tensor,
          logits: Tensor,
-         membership_act: Optional[str] = 'softmax',
-         gate_act: Optional[str] = 'st') -> Tensor:
+         membership_act: str | None = 'softmax',
+         gate_act: str | None = 'st') -> Tensor:
     """Decoupled Membership-Subspace Attention of tokens in the full space, fused.
 
     Args:

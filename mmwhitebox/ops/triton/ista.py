@@ -9,7 +9,6 @@ float32 arithmetic, and one pass backward. Kept for the backward pass: X, M and 
 under torch.compile, which fuses the epilogue by itself, and for fewer tokens than D, where two products
 without M are cheaper.
 """
-from typing import Optional, Tuple
 
 import torch
 import triton
@@ -67,7 +66,7 @@ class _Step(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor], None]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, m, y = ctx.saved_tensors
         dz = torch.empty_like(y)
         _elementwise(threshold_backward_kernel, grad.contiguous(), y, dz)
@@ -81,7 +80,7 @@ class _Step(torch.autograd.Function):
         return dx, dm, None
 
 
-def unsupported(x: Tensor, weight: Tensor, eta: float = 0.1, lam: float = 0.1) -> Optional[str]:
+def unsupported(x: Tensor, weight: Tensor, eta: float = 0.1, lam: float = 0.1) -> str | None:
     """Why this call cannot run fused, in a few words; None if it can."""
     if torch.compiler.is_compiling():
         return 'torch.compile fuses the plain form itself'

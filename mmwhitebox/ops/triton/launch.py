@@ -1,7 +1,6 @@
 """What all fused kernels share: what they run on, how exact their products are, how the work is split."""
 import os
 from contextlib import AbstractContextManager, nullcontext
-from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -13,18 +12,18 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @torch.compiler.assume_constant_result
-def capability(index: Optional[int]) -> Tuple[int, int]:
+def capability(index: int | None) -> tuple[int, int]:
     """Compute capability of a GPU."""
     return torch.cuda.get_device_capability(index)
 
 
 @torch.compiler.assume_constant_result
-def shared_memory(index: Optional[int]) -> int:
+def shared_memory(index: int | None) -> int:
     """Bytes of shared memory that one program may take on a GPU."""
     return torch.cuda.get_device_properties(index).shared_memory_per_block_optin
 
 
-def device_reason(*tensors: Tensor) -> Optional[str]:
+def device_reason(*tensors: Tensor) -> str | None:
     """Why the kernels cannot run where these tensors are, or None."""
     device = tensors[0].device
     if any(t.device != device for t in tensors):
@@ -41,7 +40,7 @@ def device_reason(*tensors: Tensor) -> Optional[str]:
     return None
 
 
-def dtype_reason(*tensors: Tensor) -> Optional[str]:
+def dtype_reason(*tensors: Tensor) -> str | None:
     """Why the kernels do not take these tensors of tokens, or None. Under autocast they become one type."""
     for t in tensors:
         if t.dtype not in DTYPES:
@@ -57,7 +56,7 @@ def cast_type(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else x.dtype
 
 
-def cast_for_autocast(*tensors: Tensor) -> Tuple[Tensor, ...]:
+def cast_for_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     """The operands of a matrix product as autocast would make them: in its type where it is on."""
     return tuple(t.to(cast_type(t)) for t in tensors)
 
@@ -91,7 +90,7 @@ def num_processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == 'cuda' else 4
 
 
-def split_tokens(num_tokens: int, block: int, programs: int, device: torch.device) -> Tuple[int, int]:
+def split_tokens(num_tokens: int, block: int, programs: int, device: torch.device) -> tuple[int, int]:
     """Split the token axis so that a few long sequences fill the device, too.
 
     Args:

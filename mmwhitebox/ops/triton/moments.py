@@ -13,7 +13,7 @@ tokens, written as one partial sum a program, (B, splits, K, p), and added after
 two runs agree to the bit. Everything is computed in float32 and addressed in 64 bits.
 """
 from math import gcd
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import torch
 import triton
@@ -214,7 +214,7 @@ class Plan(NamedTuple):
         vec (int): Unit of the strides of vector tensors.
         meta (dict): Compile-time constants and launch options.
     """
-    grid: Tuple[int]
+    grid: tuple[int]
     span: int
     splits: int
     vec: int
@@ -234,7 +234,7 @@ def plan(*tensors: Tensor) -> Plan:
     return Plan((batch * splits, ), span, splits, vec, meta)
 
 
-def unsupported(w: Tensor, *others: Tensor) -> Optional[str]:
+def unsupported(w: Tensor, *others: Tensor) -> str | None:
     """Why tokens (B, K, N, p) and what belongs to them cannot run fused, in a few words; None if they can."""
     heads, dims = w.shape[1], w.shape[3]
     if dims > 128:
@@ -268,7 +268,7 @@ def merge(partials: Tensor) -> Tensor:
     return partials.squeeze(1) if partials.shape[1] == 1 else partials.sum(1)
 
 
-def strided(x: Tensor, vec: int = 1) -> Tuple[Tensor, int, int, int]:
+def strided(x: Tensor, vec: int = 1) -> tuple[Tensor, int, int, int]:
     """A tensor (B, K, N, ...) and its first three strides in units of ``vec``."""
     return x, *(stride // vec for stride in x.stride()[:3])
 

@@ -17,7 +17,6 @@ Backward, with g the gradient of out; three passes over g and W for the same rea
 where the term of T is zero in a channel whose norm is clamped. Kept for the backward pass: W, Pi and
 (B, K, p) statistics.
 """
-from typing import Optional, Tuple
 
 import torch
 import triton
@@ -161,7 +160,7 @@ def token_gradient_kernel(GRAD, g_b, g_k, g_n, W, w_b, w_k, w_n, PI, pi_b, pi_k,
 
 
 @torch.library.custom_op('mmwhitebox::tssa', mutates_args=())
-def _tssa(w: Tensor, temp: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _tssa(w: Tensor, temp: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Output, (B, K, N, p), Pi, (B, K, N), norms and A, (B, K, p), and the masses P, (B, K)."""
     w, temp = launch.unit_last_stride(w), temp.contiguous()
     heads, tokens, dims = w.shape[1:]
@@ -182,7 +181,7 @@ def _tssa(w: Tensor, temp: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tens
 
 
 @_tssa.register_fake
-def _(w: Tensor, temp: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _(w: Tensor, temp: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     batch, heads, _, dims = w.shape
     statistic = w.new_empty((batch, heads, dims), dtype=torch.float32)
     return (moments.empty_heads(w), moments.empty_scores(w, torch.float32), statistic,
@@ -191,7 +190,7 @@ def _(w: Tensor, temp: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
 
 @torch.library.custom_op('mmwhitebox::tssa_backward', mutates_args=())
 def _tssa_backward(grad: Tensor, w: Tensor, temp: Tensor, pi: Tensor, norms: Tensor, a: Tensor,
-                   mass: Tensor) -> Tuple[Tensor, Tensor]:
+                   mass: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of W, (B, K, N, p), and of the temperatures, (K, 1)."""
     grad, w, steps = launch.unit_last_stride(grad), launch.unit_last_stride(w), temp.contiguous()
     heads, tokens, dims = w.shape[1:]
@@ -214,24 +213,24 @@ def _tssa_backward(grad: Tensor, w: Tensor, temp: Tensor, pi: Tensor, norms: Ten
 
 @_tssa_backward.register_fake
 def _(grad: Tensor, w: Tensor, temp: Tensor, pi: Tensor, norms: Tensor, a: Tensor,
-      mass: Tensor) -> Tuple[Tensor, Tensor]:
+      mass: Tensor) -> tuple[Tensor, Tensor]:
     return moments.empty_heads(w), torch.empty(temp.shape, dtype=temp.dtype, device=temp.device)
 
 
-def _keep(ctx, inputs: Tuple[Tensor, Tensor], output: Tuple[Tensor, ...]) -> None:
+def _keep(ctx, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, ...]) -> None:
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*inputs, *output[1:])
 
 
-def _gradients(ctx, grad: Optional[Tensor], *_) -> Tuple[Optional[Tensor], Optional[Tensor]]:
+def _gradients(ctx, grad: Tensor | None, *_) -> tuple[Tensor | None, Tensor | None]:
     return (None, None) if grad is None else _tssa_backward(grad, *ctx.saved_tensors)
 
 
 _tssa.register_autograd(_gradients, setup_context=_keep)
 
 
-def unsupported(w: Tensor, temp: Tensor) -> Optional[str]:
+def unsupported(w: Tensor, temp: Tensor) -> str | None:
     """Why these tensors cannot run fused, in a few words; None if they can."""
     return moments.unsupported(w, temp)
 
