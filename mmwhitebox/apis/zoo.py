@@ -10,7 +10,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 
-from mmwhitebox.config_bases import config_folder
+from mmwhitebox.config.bases import config_folder
 from mmwhitebox.errors import ConfigError, UnknownModelError
 
 from .data import building
