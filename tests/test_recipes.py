@@ -171,7 +171,7 @@ def test_classifier_head_starts_as_torch_does(name):
 
 
 def test_tost_position_projection_starts_as_a_convolution():
-    cfg = reduced('tost_small_imagenet.py').model.backbone
+    cfg = reduced('tost/tost_small_imagenet.py').model.backbone
     encoder = MODELS.build(cfg)
     encoder.init_weights()
     projection = encoder.pos_embed.proj

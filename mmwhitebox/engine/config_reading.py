@@ -9,6 +9,7 @@ from types import TracebackType
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
+from mmwhitebox.config_bases import current_path
 from mmwhitebox.errors import ConfigError, UserError
 
 READERS = {Config._file2dict.__code__, Config._parse_lazy_import.__code__, Config._is_lazy_import.__code__}
@@ -27,6 +28,7 @@ def read_config(path: str) -> Config:
     """
     if Path(path).is_dir():
         raise ConfigError(f'{path} is a folder; name a config file in it.')
+    path = current_path(path)
     if not Path(path).is_file():
         raise ConfigError(f'There is no config file {path}.{_similar(Path(path))}')
     try:

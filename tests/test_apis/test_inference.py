@@ -23,7 +23,7 @@ from mmwhitebox.apis.inference import test_pipeline as build_pipeline
 from mmwhitebox.errors import CheckpointError, ImageReadError, UserError
 from tests.configs import CONFIGS, reduced
 
-NAME = 'cbt_decoder_ade20k_mini.py'
+NAME = 'cbt_decoder/cbt_decoder_mini_ade20k.py'
 
 
 @pytest.fixture(scope='module')

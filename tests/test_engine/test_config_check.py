@@ -15,7 +15,7 @@ from mmwhitebox.errors import ConfigError, DatasetLayoutError
 from mmwhitebox.models.decode_heads import WhiteBoxMaskHead
 from tests.configs import CONFIGS, ROOT, reduced
 
-SEG, CLS = 'cbt_decoder_ade20k_mini.py', 'cbt_imagenet_mini.py'
+SEG, CLS = 'cbt_decoder/cbt_decoder_mini_ade20k.py', 'cbt/cbt_mini_imagenet.py'
 
 
 @pytest.mark.parametrize('name', CONFIGS)

@@ -7,7 +7,7 @@ from mmwhitebox.engine.config_reading import read_config
 from mmwhitebox.errors import ConfigError
 from tests.configs import ROOT
 
-BASE = ROOT / 'configs' / 'cbt_decoder_ade20k_mini.py'
+BASE = ROOT / 'configs' / 'cbt_decoder/cbt_decoder_mini_ade20k.py'
 
 
 @pytest.fixture

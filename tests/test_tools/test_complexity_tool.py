@@ -10,7 +10,7 @@ from mmwhitebox.errors import UserError
 from tests.configs import ROOT
 
 TOOL = ROOT / 'tools' / 'analysis_tools' / 'complexity.py'
-MINI = ROOT / 'configs' / 'cbt_decoder_ade20k_mini.py'
+MINI = ROOT / 'configs' / 'cbt_decoder/cbt_decoder_mini_ade20k.py'
 
 
 @pytest.fixture(scope='module')
