@@ -90,6 +90,6 @@ def test_dataset_without_names_gets_numbers():
 
 
 def test_classifiers_by_name():
-    assert 'finetune/cbt_small_pets' in list_models('finetune/*')
-    model = build_model('finetune/cbt_small_pets', num_classes=5, arch='cbt-tiny', in_channels=192)
+    assert 'cbt_small_finetune_pets' in list_models('cbt/*')
+    model = build_model('cbt_small_finetune_pets', num_classes=5, arch='cbt-tiny', in_channels=192)
     assert model.head.fc.weight.shape == (5, 192)

@@ -147,7 +147,7 @@ def test_one_channel_head(file):
 
 def test_models_by_name_are_built_in_silence(capfd):
     level = MMLogger.get_instance('mmengine').level
-    build_model('cbt_decoder_t_ade20k', num_classes=5, num_layers=1, img_size=64, backbone__model_kwargs=dict(depth=1))
+    build_model('cbt_decoder_tiny_ade20k', num_classes=5, num_layers=1, img_size=64, backbone__model_kwargs=dict(depth=1))
     assert capfd.readouterr() == ('', '') and MMLogger.get_instance('mmengine').level == level
     model = init_model('cbt_tiny_imagenet', device='cpu', cfg_options={'model.backbone.img_size': 224})
     assert len(model.dataset_meta['classes']) == 1000

@@ -145,7 +145,7 @@ def test_command_with_two_models_and_mixed_sizes(tmp_path, capsys):
     decoder = save_model(tmp_path, 'cbt_decoder/cbt_decoder_mini_ade20k.py')
     assert command('coding_rate')([*cbt, '--also', *decoder, '--out', str(tmp_path / 'out'), images]) == 0
     rows = numbers(tmp_path / 'out', 'coding_rate')
-    assert {(row['model'], row['layer']) for row in rows} == {('cbt_imagenet_mini', 0), ('cbt_decoder_ade20k_mini', 1)}
+    assert {(row['model'], row['layer']) for row in rows} == {('cbt_mini_imagenet', 0), ('cbt_decoder_mini_ade20k', 1)}
     assert all(row['images'] == 2 and row['compression'] > 0 for row in rows)
     assert all((tmp_path / 'out' / f'coding_rate{suffix}').stat().st_size for suffix in ('.png', '.pdf'))
     assert 'One layer has no later half' in capsys.readouterr().out

@@ -107,7 +107,7 @@ def test_command(main, segmentor, data, tmp_path):
     options = ['--scales', '0', '2', '--repeats', '2', '--max-images', '2', '--device', 'cpu']
     assert main([*segmentor, *options, '--also', *segmenter, '--out', str(tmp_path / 'out')]) == 0
     rows = numbers(tmp_path / 'out', 'perturbation')
-    names = ['cbt_decoder_ade20k_mini'] * 3 + ['segmenter_mask_ade20k_mini'] * 3
+    names = ['cbt_decoder_mini_ade20k'] * 3 + ['segmenter_mask_mini_ade20k'] * 3
     assert [row['model'] for row in rows] == names
     assert all(row['metric'] == 'mIoU' and 0 <= row['score'] <= 100 for row in rows)
     assert (tmp_path / 'out' / 'perturbation.pdf').stat().st_size > 5000
