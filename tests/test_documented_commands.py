@@ -15,8 +15,8 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, init_default_scope
 
-from mmwhitebox.engine.config_check import check_config
-from mmwhitebox.engine.launch import use_amp
+from mmwhitebox.config.check import check_config
+from mmwhitebox.engine.setup import use_amp
 from tests.configs import ROOT
 
 PAGES = [ROOT / 'README.md', *sorted(ROOT.glob('docs/*.md')), *sorted(ROOT.glob('configs/**/README.md'))]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mmwhitebox.checkpoints import load_weights
 from mmwhitebox.datasets.image_io import IMAGE_SUFFIXES
-from mmwhitebox.engine.launch import check_device
+from mmwhitebox.engine.devices import autocast_dtype, check_device
 from mmwhitebox.errors import ImageReadError, UserError
 from mmwhitebox.registry import INFERENCERS
 
@@ -28,7 +28,6 @@ from .result import ClsResult, SegResult
 from .zoo import config_file
 
 Result = SegResult | ClsResult
-PRECISIONS = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
 
 def list_images(source: str | Path) -> list[Path]:
@@ -67,19 +66,6 @@ def test_pipeline(cfg: Config) -> InferencePipeline:
                         'test_pipeline, so it does not say how images are prepared: set test_pipeline.')
     with building(cfg):
         return InferencePipeline(copy.deepcopy(steps))
-
-
-def autocast_dtype(precision: str, device_type: str) -> torch.dtype:
-    """The dtype of products and convolutions under a precision of :data:`PRECISIONS`.
-
-    Raises:
-        UserError: The precision is unknown, or fp16 is asked for on a CPU.
-    """
-    if precision not in PRECISIONS:
-        raise UserError(f'There is no precision {precision!r}; it is one of {", ".join(PRECISIONS)}.')
-    if precision == 'fp16' and device_type == 'cpu':
-        raise UserError('fp16 needs a GPU. On a CPU use bf16.')
-    return PRECISIONS[precision]
 
 
 def init_model(config: str | Path | Config,

@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.fileio import load
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 
-from mmwhitebox.config_bases import config_folder, current_path, renamed_configs
+from mmwhitebox.config.bases import config_folder, current_path, renamed_configs
 from mmwhitebox.errors import ConfigError, UnknownModelError
 
 from .data import building
@@ -32,6 +33,13 @@ def list_models(pattern: str = '*') -> list[str]:
     if not found:  # those that had such a name in a former release
         found = {Path(new).name for old, new in renamed_configs(config_folder()).items() if Path(old).match(pattern)}
     return sorted(found)
+
+
+def published_figures() -> dict[str, dict[str, float]]:
+    """What the papers say that models cost, by name, from the metafiles: millions of parameters (``params``, without
+    the head ``headless``) and of pairwise ``similarities``, 10^9 ``flops``, of the decoder alone ``decoder_flops``."""
+    entries = [entry for path in sorted(config_folder().glob('*/metafile.yml')) for entry in load(path)['Models']]
+    return {entry['Name']: entry['Metadata']['Published'] for entry in entries if 'Published' in entry['Metadata']}
 
 
 def config_path(name: str) -> str:

@@ -1,3 +1,4 @@
+from mmwhitebox import stack  # noqa: F401  # isort: skip
 from .atomic import save_checkpoint, write_atomically
 from .convert import convert_official, convert_to_official
 from .describe import describe_decoder, describe_official

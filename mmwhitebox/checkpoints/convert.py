@@ -3,7 +3,7 @@
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmwhitebox.errors import CheckpointError, name_keys
+from mmwhitebox.errors import CheckpointError, joined
 
 from .official_keys import FAMILIES, Rule, looks_like
 
@@ -40,7 +40,7 @@ def unwrap(checkpoint: dict) -> dict[str, Tensor]:
               if not (isinstance(key, str) and isinstance(value, Tensor))]
     if others:
         raise CheckpointError('The checkpoint is no state dict and has none under '
-                              f'{" or ".join(WRAPPERS)}: not tensors are {name_keys(others)}.')
+                              f'{" or ".join(WRAPPERS)}: not tensors are {joined(others)}.')
     return {key.removeprefix('module.'): value for key, value in state_dict.items()}
 
 
@@ -77,9 +77,9 @@ def convert_official(state_dict: dict[str, Tensor], family: str) -> dict[str, Te
         other = looks_like(state_dict)
         guess = f' It looks like {other}.' if other and other != f'the family {family}' else ''
         raise CheckpointError(f'This state dict is not of the family {family}, which has no '
-                              f'{name_keys(unknown)}.{guess}')
+                              f'{joined(unknown)}.{guess}')
     if dropped:
-        print_log(f'Left out, since the model has no place for them: {name_keys(dropped)}', logger='current')
+        print_log(f'Left out, since the model has no place for them: {joined(dropped)}', logger='current')
     return converted
 
 
@@ -112,9 +112,9 @@ def convert_to_official(state_dict: dict[str, Tensor], family: str) -> dict[str,
             parts = rule.our_keys(name)
             missing = [part for part in parts if part not in state_dict]
             if missing:
-                raise CheckpointError(f'The state dict lacks {name_keys(missing)}.')
+                raise CheckpointError(f'The state dict lacks {joined(missing)}.')
             converted[name] = rule.layout.to_official(*(state_dict[part] for part in parts))
     if unknown:
         raise CheckpointError(f'This is no state dict of an mmwhitebox model of the family {family}, which '
-                              f'has no {name_keys(unknown)}.')
+                              f'has no {joined(unknown)}.')
     return converted

@@ -7,7 +7,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from mmwhitebox.errors import CheckpointError, name_keys
+from mmwhitebox.errors import CheckpointError, joined
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 
 from .convert import convert_to_official, family_rules, unwrap
@@ -55,7 +55,7 @@ class StateDict:
         found = {int(match[1]) for key in self.tensors if (match := pattern.match(key))}
         missing = sorted(set(range(max(found, default=0) + 1)) - found)
         if missing:
-            raise CheckpointError(f'The state dict lacks {name_keys([f"{prefix}.{i}" for i in missing])}.')
+            raise CheckpointError(f'The state dict lacks {joined([f"{prefix}.{i}" for i in missing])}.')
         return len(found)
 
 

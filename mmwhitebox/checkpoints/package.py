@@ -7,7 +7,7 @@ from mmengine.config import Config, ConfigDict
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from mmseg.datasets import ADE20KDataset, CityscapesDataset
 
-from mmwhitebox.errors import CheckpointError, name_keys
+from mmwhitebox.errors import CheckpointError, joined
 from mmwhitebox.models.position_tables import KEY as GRID_KEY
 
 from .convert import convert_official, convert_to_official, unwrap
@@ -73,7 +73,7 @@ def convert_checkpoint(
     problems = missing_or_reshaped(official, family, model)
     if problems:
         raise CheckpointError(f'The state dict is no whole model of the family {family}. It lacks '
-                              f'{name_keys(problems)}.')
+                              f'{joined(problems)}.')
     if not isinstance(model.backbone.img_size, int):
         state_dict = with_grid(state_dict, model.backbone)
     meta = dict(source_family=family, model=model.to_dict())

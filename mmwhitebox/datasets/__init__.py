@@ -1,3 +1,4 @@
+from mmwhitebox import stack  # noqa: F401  # isort: skip
 from .camvid import CamVidDataset
 from .erasing import RandomErasing
 from .image_io import read_image

@@ -73,6 +73,8 @@ class PerClassIoUMetric(IoUMetric):
     ``IoUMetric``.
     """
 
+    logs_every_class = True
+
     def compute_metrics(self, results: list) -> dict[str, float]:
         """mmseg's values and the IoU of every class."""
         metrics = super().compute_metrics(results)

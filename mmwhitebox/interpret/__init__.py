@@ -1,4 +1,5 @@
 """Looking inside a model: what it costs and what it does."""
+from mmwhitebox import stack  # noqa: F401  # isort: skip
 from .attention_map import (
     attention_matrix,
     attention_row,

@@ -8,7 +8,7 @@ from mmengine.registry import HOOKS, MODELS, OPTIMIZERS
 
 from mmwhitebox.engine import BFloat16OptimWrapper, CompileHook, TF32Hook
 from mmwhitebox.engine.acceleration import compile_networks
-from mmwhitebox.engine.launch import fit_precision, pin_memory, use_amp, use_compile
+from mmwhitebox.engine.setup import fit_precision, pin_memory, use_amp, use_compile
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from tests.configs import reduced
 

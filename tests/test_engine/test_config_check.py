@@ -8,9 +8,9 @@ from mmengine.visualization import Visualizer
 from mmseg.models import FCNHead
 from torch import nn
 
-from mmwhitebox.engine.config_check import check_config
-from mmwhitebox.engine.config_errors import named_build_errors
-from mmwhitebox.engine.signatures import accepted_arguments, annotated_kinds
+from mmwhitebox.config.check import check_config
+from mmwhitebox.config.errors import named_build_errors
+from mmwhitebox.config.signatures import accepted_arguments, annotated_kinds
 from mmwhitebox.errors import ConfigError, DatasetLayoutError
 from mmwhitebox.models.decode_heads import WhiteBoxMaskHead
 from tests.configs import CONFIGS, ROOT, reduced

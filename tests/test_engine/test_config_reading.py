@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from mmwhitebox.engine.config_reading import read_config
+from mmwhitebox.config.reading import read_config
 from mmwhitebox.errors import ConfigError
 from tests.configs import ROOT
 

@@ -14,9 +14,9 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.models import FCNHead
 from mmseg.models.segmentors import EncoderDecoder
 
+from mmwhitebox.config.consistency import check_consistency, raise_together
+from mmwhitebox.config.consistency.scores import metric_scores
 from mmwhitebox.config_parts import make_part
-from mmwhitebox.engine.consistency import check_consistency, raise_together
-from mmwhitebox.engine.consistency.scores import metric_scores
 from mmwhitebox.errors import ConfigError, DatasetLayoutError
 from tests.configs import CONFIGS, ROOT
 

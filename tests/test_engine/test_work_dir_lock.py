@@ -12,7 +12,7 @@ import pytest
 from mmengine.config import Config
 
 from mmwhitebox.engine import work_dir_lock
-from mmwhitebox.engine.work_dir_lock import NAME, WorkDirLock, hold, identity, lock_work_dir
+from mmwhitebox.engine.work_dir import NAME, WorkDirLock, hold, identity, lock_work_dir
 from mmwhitebox.errors import UserError, WriteError
 from tests.configs import ROOT
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmwhitebox.engine.launch import use_amp
+from mmwhitebox.engine.setup import use_amp
 from mmwhitebox.errors import UserError
 from tests.configs import ROOT, reduced
 

@@ -9,7 +9,7 @@ from mmengine.runner import CheckpointLoader
 from PIL import Image
 
 from mmwhitebox.apis import init_model
-from mmwhitebox.engine.launch import exit_message
+from mmwhitebox.cli.running import exit_message
 from mmwhitebox.errors import CheckpointError, ImageReadError
 from tests.configs import ROOT, reduced
 

@@ -1,4 +1,5 @@
-"""``python -m mmwhitebox.doctor``: the environment, what is wrong with it, and the line that mends it."""
+"""The environment, what is wrong with it, and the line that mends it."""
+import argparse
 import importlib
 import importlib.util
 import platform
@@ -103,8 +104,12 @@ def accelerator_rows() -> list[tuple[str, str]]:
     return rows
 
 
-def main() -> int:
-    """Print the report; 0 if nothing is wrong, else 1."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It has none."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report; 1 if something is wrong."""
     rows = [('Python', f'{platform.python_version()} ({sys.executable})'), ('platform', platform.platform())]
     problems = []
     package_rows, package_problems = check_packages()
@@ -122,7 +127,3 @@ def main() -> int:
     if not problems:
         print('Nothing is wrong.')
     return int(bool(problems))
-
-
-if __name__ == '__main__':
-    sys.exit(main())

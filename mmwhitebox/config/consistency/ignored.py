@@ -15,7 +15,7 @@ from mmwhitebox.config_parts import Part, datasets, get, metrics, model_part, pa
 from mmwhitebox.datasets.transforms import LoadSegAnnotation
 
 from .classes import BOUNDARY_HEADS
-from .scores import IOU_METRICS
+from .scores import gives_iou
 
 STACKS = 255  # what reduce_zero_label and a selection of classes make of the rest
 
@@ -43,7 +43,7 @@ def ignored_label_problems(cfg: Config, splits: tuple[str, ...]) -> Iterator[str
             if isinstance(label, int) and isinstance(count, int) and not 0 <= label < count:
                 sources.setdefault(label, f'{head.path}.ignore_index={label}')
         for metric in metrics(cfg, split):
-            if metric.cls in IOU_METRICS and not metric.cfg.get('format_only'):
+            if gives_iou(metric) and not metric.cfg.get('format_only'):
                 yield from _unheard(sources, metric, 'ignore_index', None)
 
 

@@ -9,8 +9,9 @@ from types import TracebackType
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
-from mmwhitebox.config_bases import current_path
 from mmwhitebox.errors import ConfigError, UserError
+
+from .bases import current_path
 
 READERS = {Config._file2dict.__code__, Config._parse_lazy_import.__code__, Config._is_lazy_import.__code__}
 IMPORTER = import_modules_from_strings.__code__
@@ -103,3 +104,20 @@ def _similar(file: Path) -> str:
     names = [other.name for other in file.parent.glob(f'*{file.suffix}')] if file.parent.is_dir() else []
     near = difflib.get_close_matches(file.name, names, n=1)
     return f' Did you mean {file.parent / near[0]}?' if near else ''
+
+
+def load_config(path: str, options: dict | None = None, work_dir: str | None = None, launcher: str = 'none') -> Config:
+    """Read a config, apply overrides, decide the work dir (argument, then config, then file name).
+
+    Raises:
+        ConfigError: It cannot be read (see :func:`read_config`), or an override does not fit it.
+    """
+    cfg = read_config(path)
+    for key, value in (options or {}).items():
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ConfigError(f'--cfg-options {key}={value}: {str(error.args[0]).splitlines()[0]}') from error
+    cfg.launcher = launcher
+    cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
+    return cfg

@@ -1,6 +1,6 @@
 """The configs of the package as bases of other configs, wherever it is installed.
 
-Both ways of mmengine work in any process that has imported mmwhitebox, as its commands have::
+Both ways of mmengine work in any process that has imported ``mmwhitebox.config``, as its commands have::
 
     _base_ = 'mmwhitebox::cbt_decoder_ade20k.py'
 
@@ -33,7 +33,7 @@ def config_folder() -> Path:
     Raises:
         FileNotFoundError: It is in neither place.
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     for folder in (package / 'configs', package.parent / 'configs'):
         if (folder / '_base_').is_dir():
             return folder.resolve()

@@ -12,7 +12,6 @@ from mmseg.models.segmentors.base import BaseSegmentor
 from mmwhitebox.config_parts import (
     Part,
     datasets,
-    joined,
     make_part,
     metrics,
     model_part,
@@ -22,6 +21,7 @@ from mmwhitebox.config_parts import (
 )
 from mmwhitebox.datasets.class_names import known_classes
 from mmwhitebox.datasets.transforms import LoadSegAnnotation
+from mmwhitebox.errors import joined
 
 BOUNDARY_HEADS = {'STDCHead'}  # their classes are those of an edge map
 

@@ -1,9 +1,10 @@
 """What the parts of a config say about the same thing, compared before anything is trained.
 
-A config is correct part by part (:mod:`mmwhitebox.engine.config_check`) and still wrong as a whole: a head of 150
+A config is correct part by part (:mod:`mmwhitebox.config.check`) and still wrong as a whole: a head of 150
 classes on data of 5, a padding that no loss ignores, a best checkpoint by a score that no metric gives. Only what
 cannot work, or gives a wrong number, is refused; of a class that is neither ours nor of the stack nothing is assumed.
 """
+from mmwhitebox import stack  # noqa: F401  # isort: skip
 from collections.abc import Callable
 
 from mmengine.config import Config

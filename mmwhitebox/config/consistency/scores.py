@@ -10,20 +10,24 @@ from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 from mmpretrain.evaluation import Accuracy, AveragePrecision, MultiLabelMetric, SingleLabelMetric
 from mmseg.evaluation import IoUMetric
 
-from mmwhitebox.config_parts import Part, datasets, get, joined, listed, make_part, metrics, model_part, parts
+from mmwhitebox.config_parts import Part, datasets, get, listed, make_part, metrics, model_part, parts
 from mmwhitebox.datasets.class_names import known_classes
-from mmwhitebox.engine import metrics as own
+from mmwhitebox.errors import joined
 
 IOU_SCORES = dict(mIoU=('mIoU', 'mAcc'), mDice=('mDice', 'mAcc'), mFscore=('mFscore', 'mPrecision', 'mRecall'))
-IOU_METRICS = {IoUMetric, own.PerClassIoUMetric, own.IoUMetric}
 ENOUGH = 12
+
+
+def gives_iou(part: Part) -> bool:
+    """Whether a metric is mmseg's IoUMetric, or ours."""
+    return part.known and issubclass(part.cls, IoUMetric)
 
 
 def score_problems(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
     """Scores that no metric of the validation gives, and those without a rule which of two is better."""
     for split in splits:
         for part in metrics(cfg, split):
-            wrong = sorted(set(_iou_scores(part)) - set(IOU_SCORES)) if part.cls in IOU_METRICS else []
+            wrong = sorted(set(_iou_scores(part)) - set(IOU_SCORES)) if gives_iou(part) else []
             if wrong:
                 yield f'{part.path}.iou_metrics: there is no {joined(wrong)}; there are {joined(list(IOU_SCORES))}.'
     if 'train' not in splits or not cfg.get('val_evaluator') or not cfg.get('val_dataloader') or not cfg.get('val_cfg'):
@@ -108,10 +112,10 @@ def metric_scores(part: Part, classes: list[str] | None) -> list[str] | None:
     cls = part.cls
     if cls is DumpResults:
         return []
-    if cls in IOU_METRICS:
+    if gives_iou(part):
         if part.cfg.get('format_only'):
             return []
-        per_class = cls is own.PerClassIoUMetric
+        per_class = getattr(cls, 'logs_every_class', False)
         if per_class and classes is None:
             return None
         return ['aAcc', *(name for metric in _iou_scores(part) for name in IOU_SCORES.get(metric, ())),

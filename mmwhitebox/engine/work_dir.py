@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -257,3 +258,20 @@ def lock_work_dir(cfg: Config) -> AbstractContextManager:
     ranks = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
     first = os.environ.get(ranks.get(cfg.launcher, ''), '0') == '0'
     return hold(WorkDirLock(cfg.work_dir)) if first else nullcontext()
+
+
+def prepare_folder(folder: str | Path, option: str = '--out') -> Path:
+    """Create a folder for outputs, and make sure that files can be written there; ``option`` is what it was given by.
+
+    Raises:
+        UserError: It cannot be created or written.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(bytes(1 << 16))  # a full disk may still take an empty file
+    except OSError as error:
+        what = 'work dir' if option == '--work-dir' else 'folder'
+        raise UserError(f'The {what} {folder} is not writable ({error.strerror}). Choose another one with '
+                        f'{option}.') from error
+    return Path(folder)
