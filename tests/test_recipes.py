@@ -20,8 +20,8 @@ CRATE = ('crate_tiny_imagenet', 'crate_small_imagenet', 'crate_base_imagenet', '
 TOST = ('tost_tiny_imagenet', 'tost_small_imagenet', 'tost_medium_imagenet', 'tost_large_imagenet',
         'tost_tiny_p8_imagenet')
 DMST = ('dmst_tiny_imagenet', 'dmst_small_imagenet')
-SEGMENTATION = [f'{decoder}{size}_ade20k' for decoder in ('cbt_decoder', 'depict_sa', 'depict_ca', 'segmenter_mask',
-                                                          'segmenter_linear') for size in ('', '_tiny', '_base', '_large')]
+DECODERS = ('cbt_decoder', 'depict_sa', 'depict_ca', 'segmenter_mask', 'segmenter_linear')
+SEGMENTATION = [f'{decoder}{size}_ade20k' for decoder in DECODERS for size in ('', '_tiny', '_base', '_large')]
 
 
 def load(name):
@@ -245,7 +245,7 @@ def test_head_takes_timms_classifier(tmp_path):
 @pytest.mark.parametrize('data, epochs, images, batch, lr, scale, crop, classes', [
     ('cityscapes', 216, 2975, 8, 1e-2, (2048, 1024), 768, 19),
     ('pascal_context', 256, 4998, 16, 1e-3, (2080, 520), 480, 60)])
-@pytest.mark.parametrize('decoder', ['cbt_decoder', 'depict_sa', 'depict_ca', 'segmenter_mask', 'segmenter_linear'])
+@pytest.mark.parametrize('decoder', DECODERS)
 def test_cityscapes_and_pascal_context(decoder, data, epochs, images, batch, lr, scale, crop, classes):
     for size in ('small', 'large'):
         cfg = load(f'{decoder}_{size}_{data}')

@@ -91,7 +91,8 @@ def test_what_is_no_path_and_no_name_is_refused_in_one_line(call, value):
 
 
 def test_pictures_of_mmseg_s_inferencer_are_in_the_colours_of_the_image(file, monkeypatch):
-    inferencer = WhiteBoxSegInferencer(reduced('cbt_decoder/cbt_decoder_mini_ade20k.py'), device='cpu', show_progress=False)
+    cfg = reduced('cbt_decoder/cbt_decoder_mini_ade20k.py')
+    inferencer = WhiteBoxSegInferencer(cfg, device='cpu', show_progress=False)
     bgr, drawn = cv2.imread(str(file)), []
     monkeypatch.setattr(inferencer.visualizer, 'add_datasample', lambda name, image, *args, **kw: drawn.append(image))
     monkeypatch.setattr(inferencer.visualizer, 'get_image', lambda: None)
@@ -147,7 +148,8 @@ def test_one_channel_head(file):
 
 def test_models_by_name_are_built_in_silence(capfd):
     level = MMLogger.get_instance('mmengine').level
-    build_model('cbt_decoder_tiny_ade20k', num_classes=5, num_layers=1, img_size=64, backbone__model_kwargs=dict(depth=1))
+    build_model('cbt_decoder_tiny_ade20k', num_classes=5, num_layers=1, img_size=64,
+                backbone__model_kwargs=dict(depth=1))
     assert capfd.readouterr() == ('', '') and MMLogger.get_instance('mmengine').level == level
     model = init_model('cbt_tiny_imagenet', device='cpu', cfg_options={'model.backbone.img_size': 224})
     assert len(model.dataset_meta['classes']) == 1000

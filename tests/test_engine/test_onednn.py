@@ -138,8 +138,8 @@ def test_infer_follows_the_config(processor, monkeypatch, tmp_path, enabled, ins
     monkeypatch.setattr(apis, 'iter_inference', lambda *args: seen.append(switch()) or ())
     (tmp_path / 'photo.jpg').touch()
     monkeypatch.setattr(sys, 'argv', [
-        'infer.py', 'configs/cbt_decoder/cbt_decoder_mini_ade20k.py', 'x.pth', str(tmp_path), '--out', str(tmp_path / 'out'),
-        '--cfg-options', f'default_hooks.onednn.enabled={enabled}'])
+        'infer.py', 'configs/cbt_decoder/cbt_decoder_mini_ade20k.py', 'x.pth', str(tmp_path),
+        '--out', str(tmp_path / 'out'), '--cfg-options', f'default_hooks.onednn.enabled={enabled}'])
     with pytest.raises(SystemExit) as done:
         runpy.run_path(str(ROOT / 'tools' / 'infer.py'), run_name='__main__')
     assert done.value.code == 0 and switch() == before
