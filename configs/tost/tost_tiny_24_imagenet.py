@@ -1,3 +1,3 @@
 # **reading**: the drop path rate, that of ToST-M, which has this depth.
-_base_ = 'tost_tiny_imagenet.py'
+_base_ = './tost_tiny_imagenet.py'
 model = dict(backbone=dict(arch='tost-tiny-24', drop_path_rate=[0.15] * 24), head=dict(in_channels=192))
