@@ -35,17 +35,17 @@ QUICK = {
     'python tools/print_config.py my_decoder.py': [],
     'python tools/print_config.py CONFIG': [],
     'python tools/analysis_tools/complexity.py CONFIG': [],
-    'python tools/infer.py configs/cbt_decoder_ade20k_mini.py': [],
+    'python tools/infer.py configs/cbt_decoder/cbt_decoder_mini_ade20k.py': [],
 }
 SLOW = {
-    'python tools/train.py configs/cbt_decoder_ade20k_mini.py': [
+    'python tools/train.py configs/cbt_decoder/cbt_decoder_mini_ade20k.py': [
         '--amp', '--cfg-options', 'optim_wrapper.dtype=bfloat16', 'train_cfg.max_iters=1',
         'train_dataloader.batch_size=2', *NO_WORKERS],
-    'python tools/test.py configs/cbt_decoder_ade20k_mini.py': ['--cfg-options', *NO_WORKERS],
+    'python tools/test.py configs/cbt_decoder/cbt_decoder_mini_ade20k.py': ['--cfg-options', *NO_WORKERS],
 }
 TOOLS = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / 'tools').rglob('*.py'))
          if re.search(r'ArgumentParser\(|cli.main', path.read_text()) or path.name.startswith('make_mini')]
-MINI = 'configs/cbt_decoder_ade20k_mini.py'
+MINI = 'configs/cbt_decoder/cbt_decoder_mini_ade20k.py'
 
 
 def command_lines(text: str) -> list[list[str]]:

@@ -10,7 +10,7 @@ def register_models() -> None:
         folder = config_folder()
     except FileNotFoundError:  # the package alone, without its configs
         return
-    for metafile in sorted((folder / 'metafiles').glob('*.yml')):
+    for metafile in sorted(folder.glob('*/metafile.yml')):
         ModelHub.register_model_index(metafile, config_prefix=folder.parent)
 
 

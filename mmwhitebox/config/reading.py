@@ -11,6 +11,8 @@ from mmengine.utils import import_modules_from_strings
 
 from mmwhitebox.errors import ConfigError, UserError
 
+from .bases import current_path
+
 READERS = {Config._file2dict.__code__, Config._parse_lazy_import.__code__, Config._is_lazy_import.__code__}
 IMPORTER = import_modules_from_strings.__code__
 
@@ -27,6 +29,7 @@ def read_config(path: str) -> Config:
     """
     if Path(path).is_dir():
         raise ConfigError(f'{path} is a folder; name a config file in it.')
+    path = current_path(path)
     if not Path(path).is_file():
         raise ConfigError(f'There is no config file {path}.{_similar(Path(path))}')
     try:

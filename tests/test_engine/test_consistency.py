@@ -20,7 +20,7 @@ from mmwhitebox.config_parts import make_part
 from mmwhitebox.errors import ConfigError, DatasetLayoutError
 from tests.configs import CONFIGS, ROOT
 
-SEG, CLS = 'cbt_decoder_ade20k_mini.py', 'cbt_imagenet_mini.py'
+SEG, CLS = 'cbt_decoder/cbt_decoder_mini_ade20k.py', 'cbt/cbt_mini_imagenet.py'
 FIVE = dict(classes=('a', 'b', 'c', 'd', 'e'))
 
 

@@ -23,7 +23,8 @@ def save_model(folder: Path, name: str, **dataset) -> list:
 
 def save_config(folder: Path, name: str, cfg: Config) -> list:
     """[config, checkpoint] of a config, with random weights."""
-    config, checkpoint = folder / name, folder / f'{name}.pth'
+    config = folder / Path(name).name
+    checkpoint = config.with_suffix('.pth')
     cfg.dump(config)
     torch.manual_seed(0)
     torch.save(dict(state_dict=init_model(cfg, device='cpu').state_dict()), checkpoint)

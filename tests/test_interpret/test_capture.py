@@ -18,7 +18,7 @@ from tests.test_interpret.small import numbers, save_ade, save_images
 
 @pytest.fixture(scope='module')
 def segmentor():
-    cfg = reduced('cbt_decoder_ade20k_mini.py')
+    cfg = reduced('cbt_decoder/cbt_decoder_mini_ade20k.py')
     cfg.model.decode_head.num_layers = 2
     return init_model(cfg, device='cpu')
 
@@ -86,7 +86,7 @@ def test_layers_that_do_not_run_are_missing():
 def test_commands_of_models(segmentor):
     assert commands_for(segmentor) == [
         'complexity', 'coding_rate', 'rate_reduction', 'attention_map', 'subspaces', 'perturbation']
-    tost = init_model(reduced('tost_imagenet_mini.py'), device='cpu')
+    tost = init_model(reduced('tost/tost_mini_imagenet.py'), device='cpu')
     assert {'coding_rate', 'membership', 'subspaces'} <= set(commands_for(tost))
     assert 'rate_reduction' not in commands_for(tost)
 

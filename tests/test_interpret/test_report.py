@@ -8,7 +8,7 @@ from mmwhitebox.cli import report_page
 from mmwhitebox.errors import UserError
 from tests.test_interpret.small import command, save_ade, save_images, save_model
 
-NAME = 'cbt_decoder_ade20k_mini.py'
+NAME = 'cbt_decoder/cbt_decoder_mini_ade20k.py'
 
 
 def test_one_self_contained_page(tmp_path, monkeypatch, capsys):

@@ -120,7 +120,7 @@ def ade(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def segmentor(tmp_path_factory, ade):
-    return save_model(tmp_path_factory.mktemp('cbt'), 'cbt_decoder_ade20k_mini.py', data_root=ade)
+    return save_model(tmp_path_factory.mktemp('cbt'), 'cbt_decoder/cbt_decoder_mini_ade20k.py', data_root=ade)
 
 
 OPTIONS = ['--foreground', 'wall', '--boundary-width', '2', '--device', 'cpu']
@@ -149,7 +149,7 @@ def test_command_and_metric_agree(main, segmentor, tmp_path, monkeypatch):
 
 def test_command_with_label_maps_of_a_folder_and_two_models(main, tmp_path, ade):
     """A classifier, VOC-style files, a split; the pipeline that crops sees whole images."""
-    cbt = save_model(tmp_path, 'cbt_tiny_imagenet.py')
+    cbt = save_model(tmp_path, 'cbt/cbt_tiny_imagenet.py')
     masks = tmp_path / 'masks'
     masks.mkdir()
     images = save_images(tmp_path / 'images', a=(64, 64), b=(48, 80), c=(64, 40))

@@ -12,7 +12,7 @@ from mmwhitebox.engine.setup import use_amp
 from mmwhitebox.errors import UserError
 from tests.configs import ROOT, reduced
 
-MINI = ROOT / 'configs' / 'cbt_decoder_ade20k_mini.py'
+MINI = ROOT / 'configs' / 'cbt_decoder/cbt_decoder_mini_ade20k.py'
 
 
 def run_tool(monkeypatch, name, *args):
@@ -111,7 +111,7 @@ def test_the_check_of_the_config_can_be_left_out(monkeypatch, tmp_path, no_data,
 
 def test_amp_takes_mmengine_s_wrapper(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    cfg = reduced('cbt_decoder_ade20k_mini.py')
+    cfg = reduced('cbt_decoder/cbt_decoder_mini_ade20k.py')
     use_amp(cfg)
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper' and cfg.optim_wrapper.loss_scale == 'dynamic'
     cfg.optim_wrapper.type = 'OtherWrapper'

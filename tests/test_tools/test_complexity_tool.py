@@ -9,7 +9,7 @@ from mmwhitebox.errors import UserError
 from tests.configs import ROOT
 from tests.test_interpret.small import command
 
-MINI = ROOT / 'configs' / 'cbt_decoder_ade20k_mini.py'
+MINI = ROOT / 'configs' / 'cbt_decoder/cbt_decoder_mini_ade20k.py'
 
 
 def test_numbers_of_a_config_at_any_size(capsys, tmp_path):

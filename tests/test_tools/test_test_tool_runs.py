@@ -12,7 +12,7 @@ from mmwhitebox.engine.console import ConsoleRunner
 from mmwhitebox.errors import UserError
 from tests.test_interpret.small import save_ade, save_images, save_model
 
-NAME = 'segmenter_linear_ade20k_mini.py'
+NAME = 'segmenter/segmenter_linear_mini_ade20k.py'
 WALL, FLOOR = 0, 3
 
 
@@ -109,7 +109,7 @@ def test_no_test_set(setting, monkeypatch):
 def test_pictures_of_a_classifier(tmp_path, monkeypatch):
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
     monkeypatch.chdir(tmp_path)
-    config, checkpoint = save_model(tmp_path, 'cbt_imagenet_mini.py')
+    config, checkpoint = save_model(tmp_path, 'cbt/cbt_mini_imagenet.py')
     cfg = Config.fromfile(config)
     for name in cfg.classes:
         save_images(tmp_path / 'data' / name, one=(40, 40))

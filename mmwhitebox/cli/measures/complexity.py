@@ -16,41 +16,13 @@ from torch import nn
 
 from mmwhitebox.apis import config_path
 from mmwhitebox.apis.export import default_size
+from mmwhitebox.apis.zoo import published_figures
 from mmwhitebox.config.reading import load_config
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret import activation_memory, count_flops, count_parameters, count_similarities
 
 TOLERANCE = 0.03
-# Published figures: parameters in M, FLOPs in G at 224 x 224 (of the decoder alone for segmentation),
-# pairwise similarities in M. Sources: CBSA (NeurIPS 2025) tables 3 and 4, CRATE (NeurIPS 2023),
-# DMSA (arXiv 2601.17042) table I, whose counts are without the 1000-way head ('headless').
-PAPERS = {
-    'cbt_tiny_imagenet': dict(params=1.79, flops=1.1, similarities=0.53),
-    'cbt_small_imagenet': dict(params=6.67, flops=4.0, similarities=1.1),
-    'cbt_base_imagenet': dict(params=25.69, flops=15.1),
-    'cbt_large_imagenet': dict(params=83.05, flops=47.3),
-    'crate_tiny_imagenet': dict(params=6.1),
-    'crate_small_imagenet': dict(params=13.1),
-    'crate_base_imagenet': dict(params=22.8, flops=12.6),
-    'crate_large_imagenet': dict(params=77.6, flops=43.3),
-    'crate_cbt_tiny_imagenet': dict(),
-    'crate_cbt_small_imagenet': dict(),
-    'tost_tiny_imagenet': dict(headless=5.57),
-    'tost_small_imagenet': dict(headless=22.20),
-    'tost_medium_imagenet': dict(),
-    'dmst_tiny_imagenet': dict(headless=5.58),
-    'dmst_small_imagenet': dict(headless=22.25),
-    'vit_tiny_imagenet': dict(params=5.7),
-    'vit_small_imagenet': dict(params=22.1, flops=9.8),
-    'attention_comparison/tssa_tiny_imagenet': dict(similarities=0.45),
-    'attention_comparison/tssa_small_imagenet': dict(similarities=0.91),
-    'attention_comparison/mssa_tiny_imagenet': dict(similarities=1.4),
-    'attention_comparison/mssa_small_imagenet': dict(similarities=2.8),
-    'cbt_decoder_t_ade20k': dict(decoder_flops=1.5),
-    'cbt_decoder_ade20k': dict(decoder_flops=2.3),
-    'cbt_decoder_b_ade20k': dict(decoder_flops=7.8),
-    'cbt_decoder_l_ade20k': dict(decoder_flops=22.3),
-}
+PAPERS = published_figures()
 COLUMNS = {
     'params': 'params (M)', 'headless': 'without head (M)', 'flops': 'FLOPs (G)',
     'similarities': 'similarities (M)', 'decoder_params': 'decoder params (M)',
