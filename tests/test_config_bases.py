@@ -49,7 +49,7 @@ def test_a_built_package(tmp_path):
     assert not [path for path in built.rglob('*') if path.is_symlink()]
     for file, dialect in (('text.py', TEXT), ('lazy.py', LAZY)):
         (tmp_path / file).write_text(dialect.format(name=NAMES[0], module=NAMES[0]))
-    code = ('import mmwhitebox; from mmengine.config import Config; print(mmwhitebox.__file__); '
+    code = ('import mmwhitebox.config; from mmengine.config import Config; print(mmwhitebox.__file__); '
             "print([Config.fromfile(f).model.decode_head.attention.type for f in ('text.py', 'lazy.py')])")
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=tmp_path, text=True, capture_output=True,
                           env={**os.environ, 'PYTHONPATH': str(built), 'OMP_NUM_THREADS': '1'})
