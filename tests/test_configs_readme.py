@@ -9,6 +9,7 @@ import warnings
 
 import pytest
 from mmengine.config import Config
+from mmengine.fileio import load
 
 from mmwhitebox.apis import build_model, config_path, init_model, list_models
 from mmwhitebox.config import bases
@@ -19,7 +20,7 @@ from tests.config_tables import FOLDER, READMES, with_table
 from tests.configs import CONFIGS, ROOT
 
 NAMES = [name[:-3] for name in CONFIGS if not name.startswith('results/')]
-RENAMED = json.loads((FOLDER / 'renamed.json').read_text())
+RENAMED = load(FOLDER / 'renamed.yml')
 DECODERS = ['cbt_decoder', 'depict_ca', 'depict_sa', 'segmenter_linear', 'segmenter_mask']
 
 

@@ -71,7 +71,7 @@ def test_every_attention_is_an_attention_module():
 
 
 def test_doctor_reports_no_problem_here():
-    done = subprocess.run([sys.executable, '-m', 'mmwhitebox.cli.doctor'], text=True, capture_output=True)
+    done = subprocess.run([sys.executable, '-m', 'mmwhitebox.doctor'], text=True, capture_output=True)
     assert done.returncode == 0, done.stdout
     for name in ('torch', 'onedl-mmsegmentation', 'Triton', 'Nothing is wrong.'):
         assert name in done.stdout
@@ -79,7 +79,7 @@ def test_doctor_reports_no_problem_here():
 
 def test_doctor_works_in_a_broken_environment_and_names_the_error(tmp_path):
     (tmp_path / 'timm.py').write_text("raise ImportError('this timm is broken')")
-    done = subprocess.run([sys.executable, '-W', 'ignore', '-m', 'mmwhitebox.cli.doctor'], text=True,
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-m', 'mmwhitebox.doctor'], text=True,
                           capture_output=True, env={**os.environ, 'PYTHONPATH': str(tmp_path)})
     assert done.returncode == 1
     assert 'import timm fails: ImportError: this timm is broken' in done.stdout
@@ -89,7 +89,7 @@ def test_doctor_works_in_a_broken_environment_and_names_the_error(tmp_path):
 def test_doctor_names_an_upstream_package_beside_its_fork(tmp_path):
     (tmp_path / 'mmcv-2.1.0.dist-info').mkdir()
     (tmp_path / 'mmcv-2.1.0.dist-info' / 'METADATA').write_text('Metadata-Version: 2.1\nName: mmcv\nVersion: 2.1.0\n')
-    done = subprocess.run([sys.executable, '-W', 'ignore', '-m', 'mmwhitebox.cli.doctor'], text=True,
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-m', 'mmwhitebox.doctor'], text=True,
                           capture_output=True, env={**os.environ, 'PYTHONPATH': str(tmp_path)})
     assert done.returncode == 1
     assert 'wrong: mmcv 2.1.0 overwrites the files of onedl-mmcv' in done.stdout

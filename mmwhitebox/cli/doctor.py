@@ -7,7 +7,7 @@ import sys
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 
-REQUIRED = {  # distribution -> least version, as in setup.py
+REQUIRED = {  # distribution -> least version, as in pyproject.toml
     'torch': '2.6', 'torchvision': '0.21', 'timm': '1.0.20', 'onedl-mmengine': '0.10.12', 'onedl-mmcv': '2.3.6',
     'onedl-mmsegmentation': '1.4.2', 'onedl-mmpretrain': '1.3.6', 'numpy': '2', 'safetensors': '0.5',
     'matplotlib': '3.8', 'pillow': '10.4'

@@ -1,4 +1,3 @@
-# PYTHON_ARGCOMPLETE_OK
 """``mmwhitebox COMMAND``: finds the command, reads its arguments, runs it.
 
 Exit status of every command:
@@ -9,15 +8,23 @@ Exit status of every command:
 2   wrong arguments
 75  a training was asked to stop, and has saved: ``--resume`` goes on
 ==  ==========================================================================================
+
+Completion in a shell: ``eval "$(register-python-argcomplete mmwhitebox)"``.
 """
 import argparse
 import sys
 from collections.abc import Sequence
 
+import argcomplete
+
 from mmwhitebox import __version__
 
-from . import check_data, config, convert, doctor, export, infer, measure, report, test, train
-from .running import run_command
+try:
+    from . import check_data, config, convert, doctor, export, infer, measure, report, test, train
+    from .options import add_commands, parse
+    from .running import run_command
+except ImportError as error:
+    sys.exit(f'error: {error}. What is missing, and how to get it: python -m mmwhitebox.doctor')
 
 COMMANDS = {
     'train': train, 'test': test, 'infer': infer, 'check-data': check_data, 'report': report, 'measure': measure,
@@ -31,13 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog='mmwhitebox', description='White-box transformers for segmentation and classification.',
         epilog='Status: 0 done, 1 an error or something found, 2 wrong arguments, 75 stopped and saved (train).')
     parser.add_argument('--version', action='version', version=__version__)
-    commands = parser.add_subparsers(metavar='COMMAND', required=True)
-    for name, module in COMMANDS.items():
-        command = commands.add_parser(
-            name, help=module.__doc__.splitlines()[0].rstrip('.'), description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter)
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
+    add_commands(parser, {name: (module.__doc__, module.add_arguments, module.run)
+                          for name, module in COMMANDS.items()})
     return parser
 
 
@@ -48,15 +50,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv (Sequence[str], optional): The command and its arguments; by default those of the process.
     """
     parser = build_parser()
-    try:
-        import argcomplete
-    except ImportError:
-        pass
-    else:
-        argcomplete.autocomplete(parser)
-    args = parser.parse_args(argv)
+    argcomplete.autocomplete(parser)
+    args = parse(parser, sys.argv[1:] if argv is None else list(argv))
     run_command(lambda: args.run(args), log_to='stdout' if args.run in (train.run, test.run) else 'stderr')
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -99,7 +99,7 @@ def findings(printed: str) -> str:
 def run_section(section: Section, args: argparse.Namespace, failed: list[str]) -> str:
     """Run one measure; its part of the page. What went wrong is added to ``failed``."""
     out = Path(args.out) / section.tool
-    argv = [section.tool, '--out', str(out), *section.options]
+    argv = ['--out', str(out), *section.options]
     if section.needs != 'nothing':
         argv = [args.config, args.checkpoint, *(args.images if section.needs == 'images' else []), *argv]
         argv += ['--device', args.device] if args.device else []
@@ -114,7 +114,7 @@ def run_section(section: Section, args: argparse.Namespace, failed: list[str]) -
     measure.add_arguments(parser)
     try:
         with contextlib.redirect_stdout(printed):
-            measure.run(parse(parser, argv))
+            measure.run(parse(parser, [section.tool, *argv]))
     except NotApplicableError as error:
         return f'{heading}<p class="absent">Not for this model: {html.escape(str(error))}</p>'
     except UserError as error:

@@ -166,7 +166,7 @@ def test_bad_input(tmp_path):
         tool([cbt[0], decoder[1], images, *out, '--device', 'cpu'])
     with pytest.raises(UserError, match='--device nowhere: '):
         tool([*cbt, images, *out, '--device', 'nowhere'])
-    with pytest.raises(UserError, match='cannot be created'):
+    with pytest.raises(UserError, match='is not writable'):
         tool([*cbt, images, '--out', f'{images}/a.jpg/out'])
     vit = reduced('cbt/cbt_mini_imagenet.py')
     vit.model.backbone.arch.attention = dict(type='MHSA')

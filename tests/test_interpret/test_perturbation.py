@@ -127,7 +127,6 @@ def test_command_on_a_classifier(main, tmp_path):
 @pytest.mark.parametrize('options, message', [
     (['--layers', '1'], 'there are 1 attention layers in the part decoder'),
     (['--heads', '5'], 'there are 3 heads'),
-    (['--repeats', '0'], 'must be positive'),
     (['--scales', '0', '-1'], 'not negative'),
 ])
 def test_command_with_bad_input(main, segmentor, tmp_path, options, message):

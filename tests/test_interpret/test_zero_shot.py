@@ -180,7 +180,6 @@ def test_command_with_label_maps_of_a_folder_and_two_models(main, tmp_path, ade)
     ([], 'no class "background": say which classes are --foreground'),
     (['--foreground', 'unicorn'], "there is no class 'unicorn'. Classes: wall"),
     (['--foreground', '0', '--background', '1'], 'not both'),
-    (['--foreground', '0', '--boundary-width', '0'], 'positive'),
     (['--foreground', '0', '--layers', '1'], 'these layers have no class token.*Layers that have: 0'),
     (['--foreground', '0', '--layers', '5'], 'there are 2 attention layers'),
     (['--foreground', '0', '--heads', '3'], 'there are 3 heads'),

@@ -1,6 +1,4 @@
 """tools/test.py on a small set: which weights it scores, what it writes, with every shape of test loader."""
-import runpy
-import sys
 
 import numpy as np
 import pytest
@@ -8,8 +6,10 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
+from mmwhitebox.cli.main import build_parser
+from mmwhitebox.cli.options import parse
+from mmwhitebox.engine.console import ConsoleRunner
 from mmwhitebox.errors import UserError
-from tests.configs import ROOT
 from tests.test_interpret.small import save_ade, save_images, save_model
 
 NAME = 'segmenter/segmenter_linear_mini_ade20k.py'
@@ -47,14 +47,12 @@ def setting(tmp_path, monkeypatch):
 def evaluate(monkeypatch, cfg, *args):
     """What the tool measured."""
     cfg.dump('config.py')
-    monkeypatch.setattr(sys, 'argv', ['test.py', 'config.py', *map(str, args), '--work-dir', 'work'])
-    main = runpy.run_path(str(ROOT / 'tools' / 'test.py'))['main']
     found = {}
-    runner = main.__globals__['ConsoleRunner']
-    test = runner.test
+    test = ConsoleRunner.test
     with monkeypatch.context() as patch:
-        patch.setattr(runner, 'test', lambda self: found.update(test(self)))
-        main()
+        patch.setattr(ConsoleRunner, 'test', lambda self: found.update(test(self)))
+        args = parse(build_parser(), ['test', 'config.py', *map(str, args), '--work-dir', 'work'])
+        args.run(args)
     return found
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from analysis_tools.perturbation import evaluation, quiet, test_loader
 from benchmarks.contest import Case, Contestant, Settings
 from benchmarks.report import cpu_name, say
 from benchmarks.rounds import quartiles, ratios, run_case
@@ -30,6 +29,7 @@ from torch import Tensor
 from mmwhitebox.apis import init_model
 from mmwhitebox.apis.data import scope_of
 from mmwhitebox.apis.export import LogitsNetwork
+from mmwhitebox.cli.measures.perturbation import evaluation, quiet, test_loader
 from mmwhitebox.datasets import check_datasets
 from mmwhitebox.engine.metrics import ZeroShotSegmentation
 from mmwhitebox.errors import DatasetLayoutError
