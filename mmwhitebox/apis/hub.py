@@ -1,7 +1,7 @@
 """Our models in mmpretrain's hub: ``list_models('cbt_*')``, ``inference_model('cbt_tiny_imagenet', image)``."""
 from mmpretrain.apis.model import ModelHub
 
-from .zoo import config_folder
+from mmwhitebox.config.bases import config_folder
 
 
 def register_models() -> None:

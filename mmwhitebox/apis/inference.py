@@ -16,6 +16,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmwhitebox.checkpoints import load_weights
+from mmwhitebox.config.names import config_file
 from mmwhitebox.datasets.image_io import IMAGE_SUFFIXES
 from mmwhitebox.engine.devices import autocast_dtype, check_device
 from mmwhitebox.errors import ImageReadError, UserError
@@ -25,7 +26,6 @@ from .data import building, describe_data, pipeline_of
 from .inputs import SINGLE, ImageType, images_of, local_path, prepared
 from .pipeline import InferencePipeline
 from .result import ClsResult, SegResult
-from .zoo import config_file
 
 Result = SegResult | ClsResult
 

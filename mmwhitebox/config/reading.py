@@ -12,6 +12,7 @@ from mmengine.utils import import_modules_from_strings
 from mmwhitebox.errors import ConfigError, UserError
 
 from .bases import current_path
+from .names import SUFFIXES, config_path
 
 READERS = {Config._file2dict.__code__, Config._parse_lazy_import.__code__, Config._is_lazy_import.__code__}
 IMPORTER = import_modules_from_strings.__code__
@@ -109,9 +110,18 @@ def _similar(file: Path) -> str:
 def load_config(path: str, options: dict | None = None, work_dir: str | None = None, launcher: str = 'none') -> Config:
     """Read a config, apply overrides, decide the work dir (argument, then config, then file name).
 
+    Args:
+        path (str): Config file, or the name of an installed one (:func:`.names.list_models`).
+        options (dict, optional): Overrides, key with dots -> value.
+        work_dir (str, optional): Folder for what a run writes.
+        launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'. Defaults to 'none'.
+
     Raises:
+        UnknownModelError: There is neither a file nor a config of that name.
         ConfigError: It cannot be read (see :func:`read_config`), or an override does not fit it.
     """
+    if not path.endswith(SUFFIXES) and not Path(path).exists():
+        path = config_path(path)
     cfg = read_config(path)
     for key, value in (options or {}).items():
         try:

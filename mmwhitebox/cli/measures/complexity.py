@@ -16,7 +16,7 @@ from torch import nn
 
 from mmwhitebox.apis import config_path
 from mmwhitebox.apis.export import default_size
-from mmwhitebox.apis.zoo import published_figures
+from mmwhitebox.config.names import published_figures
 from mmwhitebox.config.reading import load_config
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret import activation_memory, count_flops, count_parameters, count_similarities
