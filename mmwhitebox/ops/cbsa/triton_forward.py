@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .launch import INTERPRETED, block_size, dot_precision, on_device, split_tokens, unit_last_stride
+from ..kernels.launch import INTERPRETED, block_size, dot_precision, on_device, split_tokens, unit_last_stride
 
 LOG2_E = 1.4426950408889634
 MERGE_SPLITS, MERGE_ELEMENTS = 16, 256

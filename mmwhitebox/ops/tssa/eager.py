@@ -1,11 +1,4 @@
-r"""Token Statistics Self-Attention (ToST, ICLR 2025).
-
-    E_n  = sum_c W_nc^2 / q_c,      q_c = sum_n W_nc^2          energy of the normalised tokens
-    Pi   = softmax_heads(temp_k E)                              membership of a token in the K subspaces
-    M_k  = (Pi_k / sum_n Pi_kn) W_k^2                           second moment of each channel of a head
-    TSSA(W) = -(Pi * W) / (1 + M)
-
-No token is compared with another: each channel is scaled by a statistic of all tokens, linear in N.
+r"""TSSA for any device, fast: see :mod:`mmwhitebox.ops.tssa` for the equations.
 
 Backward, for the gradient Y of the output, with a = 1 / (1 + M) and S = sum_n Pi_kn. The squares W^2 and
 Y * W are computed when they are needed and not kept: beyond W, the graph holds (B, K, N) and (B, K, 1, p).
@@ -18,15 +11,10 @@ Y * W are computed when they are needed and not kept: beyond W, the graph holds 
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from .function import call
-from .precision import no_autocast, wide_dtype, wide_product, widen
-
-EPS = 1e-8
-"""Added to sum_n Pi_kn, so that a subspace without members has no second moment."""
-MIN_NORM = 1e-24
-"""Least squared norm of a channel: one without energy stays zero."""
+from ..autograd import FirstOrder, first_order
+from ..precision import no_autocast, wide_dtype, wide_product
+from .naive import EPS, MIN_NORM
 
 
 def column(x: Tensor) -> Tensor:
@@ -54,7 +42,7 @@ def scaled(w: Tensor, weights: Tensor, channels: Tensor) -> Tensor:
     return (w * -channels).mul_(column(weights)).to(w.dtype)
 
 
-class _ScaleBySecondMoment(torch.autograd.Function):
+class _ScaleBySecondMoment(FirstOrder):
     """-(Pi G * W) / (1 + M), see :func:`scale_by_second_moment`, keeping W, Pi, G and a = 1 / (1 + M).
 
     mu  = a^2 * ((Pi G)^T (Y * W)) / S
@@ -62,6 +50,8 @@ class _ScaleBySecondMoment(torch.autograd.Function):
     dG  = Pi * (2 G * W^2 mu - (Y * W) a)
     dW  = Pi G * (2 G mu W - a Y)
     """
+
+    name = 'scale_by_second_moment'
 
     @staticmethod
     def forward(w: Tensor, pi: Tensor, gate: Tensor | None):
@@ -77,9 +67,9 @@ class _ScaleBySecondMoment(torch.autograd.Function):
         ctx.save_for_backward(*inputs, output[1])
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, y: Tensor, _):
-        w, pi, gate, a = ctx.saved_tensors
+    @first_order
+    def backward(ctx, saved, y: Tensor, _):
+        w, pi, gate, a = saved
         with no_autocast(w):
             weights = pi if gate is None else pi * gate
             product = wide_product(y, w)
@@ -102,18 +92,9 @@ class _ScaleBySecondMoment(torch.autograd.Function):
 
 
 def scale_by_second_moment(w: Tensor, pi: Tensor, gate: Tensor | None = None) -> Tensor:
-    """-(Pi * W) / (1 + M): what TSSA and DMSA share once the membership is known.
-
-    Args:
-        w (Tensor): Projected tokens W, (B, K, N, p).
-        pi (Tensor): Membership Pi, (B, K, N), not negative.
-        gate (Tensor, optional): G, (B, K, N): takes G * W for W, which is then never stored.
-
-    Returns:
-        Tensor: The compression step, (B, K, N, p).
-    """
+    """-(Pi G * W) / (1 + M), (B, K, N, p); arguments as of :func:`mmwhitebox.ops.scale_by_second_moment`."""
     wide = wide_dtype(w)
-    return call(_ScaleBySecondMoment, w, pi.to(wide), None if gate is None else gate.to(wide))[0]
+    return _ScaleBySecondMoment.call(w, pi.to(wide), None if gate is None else gate.to(wide))[0]
 
 
 def membership_statistics(squares: Tensor, temp: Tensor):
@@ -123,8 +104,10 @@ def membership_statistics(squares: Tensor, temp: Tensor):
     return norms, energy, (temp * energy).softmax(1)
 
 
-class _TSSA(torch.autograd.Function):
-    """The equations on top of this file; keeps W, temp, q, E, Pi and a = 1 / (1 + M)."""
+class _TSSA(FirstOrder):
+    """Keeps W, temp, q, E, Pi and a = 1 / (1 + M)."""
+
+    name = 'tssa'
 
     @staticmethod
     def forward(w: Tensor, temp: Tensor):
@@ -141,9 +124,9 @@ class _TSSA(torch.autograd.Function):
         ctx.save_for_backward(*inputs, *statistics)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, y: Tensor, *_):
-        w, temp, norms, energy, pi, a = ctx.saved_tensors
+    @first_order
+    def backward(ctx, saved, y: Tensor, *_):
+        w, temp, norms, energy, pi, a = saved
         with no_autocast(w):
             product = wide_product(y, w)
             direct = channel_sum(product, a)
@@ -163,28 +146,6 @@ class _TSSA(torch.autograd.Function):
             return grad_w.to(w.dtype), grad_temp.to(temp.dtype)
 
 
-def tssa_membership(w: Tensor, temp: Tensor) -> Tensor:
-    """Membership of every token: a softmax over the heads of its energy in each subspace.
-
-    Args:
-        w (Tensor): Projected tokens W, (B, K, N, p).
-        temp (Tensor): One temperature per head, (K, 1).
-
-    Returns:
-        Tensor: Pi, (B, K, N), summing to one over the heads; float32 or wider.
-    """
-    with no_autocast(w):
-        return membership_statistics(widen(w).square(), temp)[-1]
-
-
 def tssa(w: Tensor, temp: Tensor) -> Tensor:
-    """Token Statistics Self-Attention of projected tokens.
-
-    Args:
-        w (Tensor): Projected tokens W, (B, K, N, p).
-        temp (Tensor): One temperature per head, (K, 1).
-
-    Returns:
-        Tensor: -(Pi * W) / (1 + M), (B, K, N, p), before the output map.
-    """
-    return call(_TSSA, w, temp)[0]
+    """-(Pi * W) / (1 + M), (B, K, N, p); arguments as of :func:`mmwhitebox.ops.tssa`."""
+    return _TSSA.call(w, temp)[0]

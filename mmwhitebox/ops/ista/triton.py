@@ -5,7 +5,7 @@ r"""Folded ISTA with its epilogue in one kernel, forward and backward; see :mod:
 
 The products stay the library's, which reaches the peak of a GPU. Around them eager PyTorch passes three
 times over the tokens forward (x into the sum, subtract, threshold); here it is one pass, written over Z, in
-float32 arithmetic, and one pass backward. Kept for the backward pass: X, M and y. The plain form is used
+float32 arithmetic, and one pass backward. Kept for the backward pass: X, M and y. The eager form is used
 under torch.compile, which fuses the epilogue by itself, and for fewer tokens than D, where two products
 without M are cheaper.
 """
@@ -14,11 +14,10 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from mmwhitebox.ops.precision import no_autocast, widen
-
-from . import launch
+from ..autograd import FirstOrder, first_order
+from ..kernels import launch
+from ..precision import no_autocast, widen
 
 BLOCK = 2048
 
@@ -52,22 +51,27 @@ def _elementwise(kernel: triton.JITFunction, *tensors: Tensor, **scalars: float)
                                                enable_fp_fusion=True)
 
 
-class _Step(torch.autograd.Function):
+class _Step(FirstOrder):
     """relu(x + x M - shift) of tokens (T, D), contiguous; M in the dtype of the product."""
 
+    name = 'ista'
+
     @staticmethod
-    def forward(ctx, x: Tensor, m: Tensor, shift: float) -> Tensor:
+    def forward(x: Tensor, m: Tensor, shift: float) -> Tensor:
         with no_autocast(x):
             z = x.to(m.dtype) @ m
         y = z if z.dtype == x.dtype else torch.empty_like(x)
         _elementwise(threshold_kernel, x, z, y, shift=shift)
-        ctx.save_for_backward(x, m, y)
         return y
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x, m, y = ctx.saved_tensors
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(*inputs[:2], output)
+
+    @staticmethod
+    @first_order
+    def backward(ctx, saved, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, m, y = saved
         dz = torch.empty_like(y)
         _elementwise(threshold_backward_kernel, grad.contiguous(), y, dz)
         narrow = dz.to(m.dtype)
@@ -83,7 +87,7 @@ class _Step(torch.autograd.Function):
 def unsupported(x: Tensor, weight: Tensor, eta: float = 0.1, lam: float = 0.1) -> str | None:
     """Why this call cannot run fused, in a few words; None if it can."""
     if torch.compiler.is_compiling():
-        return 'torch.compile fuses the plain form itself'
+        return 'torch.compile fuses the eager form itself'
     if x.numel() < weight.numel():
         return 'two products without M are cheaper for fewer tokens than dimensions'
     return launch.device_reason(x, weight) or launch.dtype_reason(x) or launch.dtype_reason(weight)
@@ -106,4 +110,4 @@ def ista(x: Tensor, weight: Tensor, eta: float = 0.1, lam: float = 0.1) -> Tenso
         m = torch.addmm(wide, wide.mT, wide, beta=eta, alpha=-eta).to(x.dtype)  # (D, D)
     m, = launch.cast_for_autocast(m)  # the type of the product
     tokens = x.reshape(-1, x.shape[-1]).contiguous()
-    return _Step.apply(tokens, m, eta * lam).view(x.shape)
+    return _Step.call(tokens, m, eta * lam).view(x.shape)

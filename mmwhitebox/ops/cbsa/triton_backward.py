@@ -21,7 +21,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .cbsa_forward import (
+from ..kernels.launch import block_size, capability, dot_precision, on_device, split_tokens, unit_last_stride
+from .triton_forward import (
     LOG2_E,
     MERGE_ELEMENTS,
     MERGE_SPLITS,
@@ -40,7 +41,6 @@ from .cbsa_forward import (
     stream_config,
     tile_offset,
 )
-from .launch import block_size, capability, dot_precision, on_device, split_tokens, unit_last_stride
 
 
 @triton.jit
@@ -183,7 +183,7 @@ def backward(dout: Tensor, w: Tensor, r0: Tensor, step_rep: Tensor, step_x: Tens
 
     Args:
         dout (Tensor): Gradient of the output, (B, K, N, p).
-        w, r0, step_rep, step_x, contract: As :func:`~mmwhitebox.ops.triton.cbsa_forward.forward` takes them.
+        w, r0, step_rep, step_x, contract: As :func:`~mmwhitebox.ops.cbsa.triton_forward.forward` takes them.
         aw, lse (Tensor): What it returned.
 
     Returns:

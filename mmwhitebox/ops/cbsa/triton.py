@@ -1,8 +1,8 @@
 r"""CBSA in fused kernels; see :mod:`mmwhitebox.ops.cbsa` for the operator.
 
-The equations are in :mod:`.cbsa_forward` and :mod:`.cbsa_backward`. Forward and backward are two custom operators, so
-that torch.compile keeps them whole. Kept for backward: the inputs, AW (B, K, m, p) and lse (B, K, m); nothing of size
-m x N is ever in memory.
+The equations are in :mod:`.triton_forward` and :mod:`.triton_backward`. Forward and backward are two custom
+operators, so that torch.compile keeps them whole. Kept for backward: the inputs, AW (B, K, m, p) and lse (B, K, m);
+nothing of size m x N is ever in memory.
 """
 
 import torch
@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 from triton.backends.nvidia.compiler import CUDAOptions
 
-from . import launch
-from .cbsa_backward import backward
-from .cbsa_forward import forward, is_wide
+from ..autograd import refuse_second
+from ..kernels import launch
+from .triton_backward import backward
+from .triton_forward import forward, is_wide
 
 MAX_SIZE = 128
 """Largest m and p: one program holds all representatives of a head."""
@@ -57,11 +58,12 @@ def _differentiate(ctx, dout: Tensor, *_) -> tuple:
 
 
 _forward.register_autograd(_differentiate, setup_context=_save)
+_backward.register_autograd(refuse_second('cbsa'))
 
 
 @register_flop_formula(torch.ops.mmwhitebox.cbsa_forward)
 def _forward_flops(w_shape, r0_shape, step_rep_shape, step_x_shape, contract, *args, **kwargs) -> int:
-    """Two per multiply-add, of the products of the plain form: what is recomputed is not work of the operator."""
+    """Two per multiply-add, of the products of the eager form: what is recomputed is not work of the operator."""
     (batch, heads, n, p), m = w_shape, r0_shape[2]
     return 2 * batch * heads * m * p * (3 * n + (2 * m if contract else 0))
 

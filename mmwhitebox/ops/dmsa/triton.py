@@ -23,8 +23,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from . import launch, moments
-from .moments import (
+from ..autograd import refuse_second
+from ..kernels import launch, moments
+from ..kernels.moments import (
     gate_backward,
     load_moments,
     score_addresses,
@@ -149,6 +150,7 @@ def _gradients(ctx, grad: Tensor | None, *_) -> tuple[Tensor | None, Tensor | No
 
 
 _dmsa.register_autograd(_gradients, setup_context=_keep)
+_dmsa_backward.register_autograd(refuse_second('dmsa'))
 
 
 def unsupported(s: Tensor,

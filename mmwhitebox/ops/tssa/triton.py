@@ -23,8 +23,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from . import launch, moments
-from .moments import (
+from ..autograd import refuse_second
+from ..kernels import launch, moments
+from ..kernels.moments import (
     load_moments,
     score_addresses,
     softmax_heads,
@@ -228,6 +229,7 @@ def _gradients(ctx, grad: Tensor | None, *_) -> tuple[Tensor | None, Tensor | No
 
 
 _tssa.register_autograd(_gradients, setup_context=_keep)
+_tssa_backward.register_autograd(refuse_second('tssa'))
 
 
 def unsupported(w: Tensor, temp: Tensor) -> str | None:

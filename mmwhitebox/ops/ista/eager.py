@@ -1,8 +1,4 @@
-r"""ISTA, the sparsifying feed-forward of CRATE and CBT: one proximal gradient step on a dictionary.
-
-    y = relu(x + eta (D^T x - D^T D x) - eta lambda)          for a column x
-
-Tokens are rows here, D^T x <- x W, and the three products x W - x W^T W fold into one:
+r"""ISTA for any device, fast: see :mod:`mmwhitebox.ops.ista`. The three products x W - x W^T W fold into one:
 
     M = eta (W - W^T W),          y = relu(x + x M - eta lambda)
 
@@ -12,8 +8,8 @@ The backward pass keeps x, y, and M or x - x W^T, whichever was made.
 import torch
 from torch import Tensor
 
-from .precision import autocasts, no_autocast, widen
-from .resampling import is_symbolic
+from ..precision import autocasts, no_autocast, widen
+from ..resampling import is_symbolic
 
 
 def add_product(x: Tensor, y: Tensor, m: Tensor, alpha: float = 1.) -> Tensor:
@@ -24,17 +20,7 @@ def add_product(x: Tensor, y: Tensor, m: Tensor, alpha: float = 1.) -> Tensor:
 
 
 def ista(x: Tensor, weight: Tensor, eta: float = 0.1, lam: float = 0.1) -> Tensor:
-    """One ISTA step. There is no residual around it: y replaces x and is not negative.
-
-    Args:
-        x (Tensor): Tokens, (..., D).
-        weight (Tensor): Dictionary W, (D, D).
-        eta (float): Step size. Defaults to 0.1.
-        lam (float): Weight lambda of the sparsity term. Defaults to 0.1.
-
-    Returns:
-        Tensor: y, of the shape and dtype of x.
-    """
+    """y, of the shape and dtype of x; arguments as of :func:`mmwhitebox.ops.ista`."""
     tokens = x.reshape(-1, x.shape[-1])
     if is_symbolic(tokens.shape[0]) or tokens.shape[0] >= x.shape[-1]:
         wide = widen(weight)
