@@ -12,7 +12,7 @@ from mmwhitebox.models.position_tables import KEY as GRID_KEY
 
 from .convert import convert_official, convert_to_official, unwrap
 from .describe import default_scope, describe_official, missing_or_reshaped
-from .official_keys import CLASSIFIERS
+from .keys import CLASSIFIERS
 
 CLASSIFICATION_CLASSES = {1000: dict(classes=IMAGENET_CATEGORIES)}
 SEGMENTATION_CLASSES = {150: ADE20KDataset.METAINFO, 19: CityscapesDataset.METAINFO}

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from mmwhitebox.errors import CheckpointError, joined
 
-from .official_keys import FAMILIES, Rule, looks_like
+from .keys import FAMILIES, Rule, looks_like
 
 WRAPPERS = ('state_dict', 'model')
 

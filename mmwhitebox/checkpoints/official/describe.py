@@ -11,7 +11,7 @@ from mmwhitebox.errors import CheckpointError, joined
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 
 from .convert import convert_to_official, family_rules, unwrap
-from .official_keys import CLASSIFIERS
+from .keys import CLASSIFIERS
 
 # What is not in the weights: constants of the official code.
 IMAGENET_STATISTICS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])

@@ -9,8 +9,15 @@ from mmengine.config import Config
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from mmwhitebox.datasets import CamVidDataset, LoadImage, LoadSegAnnotation, check_datasets, skipping, watch_workers
-from mmwhitebox.datasets.skipping import refuse_skipping
+from mmwhitebox.datasets import (
+    CamVidDataset,
+    LoadImage,
+    LoadSegAnnotation,
+    broken_samples,
+    check_datasets,
+    watch_workers,
+)
+from mmwhitebox.datasets.broken_samples import refuse_skipping
 from mmwhitebox.errors import AnnotationError, ConfigError, ImageReadError, UserError, WorkerDeathError
 
 
@@ -54,8 +61,8 @@ def log(tmp_path, monkeypatch):
         with open(file, 'a') as handle:
             handle.write(message + '\n')
 
-    monkeypatch.setattr(skipping, 'print_log', write)
-    monkeypatch.setattr(skipping, '_skipped', set())
+    monkeypatch.setattr(broken_samples, 'print_log', write)
+    monkeypatch.setattr(broken_samples, '_skipped', set())
     return lambda: file.read_text().splitlines() if file.exists() else []
 
 
