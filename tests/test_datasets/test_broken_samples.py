@@ -159,7 +159,7 @@ def test_a_dead_worker_names_its_sample(root, how, advice):
         list(loader(dataset(root, Die('3.jpg', how))))
     message = str(caught.value)
     assert 'masks/3.png' in message and advice in message and '\n' not in message
-    assert skipping.FOLDER not in os.environ
+    assert broken_samples.FOLDER not in os.environ
 
 
 def test_an_early_death_and_other_errors(root):
@@ -178,4 +178,4 @@ def test_an_early_death_and_other_errors(root):
 def test_nothing_is_noted_outside_a_worker(root):
     with watch_workers():
         dataset(root)[0]
-        assert os.listdir(os.environ[skipping.FOLDER]) == []
+        assert os.listdir(os.environ[broken_samples.FOLDER]) == []
