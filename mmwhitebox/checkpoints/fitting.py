@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmwhitebox.errors import CheckpointError, joined
 
-from .official_keys import looks_like
+from .official.keys import looks_like
 
 
 def select(state_dict: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

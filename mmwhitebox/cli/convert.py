@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from mmwhitebox.checkpoints import convert_checkpoint, safe_load, save_checkpoint
-    from mmwhitebox.checkpoints.package import official_checkpoint
+    from mmwhitebox.checkpoints.official.files import official_checkpoint
 
     if args.trust_checkpoint:
         checkpoint = torch.load(args.src, map_location='cpu', weights_only=False)
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
 def write_config(path: str, model: dict, family: str) -> None:
     """Write the config and say what it lacks."""
     from mmwhitebox.checkpoints import write_atomically
-    from mmwhitebox.checkpoints.package import base_configs, config_text
+    from mmwhitebox.checkpoints.official.files import base_configs, config_text
     from mmwhitebox.config.bases import config_folder
 
     text = config_text(model, family, config_folder() / '_base_', Path(path).resolve().parent)

@@ -11,17 +11,17 @@ mmengine has no place to register a package: it takes ``package::path`` from a l
 path, and cannot read a base that uses ``_base_`` (as these configs do) into a config that uses ``read_base``. So the
 two functions that find and read a base are extended here, for the folder of these configs alone. Their types keep no
 scope: they are looked up in the ``default_scope`` of the config, as when it is read directly. Configs that have had
-another name until this release are found under it, with a warning: ``configs/renamed.json``.
+another name until this release are found under it, with a warning: ``configs/renamed.yml``.
 """
 import ast
 import difflib
 import functools
-import json
 import os
 import warnings
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.fileio import load
 
 PREFIX = 'mmwhitebox::'
 MODULE = 'mmwhitebox.configs.'
@@ -45,7 +45,7 @@ def current_path(path: str | Path) -> str:
     if not os.path.isfile(path):
         file = Path(os.path.abspath(path))
         for folder in file.parents:
-            if (folder / 'renamed.json').is_file():
+            if (folder / 'renamed.yml').is_file():
                 name = file.relative_to(folder).with_suffix('').as_posix()
                 new = renamed_configs(folder).get(name)
                 if new is None:
@@ -58,7 +58,7 @@ def current_path(path: str | Path) -> str:
 @functools.cache
 def renamed_configs(folder: Path) -> dict[str, str]:
     """Former names of the configs in a folder, with the present ones."""
-    return json.loads((folder / 'renamed.json').read_text())
+    return load(folder / 'renamed.yml')
 
 
 @functools.cache

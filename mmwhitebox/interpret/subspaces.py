@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mmwhitebox.models.attention import AgentAttention
-from mmwhitebox.models.attention.base import SubspaceAttention
+from mmwhitebox.models.attention.base import SubspaceProjection
 
 from .capture import attention_layers
-from .figures import colour, layer_ticks, new_figure
+from .plot_style import colour, layer_ticks, new_figure
 
 
 def subspace_projection(attention: nn.Module) -> nn.Linear | None:
@@ -29,7 +29,7 @@ def subspace_projection(attention: nn.Module) -> nn.Linear | None:
     White-box attentions and Agent Attention with ``shared_qkv`` have one. A ViT's queries, keys and values
     are three maps, so its heads have no subspace.
     """
-    if isinstance(attention, SubspaceAttention):
+    if isinstance(attention, SubspaceProjection):
         return attention.proj
     return attention.qkv if isinstance(attention, AgentAttention) and attention.shared_qkv else None
 

@@ -92,7 +92,7 @@ class ConvStem(BaseStem):
             self.stages = nn.SyncBatchNorm.convert_sync_batchnorm(self.stages)
 
     def embed(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)  # the tokens then lie as they are read, no copy
+        x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # channels last: as the tokens are read
         return self.stages(x).flatten(2).transpose(1, 2)
 
 

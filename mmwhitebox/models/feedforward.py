@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmwhitebox.models.sizes import check_sizes
-from mmwhitebox.ops.implementation import choose
+from mmwhitebox.ops import ista
+from mmwhitebox.ops.dispatch import check_form
 from mmwhitebox.registry import FEEDFORWARDS, build_component
 
 
@@ -16,25 +17,26 @@ class ISTA(nn.Module):
         embed_dims (int): Token width D.
         eta (float): Step size. Defaults to 0.1.
         lam (float): Weight lambda of the sparsity term. Defaults to 0.1.
-        impl (str): 'auto' takes the fused kernels on a GPU, 'torch' the plain form, 'triton' asks for the
-            kernels, see :mod:`mmwhitebox.ops.implementation`. Defaults to 'auto'.
+        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
+            Defaults to 'auto'.
     """
 
     is_residual = False
     """The output is the new token, not an update of it."""
+    has_kernels = True
 
     def __init__(self, embed_dims: int, eta: float = 0.1, lam: float = 0.1, impl: str = 'auto') -> None:
         super().__init__()
         check_sizes(self, embed_dims=embed_dims)
         self.eta = eta
         self.lam = lam
-        self.operator = choose('ista', impl)
+        self.impl = check_form('ISTA', impl)
         self.weight = nn.Parameter(torch.empty(embed_dims, embed_dims))
         nn.init.kaiming_uniform_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """New tokens, (B, N, D), not negative."""
-        return self.operator(x, self.weight, self.eta, self.lam)
+        return ista(x, self.weight, self.eta, self.lam, self.impl)
 
 
 @FEEDFORWARDS.register_module()

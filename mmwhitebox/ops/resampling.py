@@ -1,127 +1,20 @@
-"""Pooling and interpolation of token grids whose size may be symbolic, as while a model is exported.
+"""Interpolation of token grids whose size may be symbolic, as while a model is exported.
 
-``torch.export`` follows one path through the code. A pool onto a fixed number of bins has no graph for all
-sizes, and a rule such as "leave the table alone if the size fits" has no branch. With symbolic sizes both
-are written as arithmetic of the sizes; with integers, the eager case, torch's own functions run.
+``torch.export`` follows one path through the code, and a rule such as "leave the table alone if the size fits" has no
+branch. With symbolic sizes it is written as arithmetic of the sizes; with integers torch's own functions run.
 """
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from .function import call
+from .precision import widen
 
 
 def is_symbolic(*sizes: int) -> bool:
     """Whether a size stands for many: while a model is exported with a dynamic image size."""
     return any(isinstance(size, torch.SymInt) for size in sizes)
-
-
-def averaging_matrix(size: int, bins: int, like: Tensor) -> Tensor:
-    """The adaptive average pool of an axis as a matrix: row i averages [floor(i S/g), ceil((i+1) S/g)).
-
-    Args:
-        size (int): Length S of the axis, symbolic or not.
-        bins (int): Length g of the pooled axis.
-        like (Tensor): A tensor of the wanted dtype and device.
-
-    Returns:
-        Tensor: (g, S), rows summing to one.
-    """
-    i = torch.arange(bins, device=like.device)[:, None]
-    start, stop = i * size // bins, ((i + 1) * size + bins - 1) // bins
-    j = torch.arange(size, device=like.device)
-    inside = ((start <= j) & (j < stop)).to(like.dtype)
-    return inside / (stop - start).to(like.dtype)
-
-
-def periodic_windows(size: int, bins: int) -> tuple[int, list[tuple[int, int]]]:
-    """Windows of an axis in the adaptive average pool: d periods, and (start, length) in each of them.
-
-    Window i is [floor(i S/g), ceil((i+1) S/g)). With d = gcd(S, g) the pattern repeats d times, every S/d
-    places and g/d bins: one window if g divides S, four for 14 places and 8 bins.
-    """
-    periods = math.gcd(size, bins)
-    starts = [i * size // bins for i in range(bins // periods)]
-    stops = [-(-(i + 1) * size // bins) for i in range(bins // periods)]
-    return periods, [(start, stop - start) for start, stop in zip(starts, stops)]
-
-
-def spread_over_windows(grad: Tensor, out: Tensor, dim: int) -> Tensor:
-    """The adjoint of the pool of one dimension, added to ``out``: (..., g, ...) -> (..., S, ...)."""
-    periods, windows = periodic_windows(out.shape[dim], grad.shape[dim])
-    blocks, bins = out.unflatten(dim, (periods, -1)), grad.unflatten(dim, (periods, -1))
-    for i, (start, length) in enumerate(windows):
-        blocks.narrow(dim + 1, start, length).add_(bins.narrow(dim + 1, i, 1), alpha=1 / length)
-    return out
-
-
-class _PoolTokens(torch.autograd.Function):
-    """The pool of a token sequence. The gradient is written once, into one tensor for all tokens."""
-
-    @staticmethod
-    def forward(tokens: Tensor, start: int, hw_shape: tuple[int, int], bins: int) -> Tensor:
-        patches = tokens.narrow(1, start, math.prod(hw_shape)).unflatten(1, hw_shape)  # (B, H, W, C)
-        grid = patches.permute(0, 3, 1, 2)
-        # other tokens between the grids of two images: torch's pool would copy them all first, but not one at a time
-        whole = grid.is_contiguous(memory_format=torch.channels_last)
-        pooled = torch.cat([F.adaptive_avg_pool2d(part, bins) for part in ([grid] if whole else grid.split(1))])
-        return pooled.permute(0, 2, 3, 1).flatten(1, 2)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
-        tokens, ctx.start, ctx.hw_shape, ctx.bins = inputs
-        ctx.shape = tokens.shape
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        batch, n, c = ctx.shape
-        h, w = ctx.hw_shape
-        columns = spread_over_windows(grad.unflatten(1, (ctx.bins, ctx.bins)),
-                                      grad.new_zeros(batch, ctx.bins, w, c), 2)
-        out = grad.new_zeros(batch, n, c)
-        spread_over_windows(columns, out.narrow(1, ctx.start, h * w).unflatten(1, (h, w)), 1)
-        return out, None, None, None
-
-
-def pool_grid(tokens: Tensor, start: int, hw_shape: tuple[int, int], bins: int) -> Tensor:
-    """Adaptive average pool of a grid that lies in a sequence of tokens, without a copy of the grid.
-
-    Equal to ``F.adaptive_avg_pool2d`` of the grid, also for one smaller than the pool, whose windows then
-    repeat tokens.
-
-    Args:
-        tokens (Tensor): (B, N, C).
-        start (int): Index of the first token of the grid; the others follow, row major.
-        hw_shape (tuple[int, int]): Grid (H, W), symbolic or not.
-        bins (int): g.
-
-    Returns:
-        Tensor: (B, g*g, C).
-    """
-    if not is_symbolic(*tokens.shape, *hw_shape):
-        return call(_PoolTokens, tokens, start, tuple(hw_shape), bins)
-    grid = tokens[:, start:start + hw_shape[0] * hw_shape[1]].unflatten(1, hw_shape).permute(0, 3, 1, 2)
-    return adaptive_avg_pool(grid, bins).flatten(2).transpose(1, 2)
-
-
-def adaptive_avg_pool(grid: Tensor, bins: int) -> Tensor:
-    """Adaptive average pool onto a square: ``F.adaptive_avg_pool2d`` for any, also a symbolic, size.
-
-    Args:
-        grid (Tensor): (B, C, H, W).
-        bins (int): g.
-
-    Returns:
-        Tensor: (B, C, g, g).
-    """
-    h, w = grid.shape[2:]
-    if not is_symbolic(h, w):
-        return F.adaptive_avg_pool2d(grid, bins)
-    return averaging_matrix(h, bins, grid) @ grid @ averaging_matrix(w, bins, grid).mT
 
 
 def resize_positions(table: Tensor,
@@ -144,7 +37,7 @@ def resize_positions(table: Tensor,
     if not is_symbolic(*new_shape) and tuple(old_shape) == tuple(new_shape):
         return table
     grid = table[:, num_extra:].unflatten(1, tuple(old_shape)).permute(0, 3, 1, 2)
-    grid = F.interpolate(grid.float(), size=tuple(new_shape), mode=mode, align_corners=False)
+    grid = F.interpolate(widen(grid), size=tuple(new_shape), mode=mode, align_corners=False)
     return torch.cat([table[:, :num_extra], grid.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
 
 
@@ -171,7 +64,7 @@ def bicubic_matrix(old: int, new: int, like: Tensor) -> Tensor:
 
 def scale_positions(table: Tensor, old_shape: tuple[int, int], new_shape: tuple[int, int], num_extra: int) -> Tensor:
     """Bicubic interpolation of a table with a step of old / (new + 0.1) between two patches."""
-    grid = table[:, num_extra:].unflatten(1, tuple(old_shape)).permute(0, 3, 1, 2).float()
+    grid = widen(table[:, num_extra:].unflatten(1, tuple(old_shape)).permute(0, 3, 1, 2))
     if is_symbolic(*new_shape):  # torch takes no factor that stands for many
         rows, columns = (bicubic_matrix(old, new, grid) for old, new in zip(old_shape, new_shape))
         grid = rows @ grid @ columns.mT

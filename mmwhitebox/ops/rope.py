@@ -8,17 +8,17 @@ The first half of the D features turns with the row of the token, the second hal
     rope(x)_2i+1 = sin x_2i + cos x_2i+1
 
 Pairs are complex numbers x_2i + i x_2i+1 and a rotation is one product with e^{i angle}, in eager mode a single
-pass over the tokens; backward is the rotation by -angle. Compilers and exporters, which fuse passes and know no
-complex numbers, are given the two lines above. Sine and cosine are taken of the rows and of the columns before
-they are spread over the grid, or a compiler would take them anew for every token of every image.
+pass over the tokens; backward is the rotation by -angle. The naive form is the two lines above; so is what
+compilers and exporters are given, which fuse passes and know no complex numbers. Sine and cosine are taken of the rows
+and of the columns before they are spread over the grid, or a compiler would take them anew for every token.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from .function import call
+from .autograd import FirstOrder, first_order
+from .dispatch import is_naive
 from .precision import wide_dtype, widen
 
 
@@ -46,8 +46,10 @@ def turn(x: Tensor, hw_shape: tuple[int, int], theta: float, direction: int) -> 
     return torch.view_as_real(turned).flatten(-2).to(x.dtype)
 
 
-class _Rope(torch.autograd.Function):
+class _Rope(FirstOrder):
     """The rotation; nothing is kept, the angles are made again."""
+
+    name = 'rope_2d'
 
     @staticmethod
     def forward(x: Tensor, hw_shape: tuple[int, int], theta: float) -> Tensor:
@@ -58,24 +60,25 @@ class _Rope(torch.autograd.Function):
         _, ctx.hw_shape, ctx.theta = inputs
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    @first_order
+    def backward(ctx, saved, grad: Tensor) -> tuple[Tensor | None, ...]:
         return turn(grad, ctx.hw_shape, ctx.theta, -1), None, None
 
 
-def rope_2d(x: Tensor, hw_shape: tuple[int, int], theta: float = 10000.) -> Tensor:
+def rope_2d(x: Tensor, hw_shape: tuple[int, int], theta: float = 10000., impl: str = 'auto') -> Tensor:
     """Rotate the patch tokens by their place in the grid; extra tokens stay as they are.
 
     Args:
         x (Tensor): Tokens, (B, N, D), N = E + H*W with the E extra tokens first, D divisible by 4.
         hw_shape (tuple[int, int]): Grid (H, W) of the patch tokens.
         theta (float): Base of the frequencies. Defaults to 10000.
+        impl (str): The form, see :mod:`mmwhitebox.ops.dispatch`. Defaults to 'auto'.
 
     Returns:
         Tensor: Tokens of the same shape and dtype.
     """
-    if not torch.compiler.is_compiling():
-        return call(_Rope, x, hw_shape, theta)
+    if not is_naive(impl) and not torch.compiler.is_compiling():
+        return _Rope.call(x, hw_shape, theta)
     h, w = hw_shape
     rows, columns, num_extra = axis_angles(h, x, theta), axis_angles(w, x, theta), x.shape[1] - h * w
     cos = over_tokens(rows.cos(), columns.cos(), num_extra, 1.)  # (N, D/2)

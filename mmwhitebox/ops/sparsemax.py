@@ -13,12 +13,15 @@ On the support S = {i : ST(z)_i > 0} the Jacobian is I - 1 1^T / |S|, elsewhere 
 import torch
 from torch import Tensor
 
-from .function import call
+from .autograd import FirstOrder
+from .dispatch import is_naive
 from .precision import widen
 
 
-class _Sparsemax(torch.autograd.Function):
+class _Sparsemax(FirstOrder):
     """The projection, with the backward pass from its output alone."""
+
+    name = 'sparsemax'
 
     @staticmethod
     def forward(z: Tensor, dim: int) -> Tensor:
@@ -42,14 +45,23 @@ class _Sparsemax(torch.autograd.Function):
         return ((inside - mean) * support).to(grad.dtype), None
 
 
-def sparsemax(z: Tensor, dim: int = -1) -> Tensor:
+def _written_out(z: Tensor, dim: int) -> Tensor:
+    """max(z - max_j tau_j, 0)."""
+    x = widen(z).movedim(dim, -1)
+    ranks = torch.arange(1, x.shape[-1] + 1, dtype=x.dtype, device=x.device)
+    tau = ((x.sort(-1, descending=True).values.cumsum(-1) - 1) / ranks).amax(-1, keepdim=True)
+    return (x - tau).relu().movedim(-1, dim).to(z.dtype)
+
+
+def sparsemax(z: Tensor, dim: int = -1, impl: str = 'auto') -> Tensor:
     """Project onto the simplex along a dimension: weights that sum to one, most of them exactly zero.
 
     Args:
         z (Tensor): Logits of any shape.
         dim (int): The dimension to project along. Defaults to -1.
+        impl (str): The form, see :mod:`mmwhitebox.ops.dispatch`. Defaults to 'auto'.
 
     Returns:
         Tensor: ST(z), of the same shape and dtype.
     """
-    return call(_Sparsemax, z, dim)
+    return _written_out(z, dim) if is_naive(impl) else _Sparsemax.call(z, dim)

@@ -14,7 +14,7 @@ from tests.test_interpret.small import save_images, save_model
 CODE = """
 import json, sys, cv2
 config, checkpoint, image = sys.argv[1:]
-import mmwhitebox, mmpretrain, torch
+import mmwhitebox.apis, mmpretrain, torch
 torch.manual_seed(0)
 torch.save(dict(state_dict=mmpretrain.get_model('cbt_tiny_imagenet').state_dict()), 'cls.pth')
 scores = mmpretrain.inference_model('cbt_tiny_imagenet', image, pretrained='cls.pth', device='cpu')['pred_scores']

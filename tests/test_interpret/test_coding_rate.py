@@ -16,7 +16,7 @@ from mmwhitebox.interpret.coding_rate import (
     layer_rates,
     sparsity,
 )
-from mmwhitebox.interpret.statistics import RunningMoments
+from mmwhitebox.interpret.running_moments import RunningMoments
 from tests.configs import reduced
 from tests.golden import Golden, assert_close
 from tests.test_interpret.small import command, numbers, save_config, save_images, save_model

@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from mmwhitebox.errors import UserError
-from mmwhitebox.interpret.maps import patch_of_pixels, to_pixels
+from mmwhitebox.interpret.patch_maps import patch_of_pixels, to_pixels
 from mmwhitebox.interpret.zero_shot import (
     ZeroShotScores,
     jaccard,

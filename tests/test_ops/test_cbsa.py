@@ -13,7 +13,7 @@ from mmwhitebox.ops import (
     pool_representatives,
     spectral_attention,
 )
-from mmwhitebox.ops.cbsa import coefficients
+from mmwhitebox.ops.cbsa.eager import coefficients
 
 B, K, N, P = 2, 3, 20, 6
 EPS_SQUARED = 0.01

@@ -10,7 +10,8 @@ from torch.export import Dim
 
 from mmwhitebox.models.backbones.timm_vit import TimmViT
 from mmwhitebox.ops import adaptive_avg_pool, resize_positions
-from mmwhitebox.ops.resampling import averaging_matrix, fit_positions, is_symbolic, pool_grid
+from mmwhitebox.ops.pool import averaging_matrix, pool_grid
+from mmwhitebox.ops.resampling import fit_positions, is_symbolic
 
 
 @pytest.mark.parametrize('size, bins', [(14, 8), (3, 8), (8, 8), (33, 10), (1, 3)])

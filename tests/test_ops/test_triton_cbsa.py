@@ -1,4 +1,4 @@
-"""Fused CBSA against the plain form and float64; without a GPU in Triton's interpreter."""
+"""Fused CBSA against the naive form and float64; without a GPU in Triton's interpreter."""
 from collections import Counter
 from functools import partial
 
@@ -11,9 +11,11 @@ pytest.importorskip('triton')
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 from triton.runtime import interpreter  # noqa: E402
 
-from mmwhitebox.ops import cbsa as plain  # noqa: E402
-from mmwhitebox.ops.triton import cbsa_backward, cbsa_forward, launch  # noqa: E402
-from mmwhitebox.ops.triton.cbsa import cbsa, unsupported  # noqa: E402
+from mmwhitebox.ops.cbsa import triton_backward as cbsa_backward
+from mmwhitebox.ops.cbsa import triton_forward as cbsa_forward
+from mmwhitebox.ops.cbsa.naive import cbsa as naive  # noqa: E402
+from mmwhitebox.ops.cbsa.triton import cbsa, unsupported  # noqa: E402
+from mmwhitebox.ops.kernels import launch  # noqa: E402
 
 from .fused import DEVICE, error, leaves, outputs_and_gradients, saved_numbers  # noqa: E402
 from .triton_compile import compiled_kernels  # noqa: E402
@@ -74,13 +76,13 @@ def inputs(batch, heads, tokens, dims, m, dtype=F32):
 
 
 def compare(contraction, tensors, grad):
-    """Output and every gradient against the plain form and float64, in the norm and at the largest entry.
+    """Output and every gradient against the naive form and float64, in the norm and at the largest entry.
 
-    Errors are at most 1e-5 in float32 and one unit of the last place in 16 bits, or twice the plain form's own; of the
+    Errors are at most 1e-5 in float32 and one unit of the last place in 16 bits, or twice the naive form's own; of the
     steps' gradients, one number a head in which terms of either sign cancel, eight times as much.
     """
     floor = 1e-5 if tensors[0].dtype == F32 else torch.finfo(tensors[0].dtype).eps
-    fused_op, plain_op = partial(cbsa, contraction=contraction), partial(plain, contraction=contraction)
+    fused_op, plain_op = partial(cbsa, contraction=contraction), partial(naive, contraction=contraction)
     results = (outputs_and_gradients(fused_op, tensors, grad), outputs_and_gradients(plain_op, tensors, grad),
                outputs_and_gradients(plain_op, tensors, grad, torch.float64))
     for name, got, want, exact in zip(('output', 'w', 'r0', 'step_rep', 'step_x'), *results, strict=True):
@@ -143,9 +145,9 @@ def test_expanded_tensors_and_gradients():
     w, r0 = w.expand(1, 2, 9, 16), r0.expand(1, 2, 4, 16)
     steps = [s.expand(2, 1, 1) for s in steps]
     x, y = (leaves(w, r0, *steps) for _ in range(2))
-    for op, tensors in ((cbsa, x), (plain, y)):
+    for op, tensors in ((cbsa, x), (naive, y)):
         op(tensors[0].expand_as(w), *tensors[1:]).sum().backward()  # the gradient of a sum has no strides at all
-    torch.testing.assert_close(cbsa(w, r0, *steps), plain(w, r0, *steps), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(cbsa(w, r0, *steps), naive(w, r0, *steps), rtol=1e-4, atol=1e-5)
     for a, b in zip(x, y, strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5)
 
@@ -177,7 +179,7 @@ def test_small_coefficients_survive_float16():
     w, r0 = w.to(F16), r0.to(F16)
     steps = torch.zeros(1, 1, 1, device=DEVICE), torch.full((1, 1, 1), 1000., device=DEVICE)
     others = cbsa(w, r0, *steps)[:, :, 1:].double()
-    exact = plain(*(t.double() for t in (w, r0, *steps)))[:, :, 1:]
+    exact = naive(*(t.double() for t in (w, r0, *steps)))[:, :, 1:]
     assert exact.abs().max() < 1e4 * 6e-6
     assert error(others, exact, 2) < 1e-3
 
@@ -186,7 +188,7 @@ def test_small_coefficients_survive_float16():
 def test_every_kernel_runs_and_splits_agree(splits, launches, monkeypatch):
     """Also a last split of one token, and each sum over splits is taken."""
     tensors, grad = inputs(1, 1, 449, 16, 9)
-    exact = outputs_and_gradients(plain, tensors, grad, torch.float64)
+    exact = outputs_and_gradients(naive, tensors, grad, torch.float64)
     per_split = -(-449 // (splits * 64)) * 64
     for module in (cbsa_forward, cbsa_backward):
         monkeypatch.setattr(module, 'split_tokens', lambda *_: (splits, per_split))
@@ -301,8 +303,8 @@ def test_compiles_for_a_gpu_without_spills():
     """All kernels at the encoders' size in 16 bits, and the largest of them at the decoder's."""
     code = '''
 import torch
-from mmwhitebox.ops.triton import cbsa_backward
-from mmwhitebox.ops.triton.cbsa_forward import forward
+from mmwhitebox.ops.cbsa import triton_backward as cbsa_backward
+from mmwhitebox.ops.cbsa.triton_forward import forward
 
 def run(heads, p, m):
     w = torch.zeros(2, 4096, heads, p, dtype=torch.bfloat16).transpose(1, 2)

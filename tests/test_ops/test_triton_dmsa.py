@@ -1,16 +1,16 @@
-"""Fused DMSA against the plain form and float64; without a GPU in Triton's interpreter."""
+"""Fused DMSA against the naive form and float64; without a GPU in Triton's interpreter."""
 import pytest
 import torch
 
 triton = pytest.importorskip('triton')
 tl = pytest.importorskip('triton.language')
 
-from mmwhitebox.ops import dmsa as plain  # noqa: E402
 from mmwhitebox.ops import sparsemax  # noqa: E402
-from mmwhitebox.ops.triton import dmsa as module  # noqa: E402
-from mmwhitebox.ops.triton import launch, moments  # noqa: E402
-from mmwhitebox.ops.triton.dmsa import dmsa, unsupported  # noqa: E402
-from mmwhitebox.ops.triton.moments import sparsemax_heads  # noqa: E402
+from mmwhitebox.ops.dmsa import triton as module  # noqa: E402
+from mmwhitebox.ops.dmsa.naive import dmsa as naive  # noqa: E402
+from mmwhitebox.ops.dmsa.triton import dmsa, unsupported  # noqa: E402
+from mmwhitebox.ops.kernels import launch, moments  # noqa: E402
+from mmwhitebox.ops.kernels.moments import sparsemax_heads  # noqa: E402
 
 from .fused import DEVICE, compare, leaves, nan_empty, outputs_and_gradients, saved_numbers  # noqa: E402
 from .triton_compile import compiled_kernels  # noqa: E402
@@ -41,13 +41,13 @@ def inputs(batch, heads, tokens, dims, dtype=F32):
 ])
 def test_as_exact_as_the_plain_form(batch, heads, tokens, dims, dtype):
     s, logits, grad = inputs(batch, heads, tokens, dims, dtype)
-    compare(dmsa, plain, (s, logits), grad)
+    compare(dmsa, naive, (s, logits), grad)
 
 
 @pytest.mark.parametrize('gate_act', ['sigmoid', 'relu', 'gelu', None])
 def test_every_gate(gate_act):
     s, logits, grad = inputs(2, 3, 11, 16)
-    forms = [lambda *x, op=op: op(*x, gate_act=gate_act) for op in (dmsa, plain)]
+    forms = [lambda *x, op=op: op(*x, gate_act=gate_act) for op in (dmsa, naive)]
     compare(*forms, (s, logits), grad)
 
 
@@ -77,9 +77,9 @@ def test_soft_thresholding_in_registers(heads):
 def test_gradients_of_ties():
     s, _, grad = inputs(1, 4, 40, 16)
     logits = torch.randint(-2, 3, (1, 4, 40), device=DEVICE) / 2
-    compare(dmsa, plain, (s, logits), grad)
-    compare(dmsa, plain, (s, torch.zeros_like(logits)), grad)
-    compare(dmsa, plain, (s, 1e4 * logits), grad)
+    compare(dmsa, naive, (s, logits), grad)
+    compare(dmsa, naive, (s, torch.zeros_like(logits)), grad)
+    compare(dmsa, naive, (s, 1e4 * logits), grad)
 
 
 def test_any_strides():
@@ -94,7 +94,7 @@ def test_any_strides():
         for got, want in zip((out, *torch.autograd.grad(out, (x, z), grad.mT.contiguous().mT)), expected):
             torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-7)
         got = torch.autograd.grad(dmsa(x, z).sum(), (x, z))  # the gradient of a sum has no strides at all
-        for a, b in zip(got, torch.autograd.grad(plain(x, z).sum(), (x, z))):
+        for a, b in zip(got, torch.autograd.grad(naive(x, z).sum(), (x, z))):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
@@ -140,7 +140,7 @@ def test_keeps_tokens_logits_and_statistics():
 
 def test_logits_wider_than_the_tokens():
     s, logits, grad = inputs(1, 3, 9, 16)
-    compare(dmsa, plain, (s.bfloat16(), logits), grad)
+    compare(dmsa, naive, (s.bfloat16(), logits), grad)
 
 
 def test_autocast_changes_nothing():
@@ -184,7 +184,7 @@ def test_torch_compile():
 def test_kernels_compile_without_spills():
     kernels = compiled_kernels('''
 import torch
-from mmwhitebox.ops.triton.dmsa import _dmsa, _dmsa_backward
+from mmwhitebox.ops.dmsa.triton import _dmsa, _dmsa_backward
 for dtype, heads, gate in ((torch.bfloat16, 6, 'st'), (torch.float32, 8, 'st'), (torch.float16, 3, 'gelu')):
     s = torch.empty(4, 197, heads, 64, dtype=dtype).transpose(1, 2)
     logits = torch.empty(4, 197, heads, dtype=dtype).transpose(1, 2)

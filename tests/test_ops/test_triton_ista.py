@@ -1,11 +1,11 @@
-"""ISTA with its fused epilogue against the plain form and float64; without a GPU in Triton's interpreter."""
+"""ISTA with its fused epilogue against the naive form and float64; without a GPU in Triton's interpreter."""
 import pytest
 import torch
 
 pytest.importorskip('triton')
 
-from mmwhitebox.ops import ista as plain  # noqa: E402
-from mmwhitebox.ops.triton.ista import ista, unsupported  # noqa: E402
+from mmwhitebox.ops.ista.naive import ista as naive  # noqa: E402
+from mmwhitebox.ops.ista.triton import ista, unsupported  # noqa: E402
 
 from .fused import DEVICE, compare, leaves, nan_empty, outputs_and_gradients, saved_numbers  # noqa: E402
 from .triton_compile import compiled_kernels  # noqa: E402
@@ -39,12 +39,12 @@ def step(op):
 ])
 def test_as_exact_as_the_plain_form(shape, dtype):
     x, weight, grad = inputs(shape, dtype)
-    compare(step(ista), step(plain), (x, weight), grad)
+    compare(step(ista), step(naive), (x, weight), grad)
 
 
 def test_defaults_are_the_plain_forms():
     x, weight, _ = inputs((2, 9, 16))
-    torch.testing.assert_close(ista(x, weight), plain(x, weight))
+    torch.testing.assert_close(ista(x, weight), naive(x, weight))
 
 
 @pytest.mark.parametrize('dtype', [F32, BF16])
@@ -57,7 +57,7 @@ def test_autocast_narrows_the_product_alone(dtype):
                 return op(x, weight, eta=0.2, lam=0.3)
         return call
 
-    compare(under_autocast(ista), under_autocast(plain), (x, weight), grad)
+    compare(under_autocast(ista), under_autocast(naive), (x, weight), grad)
     assert under_autocast(ista)(x, weight).dtype == dtype
 
 
@@ -72,7 +72,7 @@ def test_any_strides():
         for got, want in zip((y, *torch.autograd.grad(y, (t, w), grad.mT.contiguous().mT)), expected):
             torch.testing.assert_close(got, want)
         got = torch.autograd.grad(ista(t, w).sum(), (t, w))  # the gradient of a sum has no strides at all
-        for a, b in zip(got, torch.autograd.grad(plain(t, w).sum(), (t, w))):
+        for a, b in zip(got, torch.autograd.grad(naive(t, w).sum(), (t, w))):
             torch.testing.assert_close(a, b)
 
 
@@ -80,7 +80,7 @@ def test_a_frozen_dictionary():
     x, weight, grad = inputs((2, 9, 16))
     x, = leaves(x)
     dx, = torch.autograd.grad(ista(x, weight), x, grad)
-    torch.testing.assert_close(dx, torch.autograd.grad(plain(x, weight), x, grad)[0])
+    torch.testing.assert_close(dx, torch.autograd.grad(naive(x, weight), x, grad)[0])
 
 
 def test_every_number_is_written(monkeypatch):
@@ -130,7 +130,7 @@ def test_a_compiler_gets_the_plain_form():
 def test_kernels_compile_without_spills():
     kernels = compiled_kernels('''
 import torch
-from mmwhitebox.ops.triton.ista import ista
+from mmwhitebox.ops.ista.triton import ista
 for dtype in (torch.bfloat16, torch.float32):
     x = torch.empty(4, 197, 384, dtype=dtype, requires_grad=True)
     ista(x, torch.empty(384, 384)).sum().backward()

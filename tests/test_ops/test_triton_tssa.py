@@ -1,13 +1,13 @@
-"""Fused TSSA against the plain form and float64; without a GPU in Triton's interpreter."""
+"""Fused TSSA against the naive form and float64; without a GPU in Triton's interpreter."""
 import pytest
 import torch
 
 pytest.importorskip('triton')
 
-from mmwhitebox.ops import tssa as plain  # noqa: E402
-from mmwhitebox.ops.triton import launch, moments  # noqa: E402
-from mmwhitebox.ops.triton import tssa as module  # noqa: E402
-from mmwhitebox.ops.triton.tssa import tssa, unsupported  # noqa: E402
+from mmwhitebox.ops.kernels import launch, moments  # noqa: E402
+from mmwhitebox.ops.tssa import triton as module  # noqa: E402
+from mmwhitebox.ops.tssa.naive import tssa as naive  # noqa: E402
+from mmwhitebox.ops.tssa.triton import tssa, unsupported  # noqa: E402
 
 from .fused import DEVICE, compare, leaves, nan_empty, outputs_and_gradients, saved_numbers  # noqa: E402
 from .triton_compile import compiled_kernels  # noqa: E402
@@ -38,7 +38,7 @@ def inputs(batch, heads, tokens, dims, dtype=F32):
 ])
 def test_as_exact_as_the_plain_form(batch, heads, tokens, dims, dtype):
     w, temp, grad = inputs(batch, heads, tokens, dims, dtype)
-    compare(tssa, plain, (w, temp), grad)
+    compare(tssa, naive, (w, temp), grad)
 
 
 def test_any_strides():
@@ -58,7 +58,7 @@ def test_any_strides():
         for got, want in zip((out, dw, dt), expected):
             torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-7)
         dw, = torch.autograd.grad(tssa(x, t).sum(), x)  # the gradient of a sum has no strides at all
-        torch.testing.assert_close(dw, torch.autograd.grad(plain(x, t).sum(), x)[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(dw, torch.autograd.grad(naive(x, t).sum(), x)[0], rtol=1e-4, atol=1e-5)
 
 
 def test_heads_merge_without_a_copy():
@@ -99,7 +99,7 @@ def test_channels_without_energy():
     w[..., 0] = 0
     w[..., 1] *= 1e-13
     got = outputs_and_gradients(tssa, (w, temp), grad)
-    for a, b in zip(got, outputs_and_gradients(plain, (w, temp), grad)):
+    for a, b in zip(got, outputs_and_gradients(naive, (w, temp), grad)):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
     assert (got[0][..., 0] == 0).all()
 
@@ -109,7 +109,7 @@ def test_the_clamp_has_a_gradient_of_its_own():
     w, temp, grad = inputs(1, 2, 4, 1)
     w *= 1e-13
     grad *= 1e13  # the gradient through the membership is not lost in that of the output
-    compare(tssa, plain, (w, temp), grad)
+    compare(tssa, naive, (w, temp), grad)
 
 
 def test_keeps_tokens_membership_and_statistics():
@@ -172,7 +172,7 @@ def test_torch_compile():
 def test_kernels_compile_without_spills():
     kernels = compiled_kernels('''
 import torch
-from mmwhitebox.ops.triton.tssa import _tssa, _tssa_backward
+from mmwhitebox.ops.tssa.triton import _tssa, _tssa_backward
 for dtype, heads in ((torch.bfloat16, 6), (torch.float32, 8)):
     w = torch.empty(4, 197, heads, 64, dtype=dtype).transpose(1, 2)
     temp = torch.ones(heads, 1)

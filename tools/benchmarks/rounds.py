@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mmwhitebox.errors import UserError
-from mmwhitebox.ops import implementation
+from mmwhitebox.ops import dispatch
 
 from .agreement import Disagreement, check_agreement
 from .contest import Case, Contestant, Settings, Unable, make_step
@@ -24,12 +24,12 @@ def fused_or_unable(fused: bool) -> Iterator[None]:
     said: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())
-    implementation._said.clear()  # each reason is said once; an earlier case may have heard it
-    implementation.logger.addHandler(handler)
+    dispatch._said.clear()  # each reason is said once; an earlier case may have heard it
+    dispatch.logger.addHandler(handler)
     try:
         yield
     finally:
-        implementation.logger.removeHandler(handler)
+        dispatch.logger.removeHandler(handler)
     if fused and said:
         raise Unable(said[0])
 

@@ -34,7 +34,7 @@ from mmwhitebox.datasets import check_datasets
 from mmwhitebox.engine.metrics import ZeroShotSegmentation
 from mmwhitebox.errors import DatasetLayoutError
 from mmwhitebox.interpret import count_flops, count_parameters
-from mmwhitebox.interpret.maps import patch_grid, patch_size
+from mmwhitebox.interpret.patch_maps import patch_grid, patch_size
 from mmwhitebox.interpret.perturbation import attention_projections, noise_sweep
 from mmwhitebox.interpret.zero_shot import TARGETS, make_targets, score_image
 

@@ -31,9 +31,9 @@ from mmwhitebox.interpret.attention_map import (
     keyword_arguments,
 )
 from mmwhitebox.interpret.capture import attention_layers, capture, run
-from mmwhitebox.interpret.drawing import MapRow, draw_map_grid, layer_label
-from mmwhitebox.interpret.maps import Picture, patch_grid, patch_maps, patch_size
-from mmwhitebox.interpret.statistics import RunningMoments
+from mmwhitebox.interpret.map_grid import MapRow, draw_map_grid, layer_label
+from mmwhitebox.interpret.patch_maps import Picture, patch_grid, patch_maps, patch_size
+from mmwhitebox.interpret.running_moments import RunningMoments
 
 
 class Query(NamedTuple):

@@ -15,8 +15,7 @@ from mmwhitebox.cli.measures.inputs import Input, iter_inputs, open_model
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
 from mmwhitebox.cli.measures.selection import layers_with, select
 from mmwhitebox.interpret.capture import capture, run
-from mmwhitebox.interpret.drawing import MapRow, draw_map_grid, layer_label
-from mmwhitebox.interpret.maps import Picture
+from mmwhitebox.interpret.map_grid import MapRow, draw_map_grid, layer_label
 from mmwhitebox.interpret.membership import (
     gate_maps,
     hard_assignment,
@@ -25,7 +24,8 @@ from mmwhitebox.interpret.membership import (
     membership_maps,
     membership_statistics,
 )
-from mmwhitebox.interpret.statistics import RunningMoments
+from mmwhitebox.interpret.patch_maps import Picture
+from mmwhitebox.interpret.running_moments import RunningMoments
 
 
 def draw(model: nn.Module, item: Input, maps: dict[str, dict[str, Tensor]], heads: Sequence[int]) -> Figure:

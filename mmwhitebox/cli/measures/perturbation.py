@@ -28,8 +28,8 @@ from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
 from mmwhitebox.cli.measures.selection import commands_for, model_names, require, select
 from mmwhitebox.datasets import check_datasets
 from mmwhitebox.errors import NotApplicableError, UserError
-from mmwhitebox.interpret.figures import colour, new_figure
 from mmwhitebox.interpret.perturbation import Projection, attention_projections, noise_sweep, summarize
+from mmwhitebox.interpret.plot_style import colour, new_figure
 
 
 def test_loader(model: BaseModel, max_images: int | None) -> DataLoader:

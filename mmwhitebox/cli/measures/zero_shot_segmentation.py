@@ -30,10 +30,10 @@ from mmwhitebox.cli.measures.selection import layers_with, model_names, select
 from mmwhitebox.datasets.layout import leaf_datasets
 from mmwhitebox.errors import NotApplicableError, UserError, joined
 from mmwhitebox.interpret.attention_map import class_token_maps, has_class_token
-from mmwhitebox.interpret.drawing import layer_label
-from mmwhitebox.interpret.figures import colour, new_figure
-from mmwhitebox.interpret.maps import patch_size
-from mmwhitebox.interpret.statistics import RunningMoments
+from mmwhitebox.interpret.map_grid import layer_label
+from mmwhitebox.interpret.patch_maps import patch_size
+from mmwhitebox.interpret.plot_style import colour, new_figure
+from mmwhitebox.interpret.running_moments import RunningMoments
 from mmwhitebox.interpret.zero_shot import TARGETS, ZeroShotScores, make_targets, score_image
 
 

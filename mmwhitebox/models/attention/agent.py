@@ -6,13 +6,13 @@ from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.ops import agent_attention, pool_representatives
 from mmwhitebox.registry import ATTENTIONS
 
-from .base import BaseAttention
+from .base import SelfAttention
 from .cbsa import POOL_TOKENS
 
 
 @ATTENTIONS.register_module(name='Agent')
-class AgentAttention(BaseAttention):
-    """Agent Attention (ECCV 2024), see :mod:`mmwhitebox.ops.agent_attention`.
+class AgentAttention(SelfAttention):
+    """Agent Attention (ECCV 2024), see :mod:`mmwhitebox.ops.agent`.
 
     **reading**: without the biases and the depth-wise convolution of the original, as the CBSA paper
     treats it, a variant of CBSA with the contraction removed.
@@ -27,6 +27,8 @@ class AgentAttention(BaseAttention):
             False takes three: with ``qkv_bias=True`` the parameters are those of a ViT, so a pretrained
             one can be adapted (CBSA, NeurIPS 2025, figure 9). Defaults to True.
         qkv_bias (bool): Bias of the projections. Defaults to False.
+        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
+            Defaults to 'auto'.
     """
 
     def __init__(self,
@@ -36,8 +38,9 @@ class AgentAttention(BaseAttention):
                  pool_size: int = 8,
                  pool_tokens: str = 'patch',
                  shared_qkv: bool = True,
-                 qkv_bias: bool = False) -> None:
-        super().__init__(embed_dims, num_heads, head_dims)
+                 qkv_bias: bool = False,
+                 impl: str = 'auto') -> None:
+        super().__init__(embed_dims, num_heads, head_dims, impl)
         check_sizes(self, pool_size=pool_size)
         if pool_tokens not in POOL_TOKENS:
             raise ValueError(f'AgentAttention: pool_tokens must be one of {POOL_TOKENS}, '
@@ -52,12 +55,13 @@ class AgentAttention(BaseAttention):
         """Q, K, V, (B, K, N, p) each, and the agents R0, (B, K, m, p)."""
         self.check_tokens(x, hw_shape)
         parts = self.qkv(x).split(self.inner_dims, dim=-1)
-        r0 = pool_representatives(parts[0], hw_shape, self.pool_size, self.num_heads, self.pool_tokens)
+        r0 = pool_representatives(
+            parts[0], hw_shape, self.pool_size, self.num_heads, self.pool_tokens, self.impl)
         heads = [self.split_heads(part) for part in parts]
         return (*(heads * 3 if self.shared_qkv else heads), r0)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        return self.project_out(agent_attention(*self.queries_keys_values_agents(x, hw_shape)))
+        return self.project_out(agent_attention(*self.queries_keys_values_agents(x, hw_shape), impl=self.impl))
 
     def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """softmax(s Q R0^T) softmax(s R0 K^T), (B, K, N, N), rows summing to one."""

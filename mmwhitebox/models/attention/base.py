@@ -4,11 +4,12 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from mmwhitebox.models.sizes import check_sizes
+from mmwhitebox.ops.dispatch import check_form
 from mmwhitebox.registry import ATTENTIONS, build_component
 
 
 class BaseAttention(nn.Module, ABC):
-    """Base of the attention modules: owns the head layout, subclasses own parameters and call ops.
+    """Base of all attention modules: owns the head layout, subclasses own parameters and call ops.
 
     Tokens are (B, N, D) with N = E + H*W: the E extra tokens (class tokens) first, then the H x W patch
     grid, row major.
@@ -17,16 +18,21 @@ class BaseAttention(nn.Module, ABC):
         embed_dims (int): Token width D.
         num_heads (int): Number of heads K, one subspace each.
         head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
+        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
+            Defaults to 'auto'.
 
     Raises:
-        ValueError: If a size is no positive integer, or ``embed_dims`` is not divisible by ``num_heads`` and
-            ``head_dims`` is not given.
+        ValueError: If a size is no positive integer, ``embed_dims`` is not divisible by ``num_heads`` and
+            ``head_dims`` is not given, or there is no such ``impl``.
+        ImportError: If ``impl`` is 'triton' and triton cannot be imported.
     """
 
     updates_all_tokens = True
     """Whether ``forward(x, hw_shape)`` updates every token; not so for cross-attention."""
+    has_kernels = False
+    """Whether the operator has fused kernels for a GPU."""
 
-    def __init__(self, embed_dims: int, num_heads: int, head_dims: int | None = None) -> None:
+    def __init__(self, embed_dims: int, num_heads: int, head_dims: int | None = None, impl: str = 'auto') -> None:
         super().__init__()
         check_sizes(self, embed_dims=embed_dims, num_heads=num_heads, head_dims=head_dims)
         if head_dims is None:
@@ -38,6 +44,7 @@ class BaseAttention(nn.Module, ABC):
         self.embed_dims = embed_dims
         self.num_heads = num_heads
         self.head_dims = head_dims
+        self.impl = check_form(type(self).__name__, impl)
 
     @property
     def inner_dims(self) -> int:
@@ -67,6 +74,10 @@ class BaseAttention(nn.Module, ABC):
                 f'{type(self).__name__}: {x.shape[1]} tokens do not hold a patch grid of hw_shape='
                 f'({h}, {w}), which needs {h * w} patch tokens after the extra tokens.')
 
+
+class SelfAttention(BaseAttention):
+    """Tokens attend to each other; arguments as of :class:`BaseAttention`."""
+
     @abstractmethod
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Attention output, (B, N, D), without a residual.
@@ -86,8 +97,27 @@ class BaseAttention(nn.Module, ABC):
         """
 
 
-class SubspaceAttention(BaseAttention):
-    """Base of the white-box attentions: one map W = X U in every role, and a map back.
+class CrossAttention(BaseAttention):
+    """Queries attend to tokens; arguments as of :class:`BaseAttention`."""
+
+    updates_all_tokens = False
+
+    @abstractmethod
+    def forward(self, queries: Tensor, x: Tensor) -> Tensor:
+        """Update of the queries, (B, M, D), without a residual.
+
+        Args:
+            queries (Tensor): Query tokens, (B, M, D).
+            x (Tensor): Tokens that are keys and values, (B, N, D).
+        """
+
+    @abstractmethod
+    def pairwise_similarities(self, hw_shape: tuple[int, int], num_queries: int) -> int:
+        """Similarities of ``num_queries`` queries with the H x W patch tokens of one image."""
+
+
+class SubspaceProjection(BaseAttention):
+    """Mix-in of the white-box attentions: one map W = X U in every role, and a map back.
 
     Args:
         embed_dims (int): Token width D.
@@ -96,6 +126,8 @@ class SubspaceAttention(BaseAttention):
         qkv_bias (bool): Bias of the map U. Defaults to False.
         with_to_out (bool): Whether the heads are mapped back by a Linear with bias, independent of U.
             Defaults to True.
+        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
+            Defaults to 'auto'.
     """
 
     def __init__(self,
@@ -103,8 +135,9 @@ class SubspaceAttention(BaseAttention):
                  num_heads: int,
                  head_dims: int | None = None,
                  qkv_bias: bool = False,
-                 with_to_out: bool = True) -> None:
-        super().__init__(embed_dims, num_heads, head_dims)
+                 with_to_out: bool = True,
+                 impl: str = 'auto') -> None:
+        super().__init__(embed_dims, num_heads, head_dims, impl)
         self.proj = nn.Linear(embed_dims, self.inner_dims, bias=qkv_bias)  # U
         if with_to_out:
             self.to_out = nn.Linear(self.inner_dims, embed_dims)
@@ -114,7 +147,11 @@ class SubspaceAttention(BaseAttention):
         return self.split_heads(self.proj(x))
 
 
-class QKVAttention(BaseAttention):
+class SubspaceAttention(SubspaceProjection, SelfAttention):
+    """Base of the white-box self-attentions; arguments as of :class:`SubspaceProjection`."""
+
+
+class QKVAttention(SelfAttention):
     """Base of the attentions with separate queries, keys and values.
 
     Args:
@@ -122,14 +159,17 @@ class QKVAttention(BaseAttention):
         num_heads (int): Number of heads K.
         head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
         qkv_bias (bool): Bias of the q, k, v projections. Defaults to True.
+        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
+            Defaults to 'auto'.
     """
 
     def __init__(self,
                  embed_dims: int,
                  num_heads: int,
                  head_dims: int | None = None,
-                 qkv_bias: bool = True) -> None:
-        super().__init__(embed_dims, num_heads, head_dims)
+                 qkv_bias: bool = True,
+                 impl: str = 'auto') -> None:
+        super().__init__(embed_dims, num_heads, head_dims, impl)
         self.qkv = nn.Linear(embed_dims, 3 * self.inner_dims, bias=qkv_bias)
         self.to_out = nn.Linear(self.inner_dims, embed_dims)
 

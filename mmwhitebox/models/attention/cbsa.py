@@ -4,9 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from mmwhitebox.models.sizes import check_sizes
-from mmwhitebox.ops import extract, pool_representatives
+from mmwhitebox.ops import cbsa, extract, pool_representatives
 from mmwhitebox.ops.cbsa import CONTRACTIONS
-from mmwhitebox.ops.implementation import choose
 from mmwhitebox.registry import ATTENTIONS
 
 from .base import SubspaceAttention
@@ -30,9 +29,11 @@ class CBSA(SubspaceAttention):
             classification code, whose pool takes the class token in and leaves the last patch out: for
             its checkpoints. Defaults to 'patch'.
         eps_squared (float): eps^2 of eq. 7. Defaults to 0.01.
-        impl (str): 'auto' takes the fused kernels on a GPU, 'torch' the plain form, 'triton' asks for the
-            kernels, see :mod:`mmwhitebox.ops.implementation`. Defaults to 'auto'.
+        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
+            Defaults to 'auto'.
     """
+
+    has_kernels = True
 
     def __init__(self,
                  embed_dims: int,
@@ -43,7 +44,7 @@ class CBSA(SubspaceAttention):
                  pool_tokens: str = 'patch',
                  eps_squared: float = 0.01,
                  impl: str = 'auto') -> None:
-        super().__init__(embed_dims, num_heads, head_dims)
+        super().__init__(embed_dims, num_heads, head_dims, impl=impl)
         check_sizes(self, pool_size=pool_size)
         if contraction not in CONTRACTIONS:
             raise ValueError(f'CBSA: contraction must be one of {CONTRACTIONS}, got {contraction!r}.')
@@ -53,7 +54,6 @@ class CBSA(SubspaceAttention):
         self.contraction = contraction
         self.pool_tokens = pool_tokens
         self.eps_squared = eps_squared
-        self.operator = choose('cbsa', impl)
         self.step_rep = nn.Parameter(torch.randn(num_heads, 1, 1))
         self.step_x = nn.Parameter(torch.randn(num_heads, 1, 1))
 
@@ -61,13 +61,13 @@ class CBSA(SubspaceAttention):
         """W, (B, K, N, p), and the initial representatives R0, (B, K, m, p)."""
         self.check_tokens(x, hw_shape)
         w = self.proj(x)
-        r0 = pool_representatives(w, hw_shape, self.pool_size, self.num_heads, self.pool_tokens)
+        r0 = pool_representatives(w, hw_shape, self.pool_size, self.num_heads, self.pool_tokens, self.impl)
         return self.split_heads(w), r0
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         w, r0 = self.tokens_and_representatives(x, hw_shape)
-        heads = self.operator(w, r0, self.step_rep, self.step_x, self.contraction, self.eps_squared)
-        return self.project_out(heads)
+        return self.project_out(
+            cbsa(w, r0, self.step_rep, self.step_x, self.contraction, self.eps_squared, self.impl))
 
     def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """A^T A, (B, K, N, N): how much two tokens share their representatives. Rows do not sum to 1."""

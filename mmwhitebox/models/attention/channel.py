@@ -20,20 +20,23 @@ class ChannelAttention(SubspaceAttention):
         num_heads (int): Number of heads K.
         head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
         eps_squared (float): eps^2 of the coding rate. Defaults to 0.01.
+        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
+            Defaults to 'auto'.
     """
 
     def __init__(self,
                  embed_dims: int,
                  num_heads: int,
                  head_dims: int | None = None,
-                 eps_squared: float = 0.01) -> None:
-        super().__init__(embed_dims, num_heads, head_dims)
+                 eps_squared: float = 0.01,
+                 impl: str = 'auto') -> None:
+        super().__init__(embed_dims, num_heads, head_dims, impl=impl)
         self.eps_squared = eps_squared
         self.step_x = nn.Parameter(torch.randn(num_heads, 1, 1))
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         self.check_tokens(x, hw_shape)
-        return self.project_out(self.step_x * channel_attention(self.subspace_tokens(x), self.eps_squared))
+        return self.project_out(self.step_x * channel_attention(self.subspace_tokens(x), self.eps_squared, self.impl))
 
     def membership(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Pi = 1, (B, K, N): every token belongs to every subspace; TSSA and DMSA learn this."""

@@ -1,15 +1,15 @@
 """Class attention (CaiT, ICCV 2021): the class token gathers the patches at the end of ToST."""
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmwhitebox.ops import softmax_attention
 from mmwhitebox.registry import ATTENTIONS
 
-from .base import BaseAttention
+from .base import SelfAttention
 
 
 @ATTENTIONS.register_module()
-class ClassAttention(BaseAttention):
+class ClassAttention(SelfAttention):
     """softmax(s Q K^T) V with queries from the extra tokens only: linear in the number of tokens.
 
     Args:
@@ -17,6 +17,8 @@ class ClassAttention(BaseAttention):
         num_heads (int): Number of heads K.
         head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
         qkv_bias (bool): Bias of the q, k, v projections. Defaults to True.
+        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
+            Defaults to 'auto'.
     """
 
     updates_all_tokens = False
@@ -25,8 +27,9 @@ class ClassAttention(BaseAttention):
                  embed_dims: int,
                  num_heads: int,
                  head_dims: int | None = None,
-                 qkv_bias: bool = True) -> None:
-        super().__init__(embed_dims, num_heads, head_dims)
+                 qkv_bias: bool = True,
+                 impl: str = 'auto') -> None:
+        super().__init__(embed_dims, num_heads, head_dims, impl)
         self.q = nn.Linear(embed_dims, self.inner_dims, bias=qkv_bias)
         self.kv = nn.Linear(embed_dims, 2 * self.inner_dims, bias=qkv_bias)
         self.to_out = nn.Linear(self.inner_dims, embed_dims)
@@ -45,7 +48,7 @@ class ClassAttention(BaseAttention):
             x (Tensor): Tokens after the block's norm, (B, N, D), extra tokens first.
             hw_shape (tuple[int, int]): Patch grid (H, W).
         """
-        return self.project_out(F.scaled_dot_product_attention(*self.queries_keys_values(x, hw_shape)))
+        return self.project_out(softmax_attention(*self.queries_keys_values(x, hw_shape), impl=self.impl))
 
     def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """softmax(s Q K^T), (B, K, E, N)."""

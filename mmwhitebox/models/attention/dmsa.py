@@ -2,9 +2,8 @@
 
 from torch import Tensor, nn
 
-from mmwhitebox.ops import dmsa_gate, dmsa_membership, rope_2d
+from mmwhitebox.ops import dmsa, dmsa_gate, dmsa_membership, rope_2d
 from mmwhitebox.ops.dmsa import GATES, MEMBERSHIPS
-from mmwhitebox.ops.implementation import choose
 from mmwhitebox.registry import ATTENTIONS
 
 from .base import SubspaceAttention
@@ -39,12 +38,14 @@ class DMSA(SubspaceAttention):
         gate_act (str, optional): Selection gate G from the logits: 'st', soft thresholding over the
             heads, 'sigmoid', 'relu', 'gelu', or None for G = 1. Defaults to 'st'.
         rope (bool): Rotate X by the position in the grid before W_P. Defaults to True.
-        impl (str): 'auto' takes the fused kernels on a GPU, 'torch' the plain form, 'triton' asks for the
-            kernels, see :mod:`mmwhitebox.ops.implementation`. Defaults to 'auto'.
+        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
+            Defaults to 'auto'.
 
     **reading**: W_P is one D -> K map without bias, the same logits give Pi and G, and the rotation is
     a 2-D axial one over all D features; the paper states none of them.
     """
+
+    has_kernels = True
 
     def __init__(self,
                  embed_dims: int,
@@ -55,7 +56,7 @@ class DMSA(SubspaceAttention):
                  gate_act: str | None = 'st',
                  rope: bool = True,
                  impl: str = 'auto') -> None:
-        super().__init__(embed_dims, num_heads, head_dims, qkv_bias)
+        super().__init__(embed_dims, num_heads, head_dims, qkv_bias, impl=impl)
         if membership_act not in MEMBERSHIPS:
             raise ValueError(f'DMSA: membership_act must be one of {tuple(MEMBERSHIPS)}, '
                              f'got {membership_act!r}.')
@@ -70,26 +71,25 @@ class DMSA(SubspaceAttention):
         self.membership_act = membership_act
         self.gate_act = gate_act
         self.rope = rope
-        self.operator = choose('dmsa', impl)
         self.to_logits = nn.Linear(embed_dims, num_heads, bias=False)  # W_P
 
     def logits(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """L = rope(X) W_P, (B, K, N)."""
         self.check_tokens(x, hw_shape)
-        return self.to_logits(rope_2d(x, hw_shape) if self.rope else x).transpose(1, 2)
+        return self.to_logits(rope_2d(x, hw_shape, impl=self.impl) if self.rope else x).transpose(1, 2)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         logits = self.logits(x, hw_shape)
         return self.project_out(
-            self.operator(self.subspace_tokens(x), logits, self.membership_act, self.gate_act))
+            dmsa(self.subspace_tokens(x), logits, self.membership_act, self.gate_act, self.impl))
 
     def membership(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Pi, (B, K, N): the share of every token in every subspace."""
-        return dmsa_membership(self.logits(x, hw_shape), self.membership_act)
+        return dmsa_membership(self.logits(x, hw_shape), self.membership_act, self.impl)
 
     def gate(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """G, (B, K, N): how far every token selects every subspace."""
-        return dmsa_gate(self.logits(x, hw_shape), self.gate_act)
+        return dmsa_gate(self.logits(x, hw_shape), self.gate_act, self.impl)
 
     def pairwise_similarities(self, hw_shape: tuple[int, int], num_extra: int = 0) -> int:
         """N * p * K as for TSSA, which has the same second moment."""

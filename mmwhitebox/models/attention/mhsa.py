@@ -1,8 +1,8 @@
 """MHSA: the ordinary multi-head self-attention (Vaswani et al., NeurIPS 2017), for comparison."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
+from mmwhitebox.ops import softmax_attention
 from mmwhitebox.registry import ATTENTIONS
 
 from .base import QKVAttention
@@ -10,18 +10,20 @@ from .base import QKVAttention
 
 @ATTENTIONS.register_module()
 class MHSA(QKVAttention):
-    """softmax(s Q K^T) V with three independent projections, by torch's scaled_dot_product_attention.
+    """softmax(s Q K^T) V with three independent projections, see :mod:`mmwhitebox.ops.softmax_attention`.
 
     Args:
         embed_dims (int): Token width D.
         num_heads (int): Number of heads K.
         head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
         qkv_bias (bool): Bias of the q, k, v projections. Defaults to True.
+        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
+            Defaults to 'auto'.
     """
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         self.check_tokens(x, hw_shape)
-        return self.project_out(F.scaled_dot_product_attention(*self.queries_keys_values(x)))
+        return self.project_out(softmax_attention(*self.queries_keys_values(x), impl=self.impl))
 
     def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """softmax(s Q K^T), (B, K, N, N)."""

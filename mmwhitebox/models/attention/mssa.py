@@ -8,7 +8,7 @@ from torch.nn.utils.parametrize import register_parametrization
 from mmwhitebox.ops import msca, mssa
 from mmwhitebox.registry import ATTENTIONS
 
-from .base import SubspaceAttention
+from .base import CrossAttention, SelfAttention, SubspaceProjection
 
 OUT_PROJS = ('independent', 'shared', None)
 ORTHOGONAL = (None, 'head', 'all')
@@ -30,12 +30,8 @@ class OrthonormalRows(nn.Module):
         return (q * r.diagonal(dim1=-2, dim2=-1).sign()[:, None]).mT.flatten(0, 1)
 
 
-@ATTENTIONS.register_module()
-class MSSA(SubspaceAttention):
-    r"""Multi-head Subspace Self-Attention, see :mod:`mmwhitebox.ops.mssa`.
-
-    ``independent`` (CRATE, CBSA eq. 9):  concat_k(softmax(s W W^T) W) V + b, V a map of its own.
-    ``shared`` (DEPICT):                  gamma concat_k(softmax(s W W^T) W) U^T, the projection again.
+class SoftmaxProjection(SubspaceProjection):
+    """What MSSA and MSCA share: the projection and the map back.
 
     Args:
         embed_dims (int): Token width D.
@@ -45,6 +41,8 @@ class MSSA(SubspaceAttention):
             (CRATE with a single head of D dimensions). Defaults to 'independent'.
         orthogonal (str, optional): The bases U_k are kept orthonormal: each by itself ('head'), or all of them
             together ('all', which needs K p <= D). Defaults to None, free bases.
+        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
+            Defaults to 'auto'.
     """
 
     def __init__(self,
@@ -52,8 +50,9 @@ class MSSA(SubspaceAttention):
                  num_heads: int,
                  head_dims: int | None = None,
                  out_proj: str | None = 'independent',
-                 orthogonal: str | None = None) -> None:
-        super().__init__(embed_dims, num_heads, head_dims, with_to_out=out_proj == 'independent')
+                 orthogonal: str | None = None,
+                 impl: str = 'auto') -> None:
+        super().__init__(embed_dims, num_heads, head_dims, with_to_out=out_proj == 'independent', impl=impl)
         if out_proj not in OUT_PROJS:
             raise ValueError(f'{type(self).__name__}: out_proj must be one of {OUT_PROJS}, '
                              f'got {out_proj!r}.')
@@ -79,9 +78,18 @@ class MSSA(SubspaceAttention):
         x = self.merge_heads(heads)
         return x if self.out_proj is None else self.step_size * F.linear(x, self.proj.weight.t())
 
+
+@ATTENTIONS.register_module()
+class MSSA(SoftmaxProjection, SelfAttention):
+    r"""Multi-head Subspace Self-Attention, see :mod:`mmwhitebox.ops.mssa`; arguments as of :class:`SoftmaxProjection`.
+
+    ``independent`` (CRATE, CBSA eq. 9):  concat_k(softmax(s W W^T) W) V + b, V a map of its own.
+    ``shared`` (DEPICT):                  gamma concat_k(softmax(s W W^T) W) U^T, the projection again.
+    """
+
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         self.check_tokens(x, hw_shape)
-        return self.project_out(mssa(self.subspace_tokens(x)))
+        return self.project_out(mssa(self.subspace_tokens(x), self.impl))
 
     def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """softmax(s W W^T), (B, K, N, N)."""
@@ -94,35 +102,23 @@ class MSSA(SubspaceAttention):
 
 
 @ATTENTIONS.register_module()
-class MSCA(MSSA):
+class MSCA(SoftmaxProjection, CrossAttention):
     """Multi-head Subspace Cross-Attention of DEPICT: gamma concat_k(softmax(s Q W^T) W) U^T.
 
-    Args:
-        embed_dims (int): Token width D.
-        num_heads (int): Number of heads K.
-        head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
-        out_proj (str): As in :class:`MSSA`. Defaults to 'shared'.
-        orthogonal (str, optional): As in :class:`MSSA`. Defaults to None.
+    Arguments as of :class:`SoftmaxProjection`, but ``out_proj`` defaults to 'shared'.
     """
-
-    updates_all_tokens = False
 
     def __init__(self,
                  embed_dims: int,
                  num_heads: int,
                  head_dims: int | None = None,
                  out_proj: str | None = 'shared',
-                 orthogonal: str | None = None) -> None:
-        super().__init__(embed_dims, num_heads, head_dims, out_proj, orthogonal)
+                 orthogonal: str | None = None,
+                 impl: str = 'auto') -> None:
+        super().__init__(embed_dims, num_heads, head_dims, out_proj, orthogonal, impl)
 
     def forward(self, queries: Tensor, x: Tensor) -> Tensor:
-        """Update of the queries, (B, M, D), without a residual.
-
-        Args:
-            queries (Tensor): Query tokens, (B, M, D).
-            x (Tensor): Tokens that are keys and values, (B, N, D).
-        """
-        return self.project_out(msca(self.subspace_tokens(queries), self.subspace_tokens(x)))
+        return self.project_out(msca(self.subspace_tokens(queries), self.subspace_tokens(x), self.impl))
 
     def attention_map(self, queries: Tensor, x: Tensor) -> Tensor:
         """softmax(s Q W^T), (B, K, M, N)."""

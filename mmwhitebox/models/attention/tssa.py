@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mmwhitebox.ops import tssa_membership
-from mmwhitebox.ops.implementation import choose
+from mmwhitebox.ops import tssa, tssa_membership
 from mmwhitebox.registry import ATTENTIONS
 
 from .base import SubspaceAttention
@@ -20,11 +19,13 @@ class TSSA(SubspaceAttention):
         head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
         qkv_bias (bool): Bias of the projection: True in ToST-T/S/M, False in the comparison of the CBSA
             paper. Defaults to False.
-        impl (str): 'auto' takes the fused kernels on a GPU, 'torch' the plain form, 'triton' asks for the
-            kernels, see :mod:`mmwhitebox.ops.implementation`. Defaults to 'auto'.
+        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
+            Defaults to 'auto'.
 
     ``temp`` takes no weight decay, see ``WhiteBoxTransformer.no_weight_decay``.
     """
+
+    has_kernels = True
 
     def __init__(self,
                  embed_dims: int,
@@ -32,13 +33,12 @@ class TSSA(SubspaceAttention):
                  head_dims: int | None = None,
                  qkv_bias: bool = False,
                  impl: str = 'auto') -> None:
-        super().__init__(embed_dims, num_heads, head_dims, qkv_bias)
-        self.operator = choose('tssa', impl)
+        super().__init__(embed_dims, num_heads, head_dims, qkv_bias, impl=impl)
         self.temp = nn.Parameter(torch.ones(num_heads, 1))
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         self.check_tokens(x, hw_shape)
-        return self.project_out(self.operator(self.subspace_tokens(x), self.temp))
+        return self.project_out(tssa(self.subspace_tokens(x), self.temp, self.impl))
 
     def membership(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Pi, (B, K, N): the share of every token in every subspace, summing to one over the heads."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmwhitebox.models.attention import AgentAttention, BaseAttention, ReLULinearAttention
+from mmwhitebox.ops.dispatch import recompute_contexts
 
 
 class AdaptedAttention(BaseAttention):
@@ -131,7 +132,7 @@ def run_adapted(vit: nn.Module, images: Tensor, indices: Sequence[int],
     outs = []
     for i, block in enumerate(vit.blocks):
         if with_cp and torch.is_grad_enabled():
-            x = checkpoint(run_block, block, x, hw_shape, use_reentrant=False)
+            x = checkpoint(run_block, block, x, hw_shape, use_reentrant=False, context_fn=recompute_contexts)
         else:
             x = run_block(block, x, hw_shape)
         if i in kept:

@@ -23,6 +23,7 @@ from mmwhitebox.models.attention import MHSA, ClassAttention, build_attention
 from mmwhitebox.models.embeddings import LearnedPositions, PatchConv
 from mmwhitebox.models.feedforward import MLP, build_feedforward
 from mmwhitebox.models.sizes import check_sizes
+from mmwhitebox.ops.dispatch import recompute_contexts
 from mmwhitebox.registry import EMBEDDINGS, MODELS, build_component
 
 from .timm_weights import file_img_size, whitebox_weights
@@ -416,7 +417,7 @@ class WhiteBoxTransformer(BaseBackbone):
 
     def _run(self, layer: nn.Module, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(layer, x, hw_shape, use_reentrant=False)
+            return checkpoint(layer, x, hw_shape, use_reentrant=False, context_fn=recompute_contexts)
         return layer(x, hw_shape)
 
     def covered_size(self, size: tuple[int, int]) -> tuple[int, int]:

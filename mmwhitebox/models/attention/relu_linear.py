@@ -1,0 +1,40 @@
+"""Linear attention with ReLU features, for comparison."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmwhitebox.ops import relu_linear_attention
+from mmwhitebox.registry import ATTENTIONS
+
+from .base import QKVAttention
+
+
+@ATTENTIONS.register_module(name='ReLULinear')
+class ReLULinearAttention(QKVAttention):
+    """phi(Q) (phi(K)^T V), normalised, phi = relu, see :mod:`mmwhitebox.ops.relu_linear`.
+
+    Its parameters are those of :class:`MHSA`.
+
+    Args:
+        embed_dims (int): Token width D.
+        num_heads (int): Number of heads K.
+        head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
+        qkv_bias (bool): Bias of the q, k, v projections. Defaults to True.
+        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
+            Defaults to 'auto'.
+    """
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        self.check_tokens(x, hw_shape)
+        return self.project_out(relu_linear_attention(*self.queries_keys_values(x), impl=self.impl))
+
+    def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """phi(Q) phi(K)^T with rows normalised to one, (B, K, N, N)."""
+        self.check_tokens(x, hw_shape)
+        q, k, _ = self.queries_keys_values(x)
+        scores = F.relu(q) @ F.relu(k).mT
+        return scores / (scores.sum(-1, keepdim=True) + 1e-6)
+
+    def pairwise_similarities(self, hw_shape: tuple[int, int], num_extra: int = 0) -> int:
+        """p^2 * K: the channels of the keys with those of the values, whatever the number of tokens."""
+        return self.head_dims**2 * self.num_heads

@@ -1,0 +1,53 @@
+r"""Contract-and-Broadcast Self-Attention (CBSA, NeurIPS 2025, eq. 5-8).
+
+    initialise   R0 = AvgPool_{g x g}(W)                    m = g^2 representatives per subspace
+    extract      A  = softmax_tokens(s R0 W^T)              R = R0 + step_rep (A W)        (eq. 5)
+    contract     C  = softmax(s R R^T) R                                                  (eq. 8)
+              or C  = (I + p / (m eps^2) R R^T)^{-1} R                                    (eq. 7)
+    broadcast    CBSA(W) = step_x (A^T C)                                                 (eq. 6)
+
+with s = p^{-1/2}. Contracting the m representatives compresses all N tokens: the cost is linear in N.
+"""
+from torch import Tensor
+
+from ..dispatch import Kernels, Operator
+from ..pool import pool_representatives
+from . import eager, naive
+from .naive import CONTRACTIONS, broadcast, contract, extract
+
+__all__ = ['CONTRACTIONS', 'broadcast', 'cbsa', 'contract', 'extract', 'operator', 'pool_representatives']
+
+
+def _kernels() -> Kernels | None:
+    try:
+        from . import triton
+    except ImportError:
+        return None
+    return Kernels(triton.cbsa, triton.unsupported)
+
+
+operator = Operator('cbsa', naive.cbsa, eager.cbsa, _kernels)
+
+
+def cbsa(w: Tensor,
+         r0: Tensor,
+         step_rep: Tensor,
+         step_x: Tensor,
+         contraction: str | None = 'softmax',
+         eps_squared: float = 0.01,
+         impl: str = 'auto') -> Tensor:
+    """Contract-and-Broadcast Self-Attention of projected tokens.
+
+    Args:
+        w (Tensor): Projected tokens W, (B, K, N, p).
+        r0 (Tensor): Initial representatives R0, (B, K, m, p), see :func:`mmwhitebox.ops.pool_representatives`.
+        step_rep (Tensor): Extraction step, one per head, (K, 1, 1).
+        step_x (Tensor): Broadcast step, one per head, (K, 1, 1). Sign and scale are not constrained.
+        contraction (str, optional): See :func:`contract`. Defaults to 'softmax'.
+        eps_squared (float): See :func:`contract`. Defaults to 0.01.
+        impl (str): The form, see :mod:`mmwhitebox.ops.dispatch`. Defaults to 'auto'.
+
+    Returns:
+        Tensor: step_x (A^T C), (B, K, N, p), before the output map.
+    """
+    return operator(impl, w, r0, step_rep, step_x, contraction, eps_squared)

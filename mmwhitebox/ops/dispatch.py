@@ -1,0 +1,165 @@
+"""One switch for the form of an operator.
+
+==========  ====================================================================================================
+``impl``    what runs
+==========  ====================================================================================================
+'naive'     the equation in plain torch, ``naive.py``: differentiable in every way, any number of times
+'torch'     the eager form, ``eager.py``: fast and lean on any device, differentiable once by ``backward``
+'triton'    the kernels, ``triton.py``, wherever they take the call, else the eager form; building fails where
+            triton cannot be imported
+'auto'      on a GPU the kernels, wherever they take the call and have agreed there with the naive form (see
+            :mod:`mmwhitebox.ops.self_check`); else the eager form
+==========  ====================================================================================================
+
+Where a GPU's tensors (with 'triton': any tensors) are not taken by the kernels one line per operator and reason says
+so. While a model is exported the eager form runs in their place, silently: a kernel is no part of a graph.
+:func:`use` takes another form for everything inside a ``with``, of a model that is built already.
+"""
+import importlib
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+FORMS = ('auto', 'naive', 'torch', 'triton')
+
+logger = logging.getLogger('mmwhitebox.ops')
+
+_said = set()
+_form: ContextVar[str | None] = ContextVar('mmwhitebox form of the operators', default=None)
+
+
+def check_form(owner: str, form: str) -> str:
+    """The form, if there is such a form here.
+
+    Raises:
+        ValueError: It is not one of the four.
+        ImportError: It is 'triton' and triton cannot be imported.
+    """
+    if form not in FORMS:
+        raise ValueError(f'{owner}: impl must be one of {FORMS}, got {form!r}.')
+    error = _triton_error() if form == 'triton' else None
+    if error is not None:
+        raise ImportError(f"{owner}: impl='triton' needs triton, which cannot be imported: {error}. "
+                          "Install it (pip install triton), or set impl='auto' or impl='torch'.") from error
+    return form
+
+
+def _triton_error() -> ImportError | None:
+    """Why triton cannot be imported, or None."""
+    try:
+        importlib.import_module('triton')
+    except ImportError as error:
+        return error
+    return None
+
+
+class _AttentionWrittenOut(TorchFunctionMode):
+    """Softmax attention of other libraries (timm, mmseg) in the naive form: torch's own composite of simple steps."""
+
+    def __torch_function__(self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func is F.scaled_dot_product_attention and _form.get() == 'naive':
+            return torch.ops.aten._scaled_dot_product_attention_math(*args, **(kwargs or {}))[0]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def use(form: str) -> Iterator[None]:
+    """A context in which every operator runs in one form, whatever ``impl`` a model was built with.
+
+    It nests, and holds for the calling thread. The backward pass may come after it.
+
+    Args:
+        form (str): 'auto', 'naive', 'torch' or 'triton', see the table above. 'naive' also writes out torch's
+            ``scaled_dot_product_attention`` in the modules of other libraries.
+
+    Raises:
+        ValueError: There is no such form.
+        ImportError: It is 'triton' and triton cannot be imported.
+    """
+    token = _form.set(check_form('use', form))
+    try:
+        with _AttentionWrittenOut() if form == 'naive' else nullcontext():
+            yield
+    finally:
+        _form.reset(token)
+
+
+def recompute_contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
+    """``context_fn`` of torch's checkpoint: what is recomputed, perhaps in another thread, has the form it had."""
+    form = _form.get()
+    return nullcontext(), nullcontext() if form is None else use(form)
+
+
+def is_naive(impl: str) -> bool:
+    """Whether a call with this ``impl`` runs in the naive form."""
+    return (_form.get() or impl) == 'naive'
+
+
+@torch.compiler.assume_constant_result  # torch.compile runs it once, as it traces
+def _say_once(op: str, reason: str) -> None:
+    if (op, reason) not in _said:
+        _said.add((op, reason))
+        logger.warning('%s runs in its eager form, not fused: %s.', op, reason)
+
+
+def _exporting() -> bool:
+    return torch.compiler.is_exporting() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
+
+
+def no_kernels(name: str, impl: str) -> None:
+    """Say once of an operator without kernels that 'triton' was asked for."""
+    if (_form.get() or impl) == 'triton' and not _exporting():
+        _say_once(name, 'it has no kernels')
+
+
+class Kernels(NamedTuple):
+    """The fused form of an operator.
+
+    Attributes:
+        run (Callable): Takes what the other forms take.
+        unsupported (Callable): Takes the same and says in a few words why that call cannot run fused, or None.
+    """
+    run: Callable[..., Tensor]
+    unsupported: Callable[..., str | None]
+
+
+class Operator(NamedTuple):
+    """The forms of an operator.
+
+    Attributes:
+        name (str): Its name.
+        naive (Callable): The equation.
+        eager (Callable): The fast form for any device.
+        kernels (Callable): Imports the fused form; None where triton cannot be imported.
+    """
+    name: str
+    naive: Callable[..., Tensor]
+    eager: Callable[..., Tensor]
+    kernels: Callable[[], Kernels | None]
+
+    def __call__(self, impl: str, x: Tensor, *args: Any) -> Tensor:
+        """Run the form that ``impl``, or the :func:`use` around it, asks for."""
+        form = _form.get() or impl
+        if form == 'naive':
+            return self.naive(x, *args)
+        if form == 'torch' or form == 'auto' and not x.is_cuda or _exporting():
+            return self.eager(x, *args)
+        kernels = self.kernels()
+        if kernels is None:
+            reason = 'triton cannot be imported'
+        else:
+            reason = kernels.unsupported(x, *args)
+            if reason is None and form == 'auto':
+                from .self_check import refusal
+                reason = refusal(self.name, x, *args)
+        if reason is not None:
+            _say_once(self.name, reason)
+            return self.eager(x, *args)
+        return kernels.run(x, *args)

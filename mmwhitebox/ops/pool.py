@@ -1,0 +1,155 @@
+"""Adaptive average pools of token grids, whose size may be symbolic, as while a model is exported.
+
+``torch.export`` follows one path through the code, and a pool onto a fixed number of bins has no graph for all sizes.
+With symbolic sizes, and in the naive form, a pool is a product with a matrix for each axis; with integers torch's own
+functions run.
+"""
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .autograd import FirstOrder, first_order
+from .dispatch import is_naive
+from .precision import no_autocast, widen
+from .resampling import is_symbolic
+
+
+def averaging_matrix(size: int, bins: int, like: Tensor) -> Tensor:
+    """The adaptive average pool of an axis as a matrix: row i averages [floor(i S/g), ceil((i+1) S/g)).
+
+    Args:
+        size (int): Length S of the axis, symbolic or not.
+        bins (int): Length g of the pooled axis.
+        like (Tensor): A tensor of the wanted dtype and device.
+
+    Returns:
+        Tensor: (g, S), rows summing to one.
+    """
+    i = torch.arange(bins, device=like.device)[:, None]
+    start, stop = i * size // bins, ((i + 1) * size + bins - 1) // bins
+    j = torch.arange(size, device=like.device)
+    inside = ((start <= j) & (j < stop)).to(like.dtype)
+    return inside / (stop - start).to(like.dtype)
+
+
+def periodic_windows(size: int, bins: int) -> tuple[int, list[tuple[int, int]]]:
+    """Windows of an axis in the adaptive average pool: d periods, and (start, length) in each of them.
+
+    Window i is [floor(i S/g), ceil((i+1) S/g)). With d = gcd(S, g) the pattern repeats d times, every S/d
+    places and g/d bins: one window if g divides S, four for 14 places and 8 bins.
+    """
+    periods = math.gcd(size, bins)
+    starts = [i * size // bins for i in range(bins // periods)]
+    stops = [-(-(i + 1) * size // bins) for i in range(bins // periods)]
+    return periods, [(start, stop - start) for start, stop in zip(starts, stops)]
+
+
+def spread_over_windows(grad: Tensor, out: Tensor, dim: int) -> Tensor:
+    """The adjoint of the pool of one dimension, added to ``out``: (..., g, ...) -> (..., S, ...)."""
+    periods, windows = periodic_windows(out.shape[dim], grad.shape[dim])
+    blocks, bins = out.unflatten(dim, (periods, -1)), grad.unflatten(dim, (periods, -1))
+    for i, (start, length) in enumerate(windows):
+        blocks.narrow(dim + 1, start, length).add_(bins.narrow(dim + 1, i, 1), alpha=1 / length)
+    return out
+
+
+class _Pool(FirstOrder):
+    """The pool of a token sequence. The gradient is written once, into one tensor for all tokens."""
+
+    name = 'pool_representatives'
+
+    @staticmethod
+    def forward(tokens: Tensor, start: int, hw_shape: tuple[int, int], bins: int) -> Tensor:
+        patches = tokens.narrow(1, start, math.prod(hw_shape)).unflatten(1, hw_shape)  # (B, H, W, C)
+        grid = patches.permute(0, 3, 1, 2)
+        # other tokens between the grids of two images: torch's pool would copy them all first, but not one at a time
+        whole = grid.is_contiguous(memory_format=torch.channels_last)
+        pooled = torch.cat([F.adaptive_avg_pool2d(part, bins) for part in ([grid] if whole else grid.split(1))])
+        return pooled.permute(0, 2, 3, 1).flatten(1, 2)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        tokens, ctx.start, ctx.hw_shape, ctx.bins = inputs
+        ctx.shape = tokens.shape
+
+    @staticmethod
+    @first_order
+    def backward(ctx, saved, grad: Tensor) -> tuple[Tensor | None, ...]:
+        batch, n, c = ctx.shape
+        h, w = ctx.hw_shape
+        columns = spread_over_windows(grad.unflatten(1, (ctx.bins, ctx.bins)),
+                                      grad.new_zeros(batch, ctx.bins, w, c), 2)
+        out = grad.new_zeros(batch, n, c)
+        spread_over_windows(columns, out.narrow(1, ctx.start, h * w).unflatten(1, (h, w)), 1)
+        return out, None, None, None
+
+
+def pool_grid(tokens: Tensor, start: int, hw_shape: tuple[int, int], bins: int, impl: str = 'auto') -> Tensor:
+    """Adaptive average pool of a grid that lies in a sequence of tokens, without a copy of the grid.
+
+    Equal to ``F.adaptive_avg_pool2d`` of the grid, also for one smaller than the pool, whose windows then
+    repeat tokens.
+
+    Args:
+        tokens (Tensor): (B, N, C).
+        start (int): Index of the first token of the grid; the others follow, row major.
+        hw_shape (tuple[int, int]): Grid (H, W), symbolic or not.
+        bins (int): g.
+        impl (str): The form, see :mod:`mmwhitebox.ops.dispatch`. Defaults to 'auto'.
+
+    Returns:
+        Tensor: (B, g*g, C).
+    """
+    if not is_naive(impl) and not is_symbolic(*tokens.shape, *hw_shape):
+        return _Pool.call(tokens, start, tuple(hw_shape), bins)
+    grid = tokens[:, start:start + hw_shape[0] * hw_shape[1]].unflatten(1, hw_shape).permute(0, 3, 1, 2)
+    return adaptive_avg_pool(grid, bins, impl).flatten(2).transpose(1, 2)
+
+
+def adaptive_avg_pool(grid: Tensor, bins: int, impl: str = 'auto') -> Tensor:
+    """Adaptive average pool onto a square: ``F.adaptive_avg_pool2d`` for any, also a symbolic, size.
+
+    Args:
+        grid (Tensor): (B, C, H, W).
+        bins (int): g.
+        impl (str): The form, see :mod:`mmwhitebox.ops.dispatch`. Defaults to 'auto'.
+
+    Returns:
+        Tensor: (B, C, g, g).
+    """
+    h, w = grid.shape[2:]
+    if not is_naive(impl) and not is_symbolic(h, w):
+        return F.adaptive_avg_pool2d(grid, bins)
+    wide = widen(grid)
+    with no_autocast(grid):
+        return (averaging_matrix(h, bins, wide) @ wide @ averaging_matrix(w, bins, wide).mT).to(grid.dtype)
+
+
+def pool_representatives(w: Tensor,
+                         hw_shape: tuple[int, int],
+                         pool_size: int,
+                         num_heads: int,
+                         pool_tokens: str = 'patch',
+                         impl: str = 'auto') -> Tensor:
+    """Initial representatives R0: an adaptive average pool of the token grid, heads split after.
+
+    Args:
+        w (Tensor): Projected tokens before the heads are split, (B, N, K*p), N = E + H*W with the E
+            extra tokens first.
+        hw_shape (tuple[int, int]): Grid (H, W) of the patch tokens. A grid smaller than the pool is
+            allowed: the windows of the pool then repeat tokens.
+        pool_size (int): g; m = g*g representatives.
+        num_heads (int): K.
+        pool_tokens (str): ``'patch'`` pools the H*W patch tokens. ``'official'`` pools the tokens
+            [0, H*W) of the sequence as the published classification code does: the class token is in,
+            the last patch is out. Its checkpoints were trained that way. Defaults to 'patch'.
+        impl (str): The form, see :mod:`mmwhitebox.ops.dispatch`. Defaults to 'auto'.
+
+    Returns:
+        Tensor: R0, (B, K, m, p).
+    """
+    start = 0 if pool_tokens == 'official' else w.shape[1] - hw_shape[0] * hw_shape[1]
+    pooled = pool_grid(w, start, hw_shape, pool_size, impl)  # (B, m, K*p)
+    return pooled.unflatten(-1, (num_heads, -1)).transpose(1, 2)
