@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import timm.layers
-import torch
 from timm.layers.attention import AttentionRope
 from timm.models.eva import EvaAttention
 from torch import Tensor, nn
@@ -92,7 +91,7 @@ def capture(modules: dict[str, nn.Module], max_images: int | None = None) -> Ite
         yield calls
 
 
-def run(model: nn.Module, images: Tensor) -> Any:
+def class_scores(model: nn.Module, images: Tensor) -> Tensor:
     """Scores of whole images, through backbone, neck and head; no sliding window, no post-processing.
 
     Args:
@@ -102,6 +101,5 @@ def run(model: nn.Module, images: Tensor) -> Any:
     Returns:
         Tensor: Masks at the resolution of the head, (B, classes, h, w), or class scores, (B, classes).
     """
-    with torch.inference_mode():
-        features = model.extract_feat(images)
-        return (model.decode_head if hasattr(model, 'decode_head') else model.head)(features)
+    features = model.extract_feat(images)
+    return (model.decode_head if hasattr(model, 'decode_head') else model.head)(features)

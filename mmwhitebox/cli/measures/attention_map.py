@@ -30,7 +30,7 @@ from mmwhitebox.interpret.attention_map import (
     has_representatives,
     keyword_arguments,
 )
-from mmwhitebox.interpret.capture import attention_layers, capture, run
+from mmwhitebox.interpret.capture import attention_layers, capture, class_scores
 from mmwhitebox.interpret.map_grid import MapRow, draw_map_grid, layer_label
 from mmwhitebox.interpret.patch_maps import Picture, patch_grid, patch_maps, patch_size
 from mmwhitebox.interpret.running_moments import RunningMoments
@@ -127,7 +127,7 @@ def main(args: argparse.Namespace) -> None:
     moments: dict[tuple, dict[str, RunningMoments]] = {}
     for item in iter_inputs(model, args):
         with capture(layers) as calls, keyword_arguments(layers) as kwargs:
-            logits = run(model, item.tensor)
+            logits = class_scores(model, item.tensor)
         seen_size = item.sample.img_shape[:2]
         hw_shape = patch_grid(model, item.tensor.shape[-2:])
         picture = Picture(model, item.tensor, seen_size)
