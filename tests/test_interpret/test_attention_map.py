@@ -27,7 +27,7 @@ from tests.configs import reduced
 from tests.test_interpret.small import command, numbers, save_config, save_images, save_model
 
 GRID = (3, 5)
-NO_SUM = ('CBSA', 'Linear')
+NO_SUM = ('CBSA', 'Linear', 'Spectral')
 ATTENTIONS.import_from_location()
 
 
