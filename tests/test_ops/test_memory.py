@@ -11,8 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmwhitebox import ops
 from mmwhitebox.models.attention import build_attention
 from mmwhitebox.models.backbones import WhiteBoxTransformer
+from mmwhitebox.ops.saved import saved_storages
 
-from .memory import allocations, largest_alive, peak, saved_storages
+from .memory import allocations, largest_alive, peak
 
 B, K, N, P, M = 2, 4, 256, 16, 64
 GRID = (16, 16)
