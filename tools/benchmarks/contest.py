@@ -50,7 +50,7 @@ class Contestant:
         module (nn.Module): In float32, on the device.
         inputs (tuple[Tensor]): In float32; the same values for all forms of one model.
         compiled (bool): Whether ``torch.compile`` runs it. Defaults to False.
-        fused (bool): Whether its fused kernels must run: one that falls back to the plain form is out.
+        fused (bool): Whether its fused kernels must run: one that falls back to the eager form is out.
             Defaults to False.
         onednn (bool): Whether oneDNN multiplies its float32 matrices, instead of torch's choice. Defaults to
             False.

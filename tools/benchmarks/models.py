@@ -1,6 +1,5 @@
 """Cases of whole models: classification of images, and decoders on the features of an encoder."""
 import copy
-import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -65,7 +64,7 @@ class OnFeatures(nn.Module):
 def with_impl(cfg: dict, registry, impl: str) -> dict:
     """A module's config with the form of its operator, if it has a choice."""
     kind = registry.get(cfg['type'])
-    if kind is not None and 'impl' in inspect.signature(kind).parameters:
+    if getattr(kind, 'has_kernels', False):
         return dict(cfg, impl=impl)
     return dict(cfg)
 

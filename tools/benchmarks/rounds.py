@@ -20,7 +20,7 @@ from .memory import LargeCopy, peak_bytes, saved_bytes, synchronize
 
 @contextmanager
 def fused_or_unable(fused: bool) -> Iterator[None]:
-    """Raise :class:`Unable` if a fused operator says inside the block that it runs in its plain form."""
+    """Raise :class:`Unable` if a fused operator says inside the block that it runs in its eager form."""
     said: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())
