@@ -7,7 +7,7 @@ from .attention_map import (
     class_token_maps,
     representative_footprints,
 )
-from .capture import Call, attention_layers, capture, class_scores, feedforward_layers
+from .capture import Call, attention_layers, capture, feedforward_layers
 from .coding_rate import RateCurves, coding_rate, compression_layers, compression_verdict, layer_rates, sparsity
 from .complexity import activation_memory, count_flops, count_parameters, count_similarities
 from .membership import gate_maps, hard_assignment, membership_maps, membership_statistics
@@ -28,7 +28,7 @@ from .zero_shot import ZeroShotScores, jaccard, make_targets, mass_sets, score_i
 __all__ = [
     'Call', 'RateCurves', 'Reductions', 'ZeroShotScores', 'activation_memory', 'affinity', 'attention_layers',
     'attention_matrix', 'attention_projections', 'attention_row', 'attention_statistics', 'capture',
-    'cbsa_reduction', 'class_scores', 'class_token_maps', 'coding_rate', 'column_coherence', 'compression_layers',
+    'cbsa_reduction', 'class_token_maps', 'coding_rate', 'column_coherence', 'compression_layers',
     'compression_verdict', 'count_flops', 'count_parameters', 'count_similarities', 'feedforward_layers',
     'gate_maps', 'hard_assignment', 'iterate', 'jaccard', 'layer_rates', 'layer_reduction', 'make_classes',
     'make_targets', 'mass_sets', 'membership_maps', 'membership_statistics', 'noise_sweep', 'orthonormality_error',

@@ -89,17 +89,3 @@ def capture(modules: dict[str, nn.Module], max_images: int | None = None) -> Ite
         for name, module in modules.items():
             stack.callback(module.register_forward_hook(recorder(name)).remove)
         yield calls
-
-
-def class_scores(model: nn.Module, images: Tensor) -> Tensor:
-    """Scores of whole images, through backbone, neck and head; no sliding window, no post-processing.
-
-    Args:
-        model (nn.Module): A segmentor (mmseg) or a classifier (mmpretrain), in evaluation mode.
-        images (Tensor): Preprocessed images, (B, 3, H, W).
-
-    Returns:
-        Tensor: Masks at the resolution of the head, (B, classes, h, w), or class scores, (B, classes).
-    """
-    features = model.extract_feat(images)
-    return (model.decode_head if hasattr(model, 'decode_head') else model.head)(features)

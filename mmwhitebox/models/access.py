@@ -12,10 +12,13 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def logits(model: nn.Module, images: Tensor) -> Tensor:
-    """Class scores of a segmentor, (B, classes, h, w) as its decoder gives them, or of a classifier, (B, classes).
+    """Class scores of whole images, through backbone, neck and head; no sliding window, no post-processing.
 
     Args:
-        model (nn.Module): The model, without wrappers.
+        model (nn.Module): A segmentor (mmseg) or a classifier (mmpretrain), without wrappers.
         images (Tensor): Normalised images, (B, channels, height, width).
+
+    Returns:
+        Tensor: Masks at the resolution of the head, (B, classes, h, w), or class scores, (B, classes).
     """
-    return (model.decode_head if hasattr(model, 'decode_head') else model.head)(model.backbone(images))
+    return (model.decode_head if hasattr(model, 'decode_head') else model.head)(model.extract_feat(images))

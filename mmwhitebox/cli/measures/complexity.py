@@ -19,7 +19,8 @@ from mmwhitebox.apis.export import default_size
 from mmwhitebox.config.names import published_figures
 from mmwhitebox.config.reading import load_config
 from mmwhitebox.errors import UserError
-from mmwhitebox.interpret import activation_memory, class_scores, count_flops, count_parameters, count_similarities
+from mmwhitebox.interpret import activation_memory, count_flops, count_parameters, count_similarities
+from mmwhitebox.models.access import logits
 
 TOLERANCE = 0.03
 PAPERS = published_figures()
@@ -43,7 +44,7 @@ def measure(cfg: Config, size: tuple | None, memory: bool) -> dict:
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         model.to(device).train()
         images = torch.randn(2, cfg.model.backbone.get('in_channels', 3), *size, device=device)
-        two, costs['memory_is'] = activation_memory(model, lambda: class_scores(model, images).float().sum())
+        two, costs['memory_is'] = activation_memory(model, lambda: logits(model, images).float().sum())
         costs['memory'] = two / 2 / 2**20  # per image; two, since batch norm needs more than one value
         model.eval()
     model.to('meta')
@@ -69,7 +70,7 @@ class Network(nn.Module):
         self.model = model
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return class_scores(self.model, images)
+        return logits(self.model, images)
 
 
 def compare(costs: dict, paper: dict) -> dict:

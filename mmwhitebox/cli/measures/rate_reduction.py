@@ -13,7 +13,7 @@ from prettytable import PrettyTable
 from mmwhitebox.cli.measures.inputs import iter_inputs, open_model
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
 from mmwhitebox.cli.measures.selection import layers_with, select
-from mmwhitebox.interpret.capture import capture, class_scores, layer_numbers
+from mmwhitebox.interpret.capture import capture, layer_numbers
 from mmwhitebox.interpret.rate_reduction import (
     REDUCTIONS,
     Reductions,
@@ -21,6 +21,7 @@ from mmwhitebox.interpret.rate_reduction import (
     plot_reductions,
     representative_layers,
 )
+from mmwhitebox.models.access import logits
 
 
 @torch.inference_mode()
@@ -35,7 +36,7 @@ def main(args: argparse.Namespace) -> None:
     reductions = Reductions(layers, numbers, select(args.heads, fewest, '--heads', 'heads') if args.heads else None)
     for item in iter_inputs(model, args):
         with capture(reductions.modules) as calls:
-            class_scores(model, item.tensor)
+            logits(model, item.tensor)
         reductions.update(calls)
     rows = list(reductions.rows())
     table = PrettyTable(['layer', 'head', *REDUCTIONS], align='r')
