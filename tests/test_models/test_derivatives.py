@@ -196,8 +196,9 @@ def test_fast_forms_name_the_form_with_a_second_derivative(name):
         first.sum().backward()
     with pytest.raises(RuntimeError, match=message):
         jvp(FAST[name], (x.detach(), ), (x.detach(), ))
-    with pytest.raises(RuntimeError, match=message):
-        vmap(FAST[name])(x.detach()[None])
+    for grad_enabled in (True, False):
+        with pytest.raises(RuntimeError, match=message), torch.set_grad_enabled(grad_enabled):
+            vmap(FAST[name])(x.detach()[None])
     expected = torch.autograd.grad(FAST[name](x).square().sum(), x)[0]
     torch.testing.assert_close(grad(lambda x: FAST[name](x).square().sum())(x.detach()), expected)
 
