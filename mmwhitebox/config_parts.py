@@ -143,8 +143,3 @@ def metrics(cfg: Config, split: str) -> Iterator[Part]:
     if isinstance(value, dict) and 'metrics' in value:
         path, value = f'{path}.metrics', value['metrics']
     yield from parts(path, value, METRICS)
-
-
-def joined(items: Sequence[Any], most: int = 8) -> str:
-    """The first few of a list, with commas."""
-    return ', '.join(map(str, items[:most])) + (f', ... ({len(items)} in all)' if len(items) > most else '')

@@ -1,12 +1,11 @@
 """Errors for people: their message says what was wrong and what to do."""
 from collections.abc import Sequence
+from typing import Any
 
-MAX_NAMED = 6
 
-
-def name_keys(keys: Sequence[str]) -> str:
-    """The first few keys, for a message."""
-    return ', '.join(keys[:MAX_NAMED]) + (f', ... ({len(keys)} in all)' if len(keys) > MAX_NAMED else '')
+def joined(items: Sequence[Any], most: int = 8) -> str:
+    """The first few of a list, with commas, for a message."""
+    return ', '.join(map(str, items[:most])) + (f', ... ({len(items)} in all)' if len(items) > most else '')
 
 
 class UserError(Exception):

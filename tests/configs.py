@@ -3,6 +3,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmwhitebox.apis import config_path
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +24,7 @@ def reduced_arch(arch) -> dict:
 
 def reduced(name: str) -> Config:
     """A config with one or two layers and small images; widths, heads and classes are its own."""
-    cfg = Config.fromfile(ROOT / 'configs' / name)
+    cfg = Config.fromfile(config_path(name.removesuffix('.py')))
     backbone, head = cfg.model.backbone, cfg.model.get('decode_head')
     if backbone.type == 'mmwhitebox.TimmViT':
         backbone.pretrained = False

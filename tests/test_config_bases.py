@@ -1,8 +1,4 @@
-"""The installed configs are bases of other configs, in both dialects, from a checkout and from a built package."""
-import os
-import subprocess
-import sys
-
+"""The installed configs are bases of other configs, in both dialects."""
 import pytest
 from mmengine.config import Config
 
@@ -14,7 +10,7 @@ with read_base():
     from mmwhitebox.configs.{module} import *
 model.update(type='Mine', extra=dict(a=1))
 """
-NAMES = ['cbt_decoder_ade20k', 'crate_tiny_imagenet', 'results/camvid/cbt_best', 'dmst_ablation/tssa_svhn']
+NAMES = ['cbt_decoder_ade20k', 'crate/crate_tiny_imagenet', 'results/camvid/cbt_best', 'dmst/dmst_tssa_tiny_svhn']
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -37,21 +33,3 @@ def test_other_packages_and_files_are_found_as_before(tmp_path):
     assert (cfg.a, cfg.b, cfg.model.backbone.type) == (1, 2, 'ResNet')
     (tmp_path / 'lazy.py').write_text('with read_base():\n    from .base import *\nb = a + 1\n')
     assert Config.fromfile(tmp_path / 'lazy.py').b == 2
-
-
-def test_a_built_package(tmp_path):
-    """What a wheel holds: the configs as files, no links, and both dialects read them."""
-    built = tmp_path / 'built'
-    subprocess.run([sys.executable, 'setup.py', '-q', 'build_py', '--build-lib', str(built)], cwd=ROOT, check=True,
-                   capture_output=True)
-    packed = {path.relative_to(built / 'mmwhitebox' / 'configs') for path in built.glob('mmwhitebox/configs/**/*.py')}
-    assert packed == {path.relative_to(ROOT / 'configs') for path in ROOT.glob('configs/**/*.py')}
-    assert not [path for path in built.rglob('*') if path.is_symlink()]
-    for file, dialect in (('text.py', TEXT), ('lazy.py', LAZY)):
-        (tmp_path / file).write_text(dialect.format(name=NAMES[0], module=NAMES[0]))
-    code = ('import mmwhitebox; from mmengine.config import Config; print(mmwhitebox.__file__); '
-            "print([Config.fromfile(f).model.decode_head.attention.type for f in ('text.py', 'lazy.py')])")
-    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=tmp_path, text=True, capture_output=True,
-                          env={**os.environ, 'PYTHONPATH': str(built), 'OMP_NUM_THREADS': '1'})
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-2:] == [str(built / 'mmwhitebox' / '__init__.py'), "['CBSA', 'CBSA']"]

@@ -1,64 +1,128 @@
-"""The table in configs/README.md says what is counted, and the CBT decoders cost what the paper says."""
+"""The folder of configs: names follow the grammar of its README, no two build the same training, the tables are those
+of the metafiles, and former names resolve."""
+import inspect
+import json
 import re
+import subprocess
+import sys
+import warnings
 
 import pytest
-import timm
-import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.fileio import load
 
-from mmwhitebox.interpret import count_flops, count_parameters, count_similarities
-from tests.configs import ROOT
+from mmwhitebox.apis import build_model, config_path, init_model, list_models
+from mmwhitebox.config import bases
+from mmwhitebox.config.reading import read_config
+from mmwhitebox.models.backbones import WhiteBoxTransformer
+from mmwhitebox.registry import ATTENTIONS, FEEDFORWARDS
+from tests.config_tables import FOLDER, READMES, with_table
+from tests.configs import CONFIGS, ROOT
 
-ROWS = [line.split('|')[1:-1] for line in (ROOT / 'configs' / 'README.md').read_text().splitlines()
-        if re.match(r'\| \[\w+_ade20k\.py\]', line)]
-PAPER_FLOPS = dict(cbt_decoder_t=1.5, cbt_decoder=2.3, cbt_decoder_b=7.8, cbt_decoder_l=22.3)
-
-
-def test_every_ade20k_decoder_config_has_a_row():
-    names = {re.search(r'\[(\w+\.py)\]', row[0]).group(1) for row in ROWS}
-    assert names == {p.name for p in (ROOT / 'configs').glob('*_ade20k.py') if '_encoder_' not in p.name}
-
-
-@pytest.mark.parametrize('row', ROWS, ids=lambda row: row[0].split(']')[0].strip(' ['))
-def test_row(row):
-    name = re.search(r'\[(\w+)_ade20k\.py\]', row[0]).group(1)
-    crop, params, head_params, flops = (float(cell) for cell in row[3:7])
-    cfg = Config.fromfile(ROOT / 'configs' / f'{name}_ade20k.py')
-    init_default_scope('mmseg')
-    head = MODELS.build(cfg.model.decode_head).eval().to('meta')
-    with torch.device('meta'):
-        vit = timm.create_model(cfg.model.backbone.model_name, img_size=cfg.model.backbone.img_size, num_classes=0)
-    assert cfg.train_pipeline[3].crop_size == (crop, crop)
-    assert count_parameters(head) / 1e6 == pytest.approx(head_params, abs=0.006)
-    assert (count_parameters(head) + count_parameters(vit)) / 1e6 == pytest.approx(params, abs=0.006)
-    grid = int(crop) // vit.patch_embed.patch_size[0]
-    features = torch.empty(1, cfg.model.decode_head.in_channels, grid, grid, device='meta')
-    counted = count_flops(head, [features]) / 1e9
-    assert counted == pytest.approx(flops, abs=0.006)
-    if name in PAPER_FLOPS:
-        assert counted == pytest.approx(PAPER_FLOPS[name], rel=0.05)
+NAMES = [name[:-3] for name in CONFIGS if not name.startswith('results/')]
+RENAMED = load(FOLDER / 'renamed.yml')
+DECODERS = ['cbt_decoder', 'depict_ca', 'depict_sa', 'segmenter_linear', 'segmenter_mask']
 
 
-CLASSIFIERS = [line.split('|')[1:-1] for line in (ROOT / 'configs' / 'README.md').read_text().splitlines()
-               if re.match(r'\| \[\w+_imagenet\.py\]', line)]
+def grammar():
+    """The pattern of names that the README's table describes."""
+    text = (FOLDER / 'README.md').read_text().partition('## Names\n')[2].partition('\n## ')[0]
+    parts = {key: '|'.join(re.findall(r'`(\w+)`', line)) for key, line in re.findall(
+        r'^\| (family|size|schedule|data) \| (.*) \|$', text, re.MULTILINE)}
+    sizes, extra = parts['size'].split('|24|')
+    return re.compile(f'({parts["family"]})_({sizes})(_(24|{extra}))?(_({parts["schedule"]}))?_({parts["data"]})')
 
 
-def test_every_imagenet_config_has_a_row():
-    names = {re.search(r'\[(\w+\.py)\]', row[0]).group(1) for row in CLASSIFIERS}
-    assert names == {p.name for p in (ROOT / 'configs').glob('*_imagenet.py')}
+def test_names_follow_the_grammar():
+    root = [name for name in NAMES if '/' not in name]
+    assert root == [f'{decoder}_ade20k' for decoder in DECODERS]
+    assert len({name.rsplit('/')[-1] for name in NAMES}) == len(NAMES)
+    families = set()
+    for name in set(NAMES) - set(root):
+        folder, _, stem = name.partition('/')
+        match = grammar().fullmatch(stem)
+        assert match and stem.startswith(folder), name
+        families.add(match[1])
+    assert families | set(DECODERS) == set(grammar().pattern[1:].split(')')[0].split('|'))
 
 
-@pytest.mark.parametrize('row', CLASSIFIERS, ids=lambda row: row[0].split(']')[0].strip(' ['))
-def test_classifier_row(row):
-    params, flops, similarities = (float(cell) for cell in row[1:4])
-    cfg = Config.fromfile(ROOT / 'configs' / re.search(r'\[(\w+\.py)\]', row[0]).group(1))
-    init_default_scope('mmpretrain')
-    with torch.device('meta'):
-        encoder = MODELS.build(cfg.model.backbone).eval()
-        head = torch.nn.Linear(cfg.model.head.in_channels, 1000)
-        image = torch.empty(1, 3, 224, 224)
-    assert (count_parameters(encoder) + count_parameters(head)) / 1e6 == pytest.approx(params, abs=0.006)
-    counted = count_flops(encoder, image) + 2 * cfg.model.head.in_channels * 1000
-    assert counted / 1e9 == pytest.approx(flops, abs=0.006)
-    assert count_similarities(encoder, image) / 1e6 == pytest.approx(similarities, abs=0.006)
+def spelled(part, registry):
+    """A part of a model with the defaults of its class."""
+    known = inspect.signature(registry.get(part['type']).__init__).parameters
+    defaults = {key: value.default for key, value in known.items() if value.default is not inspect.Parameter.empty}
+    return {**defaults, **part}
+
+
+def training(name):
+    """All that a config says, in one spelling."""
+    cfg = Config.fromfile(FOLDER / f'{name}.py').to_dict()
+    backbone = cfg['model']['backbone']
+    if 'arch' in backbone:
+        arch = backbone.pop('arch')
+        arch = {**(WhiteBoxTransformer.arch_zoo[arch] if isinstance(arch, str) else arch)}
+        for key, registry in (('attention', ATTENTIONS), ('feedforward', FEEDFORWARDS)):
+            part = backbone.pop(key, arch.get(key))
+            arch[key] = spelled(part, registry) if isinstance(part, dict) and 'type' in part else part
+        backbone['arch'] = arch
+    return json.dumps(cfg, sort_keys=True, default=repr)
+
+
+def test_no_two_configs_build_the_same_training():
+    seen = {}
+    for name in NAMES:
+        seen.setdefault(training(name), []).append(name)
+    assert [names for names in seen.values() if len(names) > 1] == []
+
+
+@pytest.mark.parametrize('path', READMES, ids=lambda path: path.parent.name)
+def test_tables_are_those_of_the_metafile(path):
+    assert path.read_text() == with_table(path), 'run python -m tests.config_tables'
+    assert '\n| [' in path.read_text()
+
+
+def test_every_family_has_a_readme_and_a_metafile():
+    folders = sorted({name.partition('/')[0] for name in NAMES if '/' in name})
+    assert [path.parent.name for path in READMES] == folders
+    assert all((FOLDER / folder / 'metafile.yml').is_file() for folder in folders)
+
+
+def test_former_names_are_of_configs():
+    assert set(RENAMED.values()) <= set(NAMES) and not set(RENAMED) & set(NAMES)
+
+
+@pytest.fixture
+def unwarned():
+    bases.warn_once.cache_clear()
+
+
+@pytest.mark.parametrize('old', ['depict_sa_t_ade20k', 'finetune/cbt_small_pets', 'dmst_ablation/gate_st_svhn'])
+def test_a_former_name_works_everywhere_and_warns_once(old, unwarned, tmp_path, monkeypatch):
+    new = Config.fromfile(FOLDER / f'{RENAMED[old]}.py').model
+    monkeypatch.chdir(ROOT)
+    with pytest.warns(FutureWarning, match=f'{old} is {RENAMED[old]} now'):
+        assert read_config(f'configs/{old}.py').model == new
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', FutureWarning)
+        assert read_config(FOLDER / f'{old}.py').model == new
+        assert config_path(old) == str(FOLDER / f'{RENAMED[old]}.py')
+        assert list_models(old) == [RENAMED[old].rsplit('/')[-1]]
+        monkeypatch.chdir(tmp_path)
+        for i, text in enumerate([f"_base_ = '{FOLDER}/{old}.py'", f"_base_ = 'mmwhitebox::{old}.py'",
+                                  'from mmengine.config import read_base\nwith read_base():\n    '
+                                  f'from mmwhitebox.configs.{old.replace("/", ".")} import *']):
+            (tmp_path / f'{i}.py').write_text(text + '\n')
+            assert Config.fromfile(f'{i}.py').model == new
+
+
+def test_models_by_former_names(unwarned):
+    with pytest.warns(FutureWarning):
+        model = build_model('cbt_imagenet_mini')
+    assert model.head.fc.out_features == 12
+    assert init_model(str(FOLDER / 'cbt_imagenet_mini.py'), device='cpu').head.fc.out_features == 12
+
+
+def test_a_command_takes_a_former_name():
+    done = subprocess.run([sys.executable, 'tools/print_config.py', 'configs/depict_sa_t_ade20k.py'], cwd=ROOT,
+                          text=True, capture_output=True)
+    assert done.returncode == 0 and 'vit_tiny_patch16_384' in done.stdout
+    assert done.stderr.count('is depict/depict_sa_tiny_ade20k now') == 1

@@ -15,8 +15,10 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, init_default_scope
 
-from mmwhitebox.engine.config_check import check_config
-from mmwhitebox.engine.launch import use_amp
+from mmwhitebox.cli import options
+from mmwhitebox.cli.main import build_parser
+from mmwhitebox.config.check import check_config
+from mmwhitebox.engine.setup import use_amp
 from tests.configs import ROOT
 
 PAGES = [ROOT / 'README.md', *sorted(ROOT.glob('docs/*.md')), *sorted(ROOT.glob('configs/**/README.md'))]
@@ -33,17 +35,17 @@ QUICK = {
     'python tools/print_config.py my_decoder.py': [],
     'python tools/print_config.py CONFIG': [],
     'python tools/analysis_tools/complexity.py CONFIG': [],
-    'python tools/infer.py configs/cbt_decoder_ade20k_mini.py': [],
+    'python tools/infer.py configs/cbt_decoder/cbt_decoder_mini_ade20k.py': [],
 }
 SLOW = {
-    'python tools/train.py configs/cbt_decoder_ade20k_mini.py': [
+    'python tools/train.py configs/cbt_decoder/cbt_decoder_mini_ade20k.py': [
         '--amp', '--cfg-options', 'optim_wrapper.dtype=bfloat16', 'train_cfg.max_iters=1',
         'train_dataloader.batch_size=2', *NO_WORKERS],
-    'python tools/test.py configs/cbt_decoder_ade20k_mini.py': ['--cfg-options', *NO_WORKERS],
+    'python tools/test.py configs/cbt_decoder/cbt_decoder_mini_ade20k.py': ['--cfg-options', *NO_WORKERS],
 }
 TOOLS = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / 'tools').rglob('*.py'))
-         if 'ArgumentParser(' in path.read_text() or path.name.startswith('make_mini')]
-MINI = 'configs/cbt_decoder_ade20k_mini.py'
+         if re.search(r'ArgumentParser\(|cli.main', path.read_text()) or path.name.startswith('make_mini')]
+MINI = 'configs/cbt_decoder/cbt_decoder_mini_ade20k.py'
 
 
 def command_lines(text: str) -> list[list[str]]:
@@ -85,14 +87,18 @@ class Parsed(Exception):
 
 
 def parse(monkeypatch, script: str, args: list[str]) -> argparse.Namespace:
-    """Run a script as far as its parser."""
-    parse_args = argparse.ArgumentParser.parse_args
+    """Run a script as far as its parser; ``mmwhitebox`` is the command itself."""
+    if script == 'mmwhitebox':
+        return options.parse(build_parser(), args)
 
-    def stop(self, *given, **kwargs):
-        raise Parsed(parse_args(self, *given, **kwargs))
+    def stop(method):
+        def parsed(self, *given, **kwargs):
+            raise Parsed(method(self, *given, **kwargs))
+        return parsed
 
     with monkeypatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, 'parse_args', stop)
+        for name in ('parse_args', 'parse_intermixed_args'):
+            patch.setattr(argparse.ArgumentParser, name, stop(getattr(argparse.ArgumentParser, name)))
         patch.setattr(sys, 'argv', [script, *args])
         patch.setattr(sys, 'path', [str((ROOT / script).parent), *sys.path])
         with pytest.raises(Parsed) as caught:
@@ -103,6 +109,8 @@ def parse(monkeypatch, script: str, args: list[str]) -> argparse.Namespace:
 def python_command(words: list[str]) -> list[str]:
     """What a documented line runs with python, ``[script, *arguments]``; shell scripts are asked, with ``echo`` as
     their python."""
+    if words[0] == 'mmwhitebox':
+        return words
     if words[0] in ('python', 'python3'):
         return words[1:]
     script = ROOT / words[1]
@@ -118,7 +126,7 @@ def python_command(words: list[str]) -> list[str]:
 def test_a_documented_command_is_taken_by_its_parser(monkeypatch, page, words):
     if words[0] in FOREIGN:
         return
-    assert words[0] in ('bash', 'python', 'python3'), f'{page}: {words[0]} is no program of ours'
+    assert words[0] in ('bash', 'python', 'python3', 'mmwhitebox'), f'{page}: {words[0]} is no program of ours'
     for word in words[1:]:
         if word.startswith(('configs/', 'tools/', 'docs/')):
             assert (ROOT / word).exists(), f'{page}: {word} does not exist'
@@ -126,7 +134,7 @@ def test_a_documented_command_is_taken_by_its_parser(monkeypatch, page, words):
         return
     script, *args = python_command(words)
     if script == '-m':
-        assert (ROOT / f'{args[0].replace(".", "/")}.py').is_file()
+        assert (ROOT / f'{args[0].replace(".", "/")}.py').is_file() or (ROOT / args[0] / '__main__.py').is_file()
         return
     parsed = parse(monkeypatch, script, args)
     if getattr(parsed, 'cfg_options', None) and parsed.config not in MADE_BY_THE_READER:

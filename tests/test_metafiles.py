@@ -9,8 +9,9 @@ import yaml
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from mmwhitebox.apis import config_path
 from mmwhitebox.apis.export import default_size
-from mmwhitebox.interpret import count_flops, count_parameters
+from mmwhitebox.interpret import count_flops, count_parameters, count_similarities
 from tests.configs import CONFIGS, ROOT
 
 IMPORTS = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
@@ -18,14 +19,8 @@ FILES = {path: yaml.safe_load((ROOT / path).read_text()) for path in IMPORTS}
 ENTRIES = [entry for file in FILES.values() for entry in file['Models']]
 
 
-def metrics(entry):
-    """Metrics of an entry by their source."""
-    sources = [dict(result['Metrics']) for result in entry['Results']]
-    return {values.pop('Source'): values for values in sources}
-
-
 def test_every_metafile_is_imported():
-    files = ROOT.glob('configs/metafiles/*')
+    files = ROOT.glob('configs/*/metafile.yml')
     assert sorted(IMPORTS) == sorted(path.relative_to(ROOT).as_posix() for path in files)
 
 
@@ -40,9 +35,10 @@ def test_modelindex_reads_it():
 
 def test_published_configs_and_only_existing_ones_are_named():
     named = [entry['Config'] for entry in ENTRIES]
-    published = {f'configs/{name}' for name in CONFIGS if re.search(r'_(imagenet|ade20k)(_\d+)?\.py$', name)}
+    published = {f'configs/{name}' for name in CONFIGS
+                 if re.search(r'_(imagenet|ade20k)(_\d+)?\.py$', name) and '_mini_' not in name}
     assert len(named) == len(set(named)) and set(named) == published
-    assert all(entry['Config'] == f'configs/{entry["Name"]}.py' for entry in ENTRIES)
+    assert all(config_path(entry['Name']) == str(ROOT / entry['Config']) for entry in ENTRIES)
 
 
 def test_a_collection_is_that_of_its_file():
@@ -53,22 +49,23 @@ def test_a_collection_is_that_of_its_file():
 
 def test_numbers_say_whether_they_are_reported_or_measured():
     for entry in ENTRIES:
-        sources = [result['Metrics']['Source'] for result in entry['Results']]
-        assert sources in (['paper', 'measured'], ['measured'])
-        expected = {'ADE20K': {'mIoU', 'mIoU(ms+flip)'}, 'ImageNet-1k': {'Top 1 Accuracy', 'Top 5 Accuracy'}}
-        data = entry['Metadata']['Training Data']
-        assert data == ('ADE20K' if entry['Name'].endswith('_ade20k') else 'ImageNet-1k')
-        assert 'paper' not in sources or metrics(entry)['paper']
-        assert all(result['Dataset'] == data for result in entry['Results'])
-        assert all(set(values) <= expected[data] for values in metrics(entry).values())
+        meta, (result, ) = entry['Metadata'], entry['Results']
+        data = 'ADE20K' if entry['Name'].endswith('_ade20k') else 'ImageNet-1k'
+        expected = {'ADE20K': {'mIoU', 'mIoU(ms+flip)'}, 'ImageNet-1k': {'Top 1 Accuracy', 'Top 5 Accuracy'}}[data]
+        metrics = dict(result['Metrics'])
+        source = metrics.pop('Source')
+        assert source in ('paper', 'measured') and set(metrics) <= expected
+        assert metrics or source == 'measured'
+        assert meta['Training Data'] == result['Dataset'] == data
+        assert meta['Recipe'] == ('tuned' if '_tuned_' in entry['Name'] else 'published')
 
 
-def test_reported_miou_is_that_of_the_table():
-    rows = [line.split('|')[1:-1] for line in (ROOT / 'configs' / 'README.md').read_text().splitlines()
-            if re.match(r'\| \[\w+_ade20k\.py\]', line)]
-    table = {re.search(r'\[(\w+)\.py\]', row[0]).group(1): row[7].strip() for row in rows}
-    entries = {entry['Name']: metrics(entry).get('paper', {}).get('mIoU', '-') for entry in ENTRIES}
-    assert table == {name: str(entries[name]) for name in table}
+def test_cbt_decoders_cost_what_the_paper_says():
+    said = {entry['Name']: entry['Metadata'] for entry in ENTRIES
+            if 'decoder_flops' in entry['Metadata'].get('Published', {})}
+    assert set(said) == {f'cbt_decoder{size}_ade20k' for size in ('', '_tiny', '_base', '_large')}
+    for meta in said.values():
+        assert meta['Decoder FLOPs'] / 1e9 == pytest.approx(meta['Published']['decoder_flops'], rel=0.05)
 
 
 @functools.cache
@@ -83,10 +80,11 @@ def part(cfg_text):
 
 @functools.cache
 def encoder_cost(cfg_text, size):
-    """Parameters, FLOPs and output of an encoder; many decoders share one."""
+    """Parameters, FLOPs, similarities and output of an encoder; many decoders share one."""
     encoder, image = part(cfg_text), torch.empty(1, 3, *size, device='meta')
     with torch.no_grad():
-        return count_parameters(encoder), count_flops(encoder, image), encoder(image)
+        return (count_parameters(encoder), count_flops(encoder, image), count_similarities(encoder, image),
+                encoder(image))
 
 
 @pytest.mark.parametrize('entry', ENTRIES, ids=lambda entry: entry['Name'])
@@ -97,8 +95,12 @@ def test_parameters_and_flops(entry):
     size = default_size(cfg)
     backbone, head = (Config(dict(part=cfg)).pretty_text
                       for cfg in (cfg.model.backbone, cfg.model.get('decode_head') or cfg.model.head))
-    parameters, flops, features = encoder_cost(backbone, size)
-    counted = dict(Parameters=parameters + count_parameters(part(head)),
-                   FLOPs=flops + count_flops(part(head), features))
-    counted['Image Size'] = f'{size[0]}x{size[1]}'
+    parameters, flops, similarities, features = encoder_cost(backbone, size)
+    head_parameters, head_flops = count_parameters(part(head)), count_flops(part(head), features)
+    counted = {'Parameters': parameters + head_parameters, 'FLOPs': flops + head_flops,
+               'Image Size': f'{size[0]}x{size[1]}'}
+    if 'decode_head' in cfg.model:
+        counted.update({'Decoder Parameters': head_parameters, 'Decoder FLOPs': head_flops})
+    elif similarities:
+        counted['Similarities'] = similarities
     assert {key: entry['Metadata'][key] for key in counted} == counted

@@ -4,17 +4,17 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
+from mmwhitebox.apis import config_path, list_models
 from mmwhitebox.apis.inference import test_pipeline as build_pipeline
-from tests.configs import ROOT
 
-SEGMENTATION = sorted(p.stem for p in (ROOT / 'configs').glob('*_ade20k.py'))
+SEGMENTATION = [name for name in list_models('*_ade20k') if '_mini_' not in name]
 IMAGENET = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
 
 @pytest.mark.parametrize('name', SEGMENTATION)
 def test_windows(name):
-    model = Config.fromfile(ROOT / 'configs' / f'{name}.py').model
-    crop = 640 if '_l_' in name else 512
+    model = Config.fromfile(config_path(name)).model
+    crop = 640 if '_large_' in name else 512
     assert model.test_cfg == dict(mode='slide', crop_size=(crop, crop), stride=(crop - 32, crop - 32), enlarge=True,
                                   val=dict(stride=(crop, crop)))
     assert 'test_cfg' not in model.data_preprocessor  # windows are cut from the picture, not from its padding
@@ -26,10 +26,10 @@ def test_windows(name):
     ('dmst_tiny_imagenet', 224, 224, Image.BICUBIC),
     ('cbt_small_imagenet', 256, 224, Image.BILINEAR),
     ('crate_base_imagenet', 256, 224, Image.BILINEAR),
-    ('finetune/vit_small_cbsa_imagenet_384', 438, 384, Image.BILINEAR),
-    ('finetune/vit_small_linear_imagenet_224', 256, 224, Image.BILINEAR)])
+    ('vit_cbsa_small_finetune_imagenet_384', 438, 384, Image.BILINEAR),
+    ('vit_linear_small_finetune_imagenet', 256, 224, Image.BILINEAR)])
 def test_classifiers_see_the_crop_of_the_paper(name, resize, crop, interpolation):
-    cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
+    cfg = Config.fromfile(config_path(name))
     image = np.random.default_rng(0).integers(0, 256, (480, 600, 3), np.uint8)
     found = build_pipeline(cfg)(image)['inputs'].numpy()
     width = int(resize * 600 / 480)

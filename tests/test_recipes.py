@@ -12,19 +12,20 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, TRANSFORMS, init_default_scope
 from torch import nn
 
-from tests.configs import ROOT, reduced
+from mmwhitebox.apis import config_path
+from tests.configs import reduced
 
 CBT = ('cbt_tiny_imagenet', 'cbt_small_imagenet', 'cbt_base_imagenet', 'cbt_large_imagenet', 'crate_cbt_small_imagenet')
 CRATE = ('crate_tiny_imagenet', 'crate_small_imagenet', 'crate_base_imagenet', 'crate_large_imagenet')
 TOST = ('tost_tiny_imagenet', 'tost_small_imagenet', 'tost_medium_imagenet', 'tost_large_imagenet',
         'tost_tiny_p8_imagenet')
 DMST = ('dmst_tiny_imagenet', 'dmst_small_imagenet')
-SEGMENTATION = [f'{decoder}{size}_ade20k' for decoder in ('cbt_decoder', 'depict_sa', 'depict_ca', 'segmenter_mask',
-                                                          'segmenter_linear') for size in ('', '_t', '_b', '_l')]
+DECODERS = ('cbt_decoder', 'depict_sa', 'depict_ca', 'segmenter_mask', 'segmenter_linear')
+SEGMENTATION = [f'{decoder}{size}_ade20k' for decoder in DECODERS for size in ('', '_tiny', '_base', '_large')]
 
 
 def load(name):
-    cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
+    cfg = Config.fromfile(config_path(name))
     init_default_scope(cfg.default_scope)
     return cfg
 
@@ -95,8 +96,8 @@ def decays(name):
 
 
 @pytest.mark.parametrize('name, decay', [
-    ('cbt_small_imagenet', 0.05), ('crate_base_imagenet', 0.05), ('finetune/cbt_small_cifar10', 0.01),
-    ('finetune/vit_small_cbsa_imagenet_384', 0.01)])
+    ('cbt_small_imagenet', 0.05), ('crate_base_imagenet', 0.05), ('cbt_small_finetune_cifar10', 0.01),
+    ('vit_cbsa_small_finetune_imagenet_384', 0.01)])
 def test_every_parameter_is_decayed(name, decay):
     assert set(decays(name).values()) == {decay}
 
@@ -110,7 +111,7 @@ def test_tost_decays_matrices_and_temperatures(name):
 
 
 def test_tuned_recipe_spares_norms_biases_positions():
-    decayed = {key for key, decay in decays('cbt_small_imagenet_tuned').items() if decay}
+    decayed = {key for key, decay in decays('cbt_small_tuned_imagenet').items() if decay}
     assert decayed and not any('norm' in key or key.endswith(('bias', 'cls_token', 'table')) for key in decayed)
 
 
@@ -124,7 +125,7 @@ def test_drop_path_is_constant(name, rate, depth):
     assert [getattr(layer.drop_path, 'drop_prob', 0.) for layer in layers] == [rate] * depth
 
 
-@pytest.mark.parametrize('name', ['cbt_decoder_t_ade20k', 'depict_sa_t_ade20k', 'depict_ca_t_ade20k'])
+@pytest.mark.parametrize('name', ['cbt_decoder_tiny_ade20k', 'depict_sa_tiny_ade20k', 'depict_ca_tiny_ade20k'])
 def test_decoder_starts_from_truncated_normal(name):
     head_cfg = load(name).model.decode_head
     weights, tokens = [], []
@@ -142,7 +143,7 @@ def test_decoder_starts_from_truncated_normal(name):
 
 
 def test_segmenter_decoder_start_and_dropout():
-    cfg = load('segmenter_mask_t_ade20k').model.decode_head
+    cfg = load('segmenter_mask_tiny_ade20k').model.decode_head
     head = MODELS.build(cfg)
     head.init_weights()
     attention = head.layers[0].attn.attn
@@ -171,7 +172,7 @@ def test_classifier_head_starts_as_torch_does(name):
 
 
 def test_tost_position_projection_starts_as_a_convolution():
-    cfg = reduced('tost_small_imagenet.py').model.backbone
+    cfg = reduced('tost/tost_small_imagenet.py').model.backbone
     encoder = MODELS.build(cfg)
     encoder.init_weights()
     projection = encoder.pos_embed.proj
@@ -202,7 +203,7 @@ def test_augmentation_of_tost():
 
 @pytest.mark.parametrize('name', ['cifar10', 'cifar100', 'flowers102', 'pets', 'food101', 'svhn'])
 def test_fine_tuning(name):
-    cfg = load(f'finetune/cbt_small_{name}')
+    cfg = load(f'cbt_small_finetune_{name}')
     steps = cfg.train_dataloader.dataset.pipeline
     types = [step.type for step in steps]
     assert types[1:3] == ['RandomResizedCrop', 'RandAugment'] and ('RandomFlip' in types) == (name != 'svhn')
@@ -214,7 +215,7 @@ def test_fine_tuning(name):
 
 @pytest.mark.parametrize('size, dims', [('tiny', 192), ('small', 384), ('base', 768), ('large', 1024)])
 def test_vit_adaptation(size, dims):
-    cfg = load(f'finetune/vit_{size}_cbsa_imagenet_384')
+    cfg = load(f'vit_cbsa_{size}_finetune_imagenet_384')
     expected = [5e-5 * min((e + 1) / 10, (1 + math.cos(math.pi * e / 50)) / 2) for e in range(50)]
     assert rates(cfg, 50) == pytest.approx(expected, rel=1e-9)
     head = cfg.model.head
@@ -244,10 +245,10 @@ def test_head_takes_timms_classifier(tmp_path):
 @pytest.mark.parametrize('data, epochs, images, batch, lr, scale, crop, classes', [
     ('cityscapes', 216, 2975, 8, 1e-2, (2048, 1024), 768, 19),
     ('pascal_context', 256, 4998, 16, 1e-3, (2080, 520), 480, 60)])
-@pytest.mark.parametrize('decoder', ['cbt_decoder', 'depict_sa', 'depict_ca', 'segmenter_mask', 'segmenter_linear'])
+@pytest.mark.parametrize('decoder', DECODERS)
 def test_cityscapes_and_pascal_context(decoder, data, epochs, images, batch, lr, scale, crop, classes):
-    for size in ('', '_l'):
-        cfg = load(f'{decoder}{size}_{data}')
+    for size in ('small', 'large'):
+        cfg = load(f'{decoder}_{size}_{data}')
         assert cfg.train_cfg.max_iters == epochs * (images // batch)
         assert cfg.optim_wrapper.optimizer.lr == lr and cfg.optim_wrapper.optimizer.nesterov
         assert cfg.param_scheduler[0].end == cfg.train_cfg.max_iters + 1
@@ -258,8 +259,8 @@ def test_cityscapes_and_pascal_context(decoder, data, epochs, images, batch, lr,
 
 
 @pytest.mark.parametrize('name, crop, stride', [
-    ('cbt_decoder_ade20k', 512, 480), ('cbt_decoder_l_ade20k', 640, 608), ('segmenter_mask_l_ade20k', 640, 608),
-    ('depict_sa_cityscapes', 768, 512), ('cbt_decoder_l_pascal_context', 480, 320)])
+    ('cbt_decoder_ade20k', 512, 480), ('cbt_decoder_large_ade20k', 640, 608), ('segmenter_mask_large_ade20k', 640, 608),
+    ('depict_sa_small_cityscapes', 768, 512), ('cbt_decoder_large_pascal_context', 480, 320)])
 def test_windows_of_the_published_evaluation(name, crop, stride):
     cfg = load(name).model
     assert not cfg.data_preprocessor.get('test_cfg')  # no padding before the windows are cut
@@ -269,7 +270,7 @@ def test_windows_of_the_published_evaluation(name, crop, stride):
 
 @pytest.mark.parametrize('name, resize, crop, how', [
     ('tost_tiny_imagenet', 224, 224, 'bicubic'), ('dmst_small_imagenet', 224, 224, 'bicubic'),
-    ('finetune/vit_base_cbsa_imagenet_384', 438, 384, 'bilinear'), ('cbt_small_imagenet', 256, 224, 'bilinear'),
+    ('vit_cbsa_base_finetune_imagenet_384', 438, 384, 'bilinear'), ('cbt_small_imagenet', 256, 224, 'bilinear'),
     ('crate_base_imagenet', 256, 224, 'bilinear')])
 def test_crops_of_the_published_scores(name, resize, crop, how):
     cfg = load(name)

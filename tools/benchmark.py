@@ -27,10 +27,11 @@ from benchmarks.rounds import run_case
 from mmengine.logging import MMLogger
 
 import mmwhitebox
-from mmwhitebox.engine.launch import prepare_work_dir, run_command
+from mmwhitebox.cli.options import positive_int
+from mmwhitebox.cli.running import run_command
+from mmwhitebox.engine.work_dir import prepare_folder
 from mmwhitebox.errors import UserError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
-from mmwhitebox.options import positive_int
 
 SUITES = ('classification', 'decoder', 'operators')
 MODES = ('inference', 'training')
@@ -181,7 +182,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if args.threads:
         torch.set_num_threads(args.threads)
-    prepare_work_dir(args.out, '--out')
+    prepare_folder(args.out, '--out')
     settings = Settings(
         args.device, getattr(torch, args.dtype), rounds=3 if args.quick else args.rounds,
         warmup=1 if args.quick else args.warmup, min_seconds=0. if args.quick else 0.01,

@@ -4,7 +4,7 @@
 set -euo pipefail
 source "$(dirname "$0")/setup_env.sh"
 cd "$ROOT"
-config=configs/cbt_decoder_ade20k_mini.py
+config=configs/cbt_decoder/cbt_decoder_mini_ade20k.py
 work_dir=work_dirs/quickstart
 
 "$PYTHON" tools/make_mini_ade20k.py --out data/mini_ade20k --train 96 --val 24 --size 256 --seed 0

@@ -17,9 +17,9 @@ from reproduction.page import refresh
 from reproduction.runs import record, runs_of, train_all
 from reproduction.suites import ROOT, SUITES
 
-from mmwhitebox.engine.launch import run_command
+from mmwhitebox.cli.options import positive_int
+from mmwhitebox.cli.running import run_command
 from mmwhitebox.errors import UserError
-from mmwhitebox.options import positive_int
 
 
 def parse_args() -> argparse.Namespace:

@@ -17,7 +17,7 @@ find_python() {  # the first interpreter >= 3.11
     done
 }
 
-stamp=$(cat "$ROOT/requirements/lock.txt" "$ROOT/setup.py" | sha256sum | cut -d' ' -f1)
+stamp=$(cat "$ROOT/requirements/lock.txt" "$ROOT/pyproject.toml" | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$VENV/.stamp" 2>/dev/null)" != "$stamp" ] || ! "$VENV/bin/python" -c '' 2>/dev/null; then
     base=$(find_python)
     [ -n "$base" ] || fail "Python >= 3.11 is needed and none was found. Install it, or name one: PYTHON=/path/to/python3.11 bash $0"

@@ -1,7 +1,8 @@
 """Kill, interrupt and fill up real trainings, and fuzz their input: bash tools/stress.sh [--kills 30] [--quick]
 
-A training (configs/cbt_decoder_ade20k_mini.py, one layer, generated data) runs undisturbed first. Then the same
-training is disturbed and resumed, and must end with the same parameters, optimizer and schedules, bit for bit. Parts:
+A training (configs/cbt_decoder/cbt_decoder_mini_ade20k.py, one layer, generated data) runs undisturbed first. Then the
+same training is disturbed and resumed, and must end with the same parameters, optimizer and schedules, bit for bit.
+Parts:
 
     kills      SIGKILL at random moments, those within the write of a checkpoint among them
     disk       a small tmpfs that fills up, for a while and for good (needs root; else a limit on the size of files)

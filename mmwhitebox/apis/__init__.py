@@ -1,20 +1,20 @@
 """Inference, export, and models by name."""
+from mmwhitebox import stack  # noqa: F401  # isort: skip
+from mmwhitebox.config.names import config_path, list_models
+
 from . import hub  # noqa: F401  (enters the models in mmpretrain's hub)
 from .export import ExportedModel, export_model, load_exported
 from .inference import (
-    PRECISIONS,
     WhiteBoxSegInferencer,
-    autocast_dtype,
     inference_model,
     init_model,
     iter_inference,
     list_images,
 )
 from .result import ClsResult, SegResult
-from .zoo import build_model, config_path, list_models
+from .zoo import build_model
 
 __all__ = [
-    'PRECISIONS', 'ClsResult', 'ExportedModel', 'SegResult', 'WhiteBoxSegInferencer', 'autocast_dtype',
-    'build_model', 'config_path', 'export_model', 'inference_model', 'init_model', 'iter_inference',
-    'list_images', 'list_models', 'load_exported'
+    'ClsResult', 'ExportedModel', 'SegResult', 'WhiteBoxSegInferencer', 'build_model', 'config_path',
+    'export_model', 'inference_model', 'init_model', 'iter_inference', 'list_images', 'list_models', 'load_exported'
 ]

@@ -1,7 +1,7 @@
 """Our models in mmpretrain's hub: ``list_models('cbt_*')``, ``inference_model('cbt_tiny_imagenet', image)``."""
 from mmpretrain.apis.model import ModelHub
 
-from .zoo import config_folder
+from mmwhitebox.config.bases import config_folder
 
 
 def register_models() -> None:
@@ -10,7 +10,7 @@ def register_models() -> None:
         folder = config_folder()
     except FileNotFoundError:  # the package alone, without its configs
         return
-    for metafile in sorted((folder / 'metafiles').glob('*.yml')):
+    for metafile in sorted(folder.glob('*/metafile.yml')):
         ModelHub.register_model_index(metafile, config_prefix=folder.parent)
 
 

@@ -16,8 +16,9 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmwhitebox.checkpoints import load_weights
+from mmwhitebox.config.names import config_file
 from mmwhitebox.datasets.image_io import IMAGE_SUFFIXES
-from mmwhitebox.engine.launch import check_device
+from mmwhitebox.engine.devices import autocast_dtype, check_device
 from mmwhitebox.errors import ImageReadError, UserError
 from mmwhitebox.registry import INFERENCERS
 
@@ -25,10 +26,8 @@ from .data import building, describe_data, pipeline_of
 from .inputs import SINGLE, ImageType, images_of, local_path, prepared
 from .pipeline import InferencePipeline
 from .result import ClsResult, SegResult
-from .zoo import config_file
 
 Result = SegResult | ClsResult
-PRECISIONS = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
 
 def list_images(source: str | Path) -> list[Path]:
@@ -67,19 +66,6 @@ def test_pipeline(cfg: Config) -> InferencePipeline:
                         'test_pipeline, so it does not say how images are prepared: set test_pipeline.')
     with building(cfg):
         return InferencePipeline(copy.deepcopy(steps))
-
-
-def autocast_dtype(precision: str, device_type: str) -> torch.dtype:
-    """The dtype of products and convolutions under a precision of :data:`PRECISIONS`.
-
-    Raises:
-        UserError: The precision is unknown, or fp16 is asked for on a CPU.
-    """
-    if precision not in PRECISIONS:
-        raise UserError(f'There is no precision {precision!r}; it is one of {", ".join(PRECISIONS)}.')
-    if precision == 'fp16' and device_type == 'cpu':
-        raise UserError('fp16 needs a GPU. On a CPU use bf16.')
-    return PRECISIONS[precision]
 
 
 def init_model(config: str | Path | Config,

@@ -1,61 +1,18 @@
-"""Models by name, for people who do not want a config: the names are the config files' names."""
-import difflib
+"""Models by name, for people who do not want a config."""
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 
-from mmwhitebox.config_bases import config_folder
-from mmwhitebox.errors import ConfigError, UnknownModelError
+from mmwhitebox.config.names import config_path
 
 from .data import building
-from .inputs import named
 
 PARTS = ('backbone', 'decode_head', 'head')
-
-
-def list_models(pattern: str = '*') -> list[str]:
-    """Names of all models, e.g. ``list_models('cbt_decoder_*')``."""
-    folder = config_folder()
-    return sorted(path.relative_to(folder).with_suffix('').as_posix()
-                  for path in folder.rglob('*.py') if '_base_' not in path.parts and path.match(f'{pattern}.py'))
-
-
-def config_path(name: str) -> str:
-    """Config file of a model name.
-
-    Raises:
-        UnknownModelError: Unknown name; similar ones are listed.
-    """
-    if not isinstance(name, (str, Path)):
-        raise UnknownModelError(f'{named(name)} is no name of a model: mmwhitebox.apis.list_models() lists them.')
-    name = str(name)
-    path = config_folder() / f'{name}.py'
-    if not path.is_file() or '_base_' in path.parts:
-        names = list_models()
-        similar = difflib.get_close_matches(name, names, n=8, cutoff=0.3)
-        raise UnknownModelError(f'Unknown model {name!r}. Similar names: {", ".join(similar or names[:8])}. '
-                                'All: mmwhitebox.apis.list_models().')
-    return str(path)
-
-
-def config_file(config: str | Path) -> str:
-    """A config file as it is, or that of a model's name.
-
-    Raises:
-        UnknownModelError: Neither.
-        ConfigError: The file does not exist.
-    """
-    if not isinstance(config, (str, Path)) or not str(config).endswith(('.py', '.json', '.yaml', '.yml')):
-        return config_path(config)
-    if not Path(config).is_file():
-        raise ConfigError(f'There is no config file {config}.')
-    return str(config)
 
 
 def build_model(name: str, pretrained: bool = False, **overrides) -> BaseModel:
@@ -63,7 +20,7 @@ def build_model(name: str, pretrained: bool = False, **overrides) -> BaseModel:
 
     Args:
         name (str): One of :func:`list_models`, e.g. 'cbt_decoder_ade20k' or
-            'finetune/cbt_small_pets'.
+            'cbt_small_finetune_pets'.
         pretrained (bool): Fetch and load the encoder's pretrained weights. Defaults to False.
         **overrides: Arguments of the backbone or the head that carry that name in the config, e.g.
             ``num_classes=19``, ``img_size=640``, ``num_layers=6``; ``backbone__key``,

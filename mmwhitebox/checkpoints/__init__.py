@@ -1,8 +1,9 @@
+from mmwhitebox import stack  # noqa: F401  # isort: skip
 from .atomic import save_checkpoint, write_atomically
-from .convert import convert_official, convert_to_official
-from .describe import describe_decoder, describe_official
 from .loading import load_weights, safe_load, use_safe_loading
-from .package import convert_checkpoint
+from .official.convert import convert_official, convert_to_official
+from .official.describe import describe_decoder, describe_official
+from .official.files import convert_checkpoint
 from .verify import newest_checkpoint, verify_checkpoint
 
 __all__ = [

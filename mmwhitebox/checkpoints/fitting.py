@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from mmwhitebox.errors import CheckpointError, name_keys
+from mmwhitebox.errors import CheckpointError, joined
 
-from .official_keys import looks_like
+from .official.keys import looks_like
 
 
 def select(state_dict: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -61,7 +61,7 @@ class Fit:
     @property
     def differences(self) -> list[str]:
         """One line for each kind of difference."""
-        return [f'{len(keys)} {what}: {name_keys(keys)}'
+        return [f'{len(keys)} {what}: {joined(keys)}'
                 for what, keys in (('keys the file lacks', self.missing), ('keys the model lacks', self.unexpected),
                                    ('keys of another shape', self.reshaped)) if keys]
 
@@ -71,15 +71,15 @@ class Fit:
         parts = []
         anew = sorted({part_of(key) for key in self.missing + self.reshaped})
         if self.reshaped:
-            parts.append(f'of another shape: {name_keys(self.reshaped)}')
+            parts.append(f'of another shape: {joined(self.reshaped)}')
         if self.missing:
-            parts.append(f'not in the file: {name_keys(self.missing)}')
+            parts.append(f'not in the file: {joined(self.missing)}')
         if anew:
             parts.append(f'so these start anew, wholly or in part: {", ".join(anew)}')
         if self.unexpected:
-            parts.append(f'not in the model: {name_keys(self.unexpected)}')
+            parts.append(f'not in the model: {joined(self.unexpected)}')
         if self.resized:
-            parts.append(f'resized: {name_keys(self.resized)}')
+            parts.append(f'resized: {joined(self.resized)}')
         return '; '.join(parts)
 
 

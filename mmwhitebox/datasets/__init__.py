@@ -1,9 +1,10 @@
+from mmwhitebox import stack  # noqa: F401  # isort: skip
+from .broken_samples import watch_workers
 from .camvid import CamVidDataset
 from .erasing import RandomErasing
 from .image_io import read_image
 from .layout import check_datasets
 from .mask_look import look_at_masks
-from .skipping import watch_workers
 from .small_images import CIFAR10, CIFAR100, SVHN
 from .transforms import LoadImage, LoadSegAnnotation
 

@@ -14,7 +14,8 @@ from mmpretrain.datasets import BaseDataset as ClsDataset
 from mmpretrain.datasets import CustomDataset
 from mmseg.datasets import BaseSegDataset
 
-from mmwhitebox.config_parts import Part, datasets, get, joined
+from mmwhitebox.config_parts import Part, datasets, get
+from mmwhitebox.errors import joined
 
 SPLITS = ('train', 'val', 'test')
 

@@ -12,8 +12,8 @@ from mmseg.datasets import BaseSegDataset
 
 from mmwhitebox.errors import DatasetLayoutError
 
+from .broken_samples import refuse_skipping
 from .class_names import class_name_problems
-from .skipping import refuse_skipping
 
 MAX_NAMED = 5
 WHERE = '\nWhere the data lies is data_root in the config.'

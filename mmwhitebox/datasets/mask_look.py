@@ -9,8 +9,8 @@ from mmengine.registry import TRANSFORMS
 from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
 
-from mmwhitebox.config_parts import Part, datasets, joined, pipelines, steps
-from mmwhitebox.errors import AnnotationError
+from mmwhitebox.config_parts import Part, datasets, pipelines, steps
+from mmwhitebox.errors import AnnotationError, joined
 
 from .class_names import known_classes, lazily_built
 from .mask_reading import steps_that_read_masks

@@ -16,8 +16,8 @@ from PIL import Image
 from mmwhitebox.errors import AnnotationError, ConfigError, ImageArrayError, ImageReadError
 from mmwhitebox.registry import TRANSFORMS
 
+from .broken_samples import OnError
 from .image_io import BROKEN_IMAGE, EXIF, QUARTER_TURNS, orientation_of, read_image, turned
-from .skipping import OnError
 
 
 @TRANSFORMS.register_module(name=['LoadImage', 'LoadImageFromFile', 'LoadImageFromNDArray', 'InferencerLoader'])

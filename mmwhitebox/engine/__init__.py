@@ -1,3 +1,4 @@
+from mmwhitebox import stack  # noqa: F401  # isort: skip
 from .acceleration import CompileHook, TF32Hook
 from .checkpoint_hook import AtomicCheckpointHook
 from .ema import BesideEMAHook

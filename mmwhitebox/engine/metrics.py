@@ -16,7 +16,7 @@ from torch import nn
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret.attention_map import class_token_maps, has_class_token
 from mmwhitebox.interpret.capture import attention_layers
-from mmwhitebox.interpret.maps import patch_size
+from mmwhitebox.interpret.patch_maps import patch_size
 from mmwhitebox.interpret.zero_shot import ZeroShotScores, make_targets, score_image
 from mmwhitebox.registry import HOOKS, METRICS
 
@@ -72,6 +72,8 @@ class PerClassIoUMetric(IoUMetric):
     Logs and files then hold them; a class that neither occurs nor is predicted has NaN. Arguments as in
     ``IoUMetric``.
     """
+
+    logs_every_class = True
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """mmseg's values and the IoU of every class."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from mmwhitebox.datasets import read_image
 from mmwhitebox.datasets.output_names import dataset_names
 from mmwhitebox.errors import ImageReadError
-from mmwhitebox.interpret.figures import new_figure, to_array
+from mmwhitebox.interpret.plot_style import new_figure, to_array
 from mmwhitebox.registry import HOOKS
 
 from .visualizer import draw_panels

@@ -1,4 +1,5 @@
 """Looking inside a model: what it costs and what it does."""
+from mmwhitebox import stack  # noqa: F401  # isort: skip
 from .attention_map import (
     attention_matrix,
     attention_row,
@@ -9,8 +10,8 @@ from .attention_map import (
 from .capture import Call, attention_layers, capture, feedforward_layers, run
 from .coding_rate import RateCurves, coding_rate, compression_layers, compression_verdict, layer_rates, sparsity
 from .complexity import activation_memory, count_flops, count_parameters, count_similarities
-from .maps import patch_maps, to_pixels
 from .membership import gate_maps, hard_assignment, membership_maps, membership_statistics
+from .patch_maps import patch_maps, to_pixels
 from .perturbation import attention_projections, noise_sweep, perturbed, summarize
 from .rate_reduction import Reductions, cbsa_reduction, layer_reduction, representative_layers
 from .subspaces import (

@@ -20,7 +20,7 @@ from mmwhitebox.models.decode_heads import WhiteBoxMaskHead
 from mmwhitebox.ops import extract
 
 from .capture import capture
-from .maps import patch_grid, patch_maps
+from .patch_maps import patch_grid, patch_maps
 
 
 class _ScoreReader(TorchFunctionMode):

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from mmwhitebox.models.feedforward import ISTA
 
 from .capture import Call
-from .figures import colour, layer_ticks, new_figure
-from .statistics import RunningMoments
+from .plot_style import colour, layer_ticks, new_figure
+from .running_moments import RunningMoments
 from .subspaces import subspace_layers, subspace_projection
 
 QUANTITIES = ('compression', 'compression_normalized', 'expansion', 'expansion_normalized', 'sparsity')

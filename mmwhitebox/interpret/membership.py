@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .maps import patch_maps
+from .patch_maps import patch_maps
 
 
 def has_membership(attention: nn.Module) -> bool:

@@ -21,8 +21,8 @@ from mmwhitebox.ops import broadcast, contract, extract
 
 from .capture import Call
 from .coding_rate import CompressionLayer, coding_rate, compression_layers
-from .figures import new_figure
-from .statistics import RunningMoments
+from .plot_style import new_figure
+from .running_moments import RunningMoments
 
 REDUCTIONS = ('representatives', 'tokens', 'tokens_after_layer')
 

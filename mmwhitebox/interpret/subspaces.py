@@ -20,7 +20,7 @@ from mmwhitebox.models.attention import AgentAttention
 from mmwhitebox.models.attention.base import SubspaceProjection
 
 from .capture import attention_layers
-from .figures import colour, layer_ticks, new_figure
+from .plot_style import colour, layer_ticks, new_figure
 
 
 def subspace_projection(attention: nn.Module) -> nn.Linear | None:

@@ -27,7 +27,7 @@ from torch import Tensor
 from mmwhitebox.ops import broadcast, channel_attention, contract, extract, mssa, spectral_attention
 
 from .coding_rate import coding_rate
-from .figures import colour, new_figure
+from .plot_style import colour, new_figure
 from .subspaces import principal_angles
 
 NUM_REPRESENTATIVES = 16

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation
 from torch import Tensor
 
-from .maps import patch_of_pixels
+from .patch_maps import patch_of_pixels
 
 TARGETS = ('foreground', 'background', 'boundary')
 

@@ -1,3 +1,4 @@
+from mmwhitebox import stack  # noqa: F401  # isort: skip
 from . import (
     attention,
     backbones,

@@ -33,12 +33,12 @@ def photos(tmp_path):
 @pytest.fixture(scope='module')
 def model():
     torch.manual_seed(0)
-    return init_model(reduced('cbt_imagenet_mini.py'), device='cpu')
+    return init_model(reduced('cbt/cbt_mini_imagenet.py'), device='cpu')
 
 
 @pytest.mark.parametrize('arch', WhiteBoxTransformer.arch_zoo)
 def test_mmpretrain_s_inferencer_takes_every_arch(arch, photos):
-    cfg = Config.fromfile(ROOT / 'configs' / 'cbt_small_imagenet.py')
+    cfg = Config.fromfile(ROOT / 'configs' / 'cbt/cbt_small_imagenet.py')
     backbone = dict(type='mmwhitebox.WhiteBoxTransformer', arch=reduced_arch(arch), img_size=SIZE)
     cfg.model.backbone = backbone
     cfg.model.head.in_channels = backbone['arch']['embed_dims']
@@ -71,7 +71,7 @@ def test_every_mode_alone_or_in_a_batch_and_with_mmpretrain_s_inferencer(model, 
 
 def test_a_classifier_works_after_a_segmentor_was_made(model, photos):
     expected = inference_model(model, photos[0]).probabilities
-    init_model(reduced('cbt_decoder_ade20k_mini.py'), device='cpu')  # leaves another default scope
+    init_model(reduced('cbt_decoder/cbt_decoder_mini_ade20k.py'), device='cpu')  # leaves another default scope
     assert np.array_equal(inference_model(model, photos[0]).probabilities, expected)
 
 
@@ -85,11 +85,11 @@ def test_unreadable_images_raise_or_are_reported(model, photos):
 
 
 def test_dataset_without_names_gets_numbers():
-    model = init_model(reduced('finetune/cbt_small_flowers102.py'), device='cpu')
+    model = init_model(reduced('cbt/cbt_small_finetune_flowers102.py'), device='cpu')
     assert model.dataset_meta['classes'][:2] == ['0', '1']
 
 
 def test_classifiers_by_name():
-    assert 'finetune/cbt_small_pets' in list_models('finetune/*')
-    model = build_model('finetune/cbt_small_pets', num_classes=5, arch='cbt-tiny', in_channels=192)
+    assert 'cbt_small_finetune_pets' in list_models('cbt/*')
+    model = build_model('cbt_small_finetune_pets', num_classes=5, arch='cbt-tiny', in_channels=192)
     assert model.head.fc.weight.shape == (5, 192)

@@ -16,7 +16,7 @@ META = ADE20KDataset.METAINFO
 
 @pytest.fixture
 def cfg():
-    return reduced('cbt_decoder_ade20k_mini.py')
+    return reduced('cbt_decoder/cbt_decoder_mini_ade20k.py')
 
 
 def set_classes(cfg: Config, classes: list, dataset_classes: bool = True) -> None:

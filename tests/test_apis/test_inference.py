@@ -23,7 +23,7 @@ from mmwhitebox.apis.inference import test_pipeline as build_pipeline
 from mmwhitebox.errors import CheckpointError, ImageReadError, UserError
 from tests.configs import CONFIGS, reduced
 
-NAME = 'cbt_decoder_ade20k_mini.py'
+NAME = 'cbt_decoder/cbt_decoder_mini_ade20k.py'
 
 
 @pytest.fixture(scope='module')
@@ -124,9 +124,9 @@ def test_checkpoint_round_trip_and_wrong_checkpoint(cfg, model, folder, tmp_path
 
 
 def test_models_by_name():
-    assert {f'{name}.py' for name in list_models()} == set(CONFIGS)
+    assert list_models() == sorted(name.rsplit('/')[-1][:-3] for name in CONFIGS if not name.startswith('results/'))
     assert 'cbt_decoder_ade20k' in list_models('cbt_decoder*')
-    model = build_model('cbt_decoder_t_ade20k', num_classes=5, num_layers=1, img_size=64,
+    model = build_model('cbt_decoder_tiny_ade20k', num_classes=5, num_layers=1, img_size=64,
                         backbone__model_kwargs=dict(depth=1))
     assert model.decode_head.cls_tokens.shape == (1, 5, 192) and len(model.decode_head.layers) == 1
     assert model.backbone.vit.patch_embed.img_size == (64, 64)
@@ -136,7 +136,7 @@ def test_unknown_names_list_similar_ones():
     with pytest.raises(KeyError, match="Unknown model 'cbt_decodr_ade20k'.*cbt_decoder_ade20k"):
         build_model('cbt_decodr_ade20k')
     with pytest.raises(KeyError, match="no argument 'num_clases' to override.*num_classes"):
-        build_model('cbt_decoder_t_ade20k', num_clases=3)
+        build_model('cbt_decoder_tiny_ade20k', num_clases=3)
 
 
 @pytest.mark.parametrize('keep', [True, 'factors'])

@@ -23,7 +23,7 @@ from tests.configs import reduced
 @pytest.fixture(scope='module')
 def model():
     torch.manual_seed(0)
-    return init_model(reduced('cbt_decoder_ade20k_mini.py'), device='cpu')
+    return init_model(reduced('cbt_decoder/cbt_decoder_mini_ade20k.py'), device='cpu')
 
 
 @pytest.fixture
@@ -91,7 +91,8 @@ def test_what_is_no_path_and_no_name_is_refused_in_one_line(call, value):
 
 
 def test_pictures_of_mmseg_s_inferencer_are_in_the_colours_of_the_image(file, monkeypatch):
-    inferencer = WhiteBoxSegInferencer(reduced('cbt_decoder_ade20k_mini.py'), device='cpu', show_progress=False)
+    cfg = reduced('cbt_decoder/cbt_decoder_mini_ade20k.py')
+    inferencer = WhiteBoxSegInferencer(cfg, device='cpu', show_progress=False)
     bgr, drawn = cv2.imread(str(file)), []
     monkeypatch.setattr(inferencer.visualizer, 'add_datasample', lambda name, image, *args, **kw: drawn.append(image))
     monkeypatch.setattr(inferencer.visualizer, 'get_image', lambda: None)
@@ -123,7 +124,7 @@ def test_a_segmentation_is_short_in_print_and_can_be_saved(model, file, tmp_path
 
 
 def test_a_classification_likewise_and_show(tmp_path, monkeypatch):
-    model = init_model(reduced('cbt_tiny_imagenet.py'), device='cpu')
+    model = init_model(reduced('cbt/cbt_tiny_imagenet.py'), device='cpu')
     result = inference_model(model, np.zeros((40, 50, 3), np.uint8))
     assert len(str(result).splitlines()) <= 5 and result.top(1)[0][0] in str(result)
     assert result.save(tmp_path / 'a.png').is_file()
@@ -134,7 +135,7 @@ def test_a_classification_likewise_and_show(tmp_path, monkeypatch):
 
 
 def test_one_channel_head(file):
-    cfg = reduced('cbt_decoder_ade20k_mini.py')
+    cfg = reduced('cbt_decoder/cbt_decoder_mini_ade20k.py')
     cfg.model.decode_head = dict(type='FCNHead', in_channels=192, channels=8, num_convs=1, num_classes=2,
                                  out_channels=1, threshold=0.3,
                                  loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True))
@@ -147,7 +148,8 @@ def test_one_channel_head(file):
 
 def test_models_by_name_are_built_in_silence(capfd):
     level = MMLogger.get_instance('mmengine').level
-    build_model('cbt_decoder_t_ade20k', num_classes=5, num_layers=1, img_size=64, backbone__model_kwargs=dict(depth=1))
+    build_model('cbt_decoder_tiny_ade20k', num_classes=5, num_layers=1, img_size=64,
+                backbone__model_kwargs=dict(depth=1))
     assert capfd.readouterr() == ('', '') and MMLogger.get_instance('mmengine').level == level
     model = init_model('cbt_tiny_imagenet', device='cpu', cfg_options={'model.backbone.img_size': 224})
     assert len(model.dataset_meta['classes']) == 1000
@@ -161,7 +163,7 @@ def test_mmpretrain_takes_our_classifier():
     from mmpretrain.apis import inference_model as inference_of_mmpretrain
     init_default_scope('mmpretrain')  # it builds its pipeline in the scope of the process
     image = np.full((40, 50, 3), 90, np.uint8)
-    model = init_model(reduced('cbt_imagenet_mini.py'), device='cpu')
+    model = init_model(reduced('cbt/cbt_mini_imagenet.py'), device='cpu')
     theirs, ours = inference_of_mmpretrain(model, image), inference_model(model, image)
     assert theirs['pred_class'] in model.dataset_meta['classes']
     np.testing.assert_allclose(theirs['pred_scores'], ours.probabilities, rtol=1e-5)
@@ -170,11 +172,11 @@ def test_mmpretrain_takes_our_classifier():
 @pytest.mark.parametrize('device', ['xyz', 'cuda:99'])
 def test_a_device_that_is_not_there(device):
     with pytest.raises(UserError, match=f'device {device}: .*There is: cpu'):
-        init_model(reduced('cbt_imagenet_mini.py'), device=device)
+        init_model(reduced('cbt/cbt_mini_imagenet.py'), device=device)
 
 
 def test_a_place_that_cannot_be_written(tmp_path):
-    model = init_model(reduced('cbt_decoder_ade20k_mini.py'), device='cpu')
+    model = init_model(reduced('cbt_decoder/cbt_decoder_mini_ade20k.py'), device='cpu')
     result = inference_model(model, np.zeros((40, 50, 3), np.uint8))
     (tmp_path / 'file').write_bytes(b'')
     with pytest.raises(UserError, match='cannot be written'):

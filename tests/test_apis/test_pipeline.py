@@ -164,7 +164,7 @@ def test_broken_files_of_any_loading_step_are_named(tmp_path):
 
 
 def four_bands():
-    cfg = reduced('cbt_encoder_cbt_decoder_ade20k_mini.py')
+    cfg = reduced('cbt_decoder/cbt_decoder_cbt_mini_ade20k.py')
     cfg.model.backbone.in_channels = 4
     cfg.model.data_preprocessor.update(mean=[0.] * 4, std=[255.] * 4, bgr_to_rgb=False)
     cfg.test_dataloader.dataset.pipeline = [RAW, *cfg.test_dataloader.dataset.pipeline[1:]]

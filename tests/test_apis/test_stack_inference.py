@@ -14,7 +14,7 @@ from tests.test_interpret.small import save_images, save_model
 CODE = """
 import json, sys, cv2
 config, checkpoint, image = sys.argv[1:]
-import mmwhitebox, mmpretrain, torch
+import mmwhitebox.apis, mmpretrain, torch
 torch.manual_seed(0)
 torch.save(dict(state_dict=mmpretrain.get_model('cbt_tiny_imagenet').state_dict()), 'cls.pth')
 scores = mmpretrain.inference_model('cbt_tiny_imagenet', image, pretrained='cls.pth', device='cpu')['pred_scores']
@@ -30,7 +30,7 @@ print('RESULT', json.dumps([masks, scores.tolist(), mmpretrain.list_models('cbt_
 
 
 def test_mmseg_and_mmpretrain(tmp_path):
-    config, checkpoint = save_model(tmp_path, 'cbt_decoder_ade20k_mini.py')
+    config, checkpoint = save_model(tmp_path, 'cbt_decoder/cbt_decoder_mini_ade20k.py')
     torch.save({**torch.load(checkpoint), 'meta': dict(dataset_meta=dict(classes=('a', ), palette=[[0, 0, 0]]))},
                checkpoint)  # as a training writes it
     image = save_images(tmp_path / 'photos', a=(40, 60)) + '/a.jpg'
@@ -42,6 +42,6 @@ def test_mmseg_and_mmpretrain(tmp_path):
     lossless = inference_model(init_model(config, checkpoint, 'cpu'), cv2.imread(image)).mask
     for mask, expected in zip(masks, (ours, ours, lossless, lossless)):
         assert np.array_equal(mask, expected)
-    classifier = init_model(ROOT / 'configs' / 'cbt_tiny_imagenet.py', str(tmp_path / 'cls.pth'), 'cpu')
+    classifier = init_model(ROOT / 'configs' / 'cbt/cbt_tiny_imagenet.py', str(tmp_path / 'cls.pth'), 'cpu')
     np.testing.assert_allclose(scores, inference_model(classifier, cv2.imread(image)).probabilities, atol=1e-5)
     assert 'cbt_tiny_imagenet' in names

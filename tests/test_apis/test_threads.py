@@ -33,8 +33,8 @@ def test_eight_threads(precision):
 def _stress():
     was = settings()
     torch.manual_seed(0)
-    segmentor = init_model(reduced('cbt_decoder_ade20k_mini.py'), device='cpu')
-    cfg = reduced('cbt_tiny_imagenet.py')
+    segmentor = init_model(reduced('cbt_decoder/cbt_decoder_mini_ade20k.py'), device='cpu')
+    cfg = reduced('cbt/cbt_tiny_imagenet.py')
     classifier = init_model(cfg, device='cpu')
     images = [np.random.default_rng(i).integers(0, 256, (40 + i, 64, 3), dtype=np.uint8) for i in range(4)]
 

@@ -11,7 +11,7 @@ from mmwhitebox.checkpoints import (
     convert_to_official,
     describe_official,
 )
-from mmwhitebox.checkpoints.official_keys import CLASSIFIERS
+from mmwhitebox.checkpoints.official.keys import CLASSIFIERS
 from mmwhitebox.errors import CheckpointError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from tests.golden import Golden, assert_close

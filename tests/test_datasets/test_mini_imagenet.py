@@ -48,7 +48,7 @@ def test_the_surroundings_do_not_depend_on_the_class(name):
 
 def test_layout_opens_with_the_config_s_datasets(mini):
     from mmpretrain.datasets import CustomDataset
-    cfg = Config.fromfile(ROOT / 'configs' / 'cbt_imagenet_mini.py')
+    cfg = Config.fromfile(ROOT / 'configs' / 'cbt/cbt_mini_imagenet.py')
     assert tuple(cfg.test_dataloader.dataset.metainfo.classes) == OBJECT_CLASSES
     assert len(OBJECT_CLASSES) >= 10
     for split, number in (('train', 180), ('val', 60)):

@@ -8,13 +8,13 @@ from mmengine.registry import HOOKS, MODELS, OPTIMIZERS
 
 from mmwhitebox.engine import BFloat16OptimWrapper, CompileHook, TF32Hook
 from mmwhitebox.engine.acceleration import compile_networks
-from mmwhitebox.engine.launch import fit_precision, pin_memory, use_amp, use_compile
+from mmwhitebox.engine.setup import fit_precision, pin_memory, use_amp, use_compile
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from tests.configs import reduced
 
 
 def small_segmentor():
-    return MODELS.build(reduced('cbt_decoder_ade20k_mini.py').model).eval()
+    return MODELS.build(reduced('cbt_decoder/cbt_decoder_mini_ade20k.py').model).eval()
 
 
 def count_graphs(model, counted):
@@ -89,7 +89,7 @@ def test_tf32_hook(enabled, precision):
         torch.backends.cudnn.allow_tf32 = before[1]
 
 
-@pytest.mark.parametrize('name', ['cbt_decoder_ade20k.py', 'cbt_small_imagenet.py'])
+@pytest.mark.parametrize('name', ['cbt_decoder_ade20k.py', 'cbt/cbt_small_imagenet.py'])
 def test_default_runtime_is_right_to_the_last_digit(name):
     hook = Config.fromfile(f'configs/{name}').default_hooks.tf32
     assert HOOKS.build(hook).enabled is False
@@ -164,8 +164,8 @@ def test_encoders_never_read_a_number_back_from_the_device(arch, size):
     assert out.is_meta and all(parameter.grad is not None for parameter in model.layers.parameters())
 
 
-@pytest.mark.parametrize('name', ['cbt_decoder_ade20k_mini.py', 'depict_sa_ade20k_mini.py',
-                                  'depict_ca_ade20k_mini.py'])
+@pytest.mark.parametrize('name', ['cbt_decoder/cbt_decoder_mini_ade20k.py', 'depict/depict_sa_mini_ade20k.py',
+                                  'depict/depict_ca_mini_ade20k.py'])
 def test_segmentors_never_read_a_number_back_from_the_device(name):
     cfg = reduced(name).model
     with torch.device('meta'):

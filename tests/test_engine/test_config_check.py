@@ -8,14 +8,14 @@ from mmengine.visualization import Visualizer
 from mmseg.models import FCNHead
 from torch import nn
 
-from mmwhitebox.engine.config_check import check_config
-from mmwhitebox.engine.config_errors import named_build_errors
-from mmwhitebox.engine.signatures import accepted_arguments, annotated_kinds
+from mmwhitebox.config.check import check_config
+from mmwhitebox.config.errors import named_build_errors
+from mmwhitebox.config.signatures import accepted_arguments, annotated_kinds
 from mmwhitebox.errors import ConfigError, DatasetLayoutError
 from mmwhitebox.models.decode_heads import WhiteBoxMaskHead
 from tests.configs import CONFIGS, ROOT, reduced
 
-SEG, CLS = 'cbt_decoder_ade20k_mini.py', 'cbt_imagenet_mini.py'
+SEG, CLS = 'cbt_decoder/cbt_decoder_mini_ade20k.py', 'cbt/cbt_mini_imagenet.py'
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -107,7 +107,7 @@ def test_classes_of_the_read_base_dialect(tmp_path, word, message):
 from torch.optim import SGD
 from mmengine.optim import OptimWrapper
 with read_base():
-    from mmwhitebox.configs.cbt_decoder_ade20k_mini import *
+    from mmwhitebox.configs.cbt_decoder.cbt_decoder_mini_ade20k import *
 optim_wrapper.update(type=OptimWrapper, optimizer=dict(type=SGD, lr=1e-3, {word}=0.9))
 """)
     cfg = Config.fromfile(tmp_path / 'lazy.py')

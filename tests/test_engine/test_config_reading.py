@@ -3,11 +3,11 @@ import re
 
 import pytest
 
-from mmwhitebox.engine.config_reading import read_config
+from mmwhitebox.config.reading import read_config
 from mmwhitebox.errors import ConfigError
 from tests.configs import ROOT
 
-BASE = ROOT / 'configs' / 'cbt_decoder_ade20k_mini.py'
+BASE = ROOT / 'configs' / 'cbt_decoder/cbt_decoder_mini_ade20k.py'
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('text, message', [
-    (f"a = 1\n_base_ = '{BASE.parent}/cbt_decoder_ade20.py'",
+    (f"a = 1\n_base_ = '{ROOT}/configs/cbt_decoder_ade20.py'",
      r'{me}, line 2: the base .*cbt_decoder_ade20\.py does not exist\. Did you mean .*/cbt_decoder_ade20k\.py\?'),
     (f"_base_ = [\n    '{BASE}',\n    'raise.py',\n]",
      r'{me}, line 3: the base .*raise\.py does not exist\. Did you mean .*raises\.py\?'),

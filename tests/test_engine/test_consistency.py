@@ -14,13 +14,13 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.models import FCNHead
 from mmseg.models.segmentors import EncoderDecoder
 
+from mmwhitebox.config.consistency import check_consistency, raise_together
+from mmwhitebox.config.consistency.scores import metric_scores
 from mmwhitebox.config_parts import make_part
-from mmwhitebox.engine.consistency import check_consistency, raise_together
-from mmwhitebox.engine.consistency.scores import metric_scores
 from mmwhitebox.errors import ConfigError, DatasetLayoutError
 from tests.configs import CONFIGS, ROOT
 
-SEG, CLS = 'cbt_decoder_ade20k_mini.py', 'cbt_imagenet_mini.py'
+SEG, CLS = 'cbt_decoder/cbt_decoder_mini_ade20k.py', 'cbt/cbt_mini_imagenet.py'
 FIVE = dict(classes=('a', 'b', 'c', 'd', 'e'))
 
 

@@ -3,7 +3,7 @@ import pytest
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 
-from mmwhitebox.engine.model_check import check_model
+from mmwhitebox.config.model_check import check_model
 from mmwhitebox.errors import ConfigError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 

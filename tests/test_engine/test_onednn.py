@@ -138,15 +138,15 @@ def test_infer_follows_the_config(processor, monkeypatch, tmp_path, enabled, ins
     monkeypatch.setattr(apis, 'iter_inference', lambda *args: seen.append(switch()) or ())
     (tmp_path / 'photo.jpg').touch()
     monkeypatch.setattr(sys, 'argv', [
-        'infer.py', 'configs/cbt_decoder_ade20k_mini.py', 'x.pth', str(tmp_path), '--out', str(tmp_path / 'out'),
-        '--cfg-options', f'default_hooks.onednn.enabled={enabled}'])
+        'infer.py', 'configs/cbt_decoder/cbt_decoder_mini_ade20k.py', 'x.pth', str(tmp_path),
+        '--out', str(tmp_path / 'out'), '--cfg-options', f'default_hooks.onednn.enabled={enabled}'])
     with pytest.raises(SystemExit) as done:
         runpy.run_path(str(ROOT / 'tools' / 'infer.py'), run_name='__main__')
     assert done.value.code == 0 and switch() == before
     assert seen == ['bf16' if inside else before]
 
 
-@pytest.mark.parametrize('name', ['cbt_decoder_ade20k.py', 'cbt_small_imagenet.py'])
+@pytest.mark.parametrize('name', ['cbt_decoder_ade20k.py', 'cbt/cbt_small_imagenet.py'])
 def test_default_runtime_chooses_by_itself(name):
     hook = HOOKS.build(Config.fromfile(f'configs/{name}').default_hooks.onednn)
     assert isinstance(hook, OneDNNHook) and hook.enabled == 'auto'

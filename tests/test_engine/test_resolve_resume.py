@@ -3,8 +3,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmwhitebox.engine import launch
-from mmwhitebox.engine.launch import resolve_resume
+from mmwhitebox.engine import resume
+from mmwhitebox.engine.resume import resolve_resume
 from mmwhitebox.errors import CheckpointError, UserError
 from tests.test_engine.small import make_runner
 
@@ -31,7 +31,7 @@ def test_a_fresh_training_is_left_alone(work_dir):
 
 def test_the_newest_and_a_line_for_each_that_is_passed_over(work_dir, monkeypatch):
     lines = []
-    monkeypatch.setattr(launch, 'print_log', lambda line, **options: lines.append(line))
+    monkeypatch.setattr(resume, 'print_log', lambda line, **options: lines.append(line))
     truncate(work_dir / 'iter_4.pth')
     cfg = config(work_dir)
     resolve_resume(cfg, 'auto')
@@ -109,7 +109,7 @@ def test_if_any_never_restarts_in_silence(work_dir):
 def test_whose_schedule_is_followed(choice):
     for hooks in ({}, dict(schedule=dict(type='mmwhitebox.ScheduleHook', allow_zero_lr=True)), dict(schedule=None)):
         cfg = Config(dict(default_hooks=dict(hooks)))
-        launch.use_schedule(cfg, choice)
+        resume.use_schedule(cfg, choice)
         if choice is not None:
             assert cfg.default_hooks.schedule.on_resume == choice
             assert cfg.default_hooks.schedule.get('allow_zero_lr') == (hooks.get('schedule') or {}).get('allow_zero_lr')

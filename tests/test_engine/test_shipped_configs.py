@@ -10,7 +10,7 @@ import mmseg
 import pytest
 from mmengine.config import Config
 
-from mmwhitebox.engine.config_check import check_config
+from mmwhitebox.config.check import check_config
 from mmwhitebox.errors import ConfigError
 
 FOLDERS = {'mmseg': Path(mmseg.__file__).parent / '.mim' / 'configs',

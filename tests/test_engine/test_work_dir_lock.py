@@ -12,7 +12,7 @@ import pytest
 from mmengine.config import Config
 
 from mmwhitebox.engine import work_dir_lock
-from mmwhitebox.engine.work_dir_lock import NAME, WorkDirLock, hold, identity, lock_work_dir
+from mmwhitebox.engine.work_dir import NAME, WorkDirLock, hold, identity, lock_work_dir
 from mmwhitebox.errors import UserError, WriteError
 from tests.configs import ROOT
 
@@ -190,8 +190,8 @@ def test_the_first_process_holds_it_for_all(tmp_path, monkeypatch):
 def test_the_tool_refuses(tmp_path):
     with hold(WorkDirLock(tmp_path)):
         done = subprocess.run(
-            [sys.executable, ROOT / 'tools/train.py', ROOT / 'configs/cbt_decoder_ade20k_mini.py', '--work-dir',
-             tmp_path], capture_output=True, text=True, cwd=tmp_path,
+            [sys.executable, ROOT / 'tools/train.py', ROOT / 'configs/cbt_decoder/cbt_decoder_mini_ade20k.py',
+             '--work-dir', tmp_path], capture_output=True, text=True, cwd=tmp_path,
             env={**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONWARNINGS': 'ignore'})
         assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith('error: Another training is in')
         assert 'Traceback' not in done.stderr

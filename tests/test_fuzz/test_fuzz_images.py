@@ -25,9 +25,9 @@ MAGIC = [b'', b'\xff\xd8\xff\xe0\x00\x10JFIF\x00', b'\x89PNG\r\n\x1a\n\x00\x00\x
 def build(mode):
     torch.manual_seed(0)
     if mode == 'classification':
-        return init_model(reduced('cbt_imagenet_mini.py'), device='cpu')
+        return init_model(reduced('cbt/cbt_mini_imagenet.py'), device='cpu')
     options = {'model.decode_head.num_classes': CLASSES}
-    cfg = reduced('cbt_decoder_ade20k_mini.py')
+    cfg = reduced('cbt_decoder/cbt_decoder_mini_ade20k.py')
     if mode == 'slide':
         cfg.model.test_cfg = dict(mode='slide', crop_size=(64, 64), stride=(48, 48))
     return init_model(cfg, device='cpu', cfg_options=options)

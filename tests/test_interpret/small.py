@@ -1,6 +1,5 @@
 """Small models with weights on disk, small images and datasets, and the analysis commands as functions."""
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,9 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmwhitebox.apis import init_model
-from tests.configs import ROOT, reduced
+from mmwhitebox.cli.main import build_parser
+from mmwhitebox.cli.options import parse
+from tests.configs import reduced
 
 
 def save_model(folder: Path, name: str, **dataset) -> list:
@@ -22,7 +23,8 @@ def save_model(folder: Path, name: str, **dataset) -> list:
 
 def save_config(folder: Path, name: str, cfg: Config) -> list:
     """[config, checkpoint] of a config, with random weights."""
-    config, checkpoint = folder / name, folder / f'{name}.pth'
+    config = folder / Path(name).name
+    checkpoint = config.with_suffix('.pth')
     cfg.dump(config)
     torch.manual_seed(0)
     torch.save(dict(state_dict=init_model(cfg, device='cpu').state_dict()), checkpoint)
@@ -50,8 +52,14 @@ def save_ade(root: Path, **sizes) -> str:
 
 
 def command(name: str):
-    """``main`` of an analysis command."""
-    return runpy.run_path(str(ROOT / 'tools' / 'analysis_tools' / f'{name}.py'), run_name=name)['main']
+    """A measure, or the report, as a function of its arguments; it raises what the command says in one line."""
+    words = ['report'] if name == 'report' else ['measure', name]
+
+    def main(argv: list[str]) -> int:
+        args = parse(build_parser(), [*words, *argv])
+        return args.run(args) or 0
+
+    return main
 
 
 def numbers(out: Path, name: str) -> list:

@@ -3,9 +3,13 @@ import pytest
 import torch
 
 from mmwhitebox.apis import init_model
+from mmwhitebox.cli.main import build_parser
+from mmwhitebox.cli.measures.inputs import iter_inputs
+from mmwhitebox.cli.measures.outputs import save_numbers
+from mmwhitebox.cli.measures.selection import commands_for, select
+from mmwhitebox.cli.options import parse
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret.capture import attention_layers, capture, feedforward_layers, layer_numbers, run
-from mmwhitebox.interpret.command import build_parser, commands_for, iter_inputs, save_numbers, select
 from mmwhitebox.models.attention import CBSA
 from mmwhitebox.models.backbones import TimmViT, WhiteBoxTransformer
 from tests.configs import reduced
@@ -14,7 +18,7 @@ from tests.test_interpret.small import numbers, save_ade, save_images
 
 @pytest.fixture(scope='module')
 def segmentor():
-    cfg = reduced('cbt_decoder_ade20k_mini.py')
+    cfg = reduced('cbt_decoder/cbt_decoder_mini_ade20k.py')
     cfg.model.decode_head.num_layers = 2
     return init_model(cfg, device='cpu')
 
@@ -82,7 +86,7 @@ def test_layers_that_do_not_run_are_missing():
 def test_commands_of_models(segmentor):
     assert commands_for(segmentor) == [
         'complexity', 'coding_rate', 'rate_reduction', 'attention_map', 'subspaces', 'perturbation']
-    tost = init_model(reduced('tost_imagenet_mini.py'), device='cpu')
+    tost = init_model(reduced('tost/tost_mini_imagenet.py'), device='cpu')
     assert {'coding_rate', 'membership', 'subspaces'} <= set(commands_for(tost))
     assert 'rate_reduction' not in commands_for(tost)
 
@@ -102,7 +106,7 @@ def test_selection_out_of_range(wanted, message):
 
 
 def arguments(*images, **changes):
-    args = build_parser('x', 'work_dirs/x').parse_intermixed_args(['config', 'checkpoint', *images])
+    args = parse(build_parser(), ['measure', 'coding_rate', 'config', 'checkpoint', *images])
     return type(args)(**{**vars(args), **changes})
 
 
@@ -117,8 +121,6 @@ def test_images_of_mixed_sizes(segmentor, tmp_path):
         assert height / width == pytest.approx(image.shape[0] / image.shape[1], rel=0.05) and 'gt_sem_seg' not in sample
         run(segmentor, tensor)
     assert [i.name for i in iter_inputs(segmentor, arguments(folder, max_images=2))] == ['a', 'b']
-    with pytest.raises(UserError, match='positive'):
-        next(iter_inputs(segmentor, arguments(folder, max_images=0)))
 
 
 def test_the_test_dataset_of_the_config(segmentor, tmp_path):

@@ -73,7 +73,7 @@ def scalars(runner):
 
 
 def test_coding_rates_every_second_iteration(tmp_path):
-    runner, counter = train(tmp_path, 'cbt_imagenet_mini.py', dict(type='mmwhitebox.CodingRateHook', interval=2))
+    runner, counter = train(tmp_path, 'cbt/cbt_mini_imagenet.py', dict(type='mmwhitebox.CodingRateHook', interval=2))
     rows = [row for row in scalars(runner) if 'compression/backbone.layers.0.attn' in row]
     assert [row['step'] for row in rows] == [2, 4]
     for name in CodingRateHook.scalars:
@@ -86,7 +86,7 @@ def test_coding_rates_every_second_iteration(tmp_path):
 
 def test_membership_pictures(tmp_path):
     hook = MembershipVisHook(interval=3, num_images=2)
-    _, counter = train(tmp_path, 'dmst_imagenet_mini.py', hook, iterations=4)
+    _, counter = train(tmp_path, 'dmst/dmst_mini_imagenet.py', hook, iterations=4)
     pictures = sorted(path.name for path in tmp_path.rglob('*.png'))
     assert pictures == ['membership_0_3.png', 'membership_1_3.png']
     assert counter.during[2] > 0 and counter.after == [0] * 4 and counter.forwards == 4
@@ -101,13 +101,13 @@ def test_hooks_are_removed_when_an_iteration_fails(tmp_path):
             runner.model.backbone.stem.forward = None
 
     with pytest.raises(TypeError):
-        train(tmp_path, 'cbt_imagenet_mini.py', hook, Fail(), iterations=1)
+        train(tmp_path, 'cbt/cbt_mini_imagenet.py', hook, Fail(), iterations=1)
     assert hook._calls == {}
 
 
 @pytest.mark.parametrize('hook, name, message', [
-    (MembershipVisHook(), 'cbt_imagenet_mini.py', 'MembershipVisHook: this model has no membership'),
-    (MembershipVisHook(layers=[7]), 'dmst_imagenet_mini.py', 'has 1 such layers'),
+    (MembershipVisHook(), 'cbt/cbt_mini_imagenet.py', 'MembershipVisHook: this model has no membership'),
+    (MembershipVisHook(layers=[7]), 'dmst/dmst_mini_imagenet.py', 'has 1 such layers'),
 ])
 def test_a_model_without_the_notion(tmp_path, hook, name, message):
     with pytest.raises(UserError, match=message):
@@ -116,5 +116,5 @@ def test_a_model_without_the_notion(tmp_path, hook, name, message):
 
 def test_other_processes_do_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr('mmwhitebox.engine.interpret_hooks.is_main_process', lambda: False)
-    _, counter = train(tmp_path, 'cbt_imagenet_mini.py', CodingRateHook(interval=1), iterations=1)
+    _, counter = train(tmp_path, 'cbt/cbt_mini_imagenet.py', CodingRateHook(interval=1), iterations=1)
     assert counter.during == [0]

@@ -87,7 +87,7 @@ def main():
 
 @pytest.fixture(scope='module')
 def dmst(tmp_path_factory):
-    return save_model(tmp_path_factory.mktemp('dmst'), 'dmst_imagenet_mini.py')
+    return save_model(tmp_path_factory.mktemp('dmst'), 'dmst/dmst_mini_imagenet.py')
 
 
 def test_command(main, dmst, tmp_path):
@@ -102,7 +102,7 @@ def test_command(main, dmst, tmp_path):
 
 
 def test_command_on_a_model_without_membership(main, tmp_path):
-    cbt = save_model(tmp_path, 'cbt_imagenet_mini.py')
+    cbt = save_model(tmp_path, 'cbt/cbt_mini_imagenet.py')
     with pytest.raises(UserError, match='no membership.*Commands that apply.*attention_map'):
         main([*cbt, save_images(tmp_path / 'images', a=(64, 64)), '--out', str(tmp_path), '--device', 'cpu'])
 

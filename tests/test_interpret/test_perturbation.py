@@ -99,15 +99,15 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def segmentor(tmp_path_factory, data):
-    return save_model(tmp_path_factory.mktemp('cbt'), 'cbt_decoder_ade20k_mini.py', data_root=data)
+    return save_model(tmp_path_factory.mktemp('cbt'), 'cbt_decoder/cbt_decoder_mini_ade20k.py', data_root=data)
 
 
 def test_command(main, segmentor, data, tmp_path):
-    segmenter = save_model(tmp_path, 'segmenter_mask_ade20k_mini.py', data_root=data)
+    segmenter = save_model(tmp_path, 'segmenter/segmenter_mask_mini_ade20k.py', data_root=data)
     options = ['--scales', '0', '2', '--repeats', '2', '--max-images', '2', '--device', 'cpu']
     assert main([*segmentor, *options, '--also', *segmenter, '--out', str(tmp_path / 'out')]) == 0
     rows = numbers(tmp_path / 'out', 'perturbation')
-    names = ['cbt_decoder_ade20k_mini'] * 3 + ['segmenter_mask_ade20k_mini'] * 3
+    names = ['cbt_decoder_mini_ade20k'] * 3 + ['segmenter_mask_mini_ade20k'] * 3
     assert [row['model'] for row in rows] == names
     assert all(row['metric'] == 'mIoU' and 0 <= row['score'] <= 100 for row in rows)
     assert (tmp_path / 'out' / 'perturbation.pdf').stat().st_size > 5000
@@ -117,7 +117,7 @@ def test_command_on_a_classifier(main, tmp_path):
     """Top-1 of the encoder's projections; without noise what a plain evaluation says."""
     for i in range(12):
         save_images(tmp_path / 'mini' / 'val' / f'class{i:02d}', a=(64, 64))
-    cbt = save_model(tmp_path, 'cbt_imagenet_mini.py', data_root=str(tmp_path / 'mini'))
+    cbt = save_model(tmp_path, 'cbt/cbt_mini_imagenet.py', data_root=str(tmp_path / 'mini'))
     assert main([*cbt, '--scales', '0', '1', '--repeats', '1', '--out', str(tmp_path), '--device', 'cpu']) == 0
     rows = numbers(tmp_path, 'perturbation')
     assert [row['metric'] for row in rows] == ['top-1'] * 2
@@ -127,7 +127,6 @@ def test_command_on_a_classifier(main, tmp_path):
 @pytest.mark.parametrize('options, message', [
     (['--layers', '1'], 'there are 1 attention layers in the part decoder'),
     (['--heads', '5'], 'there are 3 heads'),
-    (['--repeats', '0'], 'must be positive'),
     (['--scales', '0', '-1'], 'not negative'),
 ])
 def test_command_with_bad_input(main, segmentor, tmp_path, options, message):
@@ -136,6 +135,6 @@ def test_command_with_bad_input(main, segmentor, tmp_path, options, message):
 
 
 def test_command_on_a_part_without_attention(main, tmp_path, data):
-    linear = save_model(tmp_path, 'segmenter_linear_ade20k_mini.py', data_root=data)
+    linear = save_model(tmp_path, 'segmenter/segmenter_linear_mini_ade20k.py', data_root=data)
     with pytest.raises(UserError, match='no attention with projections in its decoder. Commands that apply'):
         main([*linear, '--part', 'decoder', '--out', str(tmp_path), '--device', 'cpu'])

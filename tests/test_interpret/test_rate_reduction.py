@@ -50,7 +50,7 @@ def test_correlation():
 
 
 def test_layers_of_a_model():
-    model = init_model(reduced('cbt_encoder_cbt_decoder_ade20k_mini.py'), device='cpu')
+    model = init_model(reduced('cbt_decoder/cbt_decoder_cbt_mini_ade20k.py'), device='cpu')
     layers = representative_layers(model)
     assert [layer.name for layer in layers] == ['backbone.layers.0.attn', 'decode_head.layers.0.attn']
     reductions = Reductions(layers, [0, 1])
@@ -68,7 +68,7 @@ def test_layers_of_a_model():
 
 def test_command(tmp_path, capsys):
     images = save_images(tmp_path / 'images', a=(40, 60), b=(70, 50))
-    pair, out = save_model(tmp_path, 'cbt_decoder_ade20k_mini.py'), str(tmp_path / 'out')
+    pair, out = save_model(tmp_path, 'cbt_decoder/cbt_decoder_mini_ade20k.py'), str(tmp_path / 'out')
     assert command('rate_reduction')([*pair, images, '--out', out, '--heads', '0,2']) == 0
     assert [(row['layer'], row['head']) for row in numbers(tmp_path / 'out', 'rate_reduction')] == [(1, 0), (1, 2)]
     assert (tmp_path / 'out' / 'rate_reduction.png').stat().st_size
@@ -76,11 +76,11 @@ def test_command(tmp_path, capsys):
     with pytest.raises(UserError, match='Layers that have: 1'):
         command('rate_reduction')([*pair, images, '--out', out, '--layers', '0'])
     with pytest.raises(UserError, match='no attention through representatives.*coding_rate'):
-        command('rate_reduction')([*save_model(tmp_path, 'tost_imagenet_mini.py'), images, '--out', out])
+        command('rate_reduction')([*save_model(tmp_path, 'tost/tost_mini_imagenet.py'), images, '--out', out])
 
 
 def test_reduction_after_the_whole_layer_by_hand():
-    model = init_model(reduced('cbt_decoder_ade20k_mini.py'), device='cpu')
+    model = init_model(reduced('cbt_decoder/cbt_decoder_mini_ade20k.py'), device='cpu')
     layer, = representative_layers(model)
     head = model.decode_head.layers[0]
     z = torch.randn(2, 150 + 12, 192)

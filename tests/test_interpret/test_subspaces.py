@@ -84,14 +84,14 @@ def test_one_head_has_no_others():
 
 
 def test_command(tmp_path, capsys):
-    pair, out = save_model(tmp_path, 'cbt_decoder_ade20k_mini.py'), str(tmp_path / 'out')
+    pair, out = save_model(tmp_path, 'cbt_decoder/cbt_decoder_mini_ade20k.py'), str(tmp_path / 'out')
     assert command('subspaces')([*pair, '--out', out]) == 0
     rows = numbers(tmp_path / 'out', 'subspaces')
     assert [(row['layer'], row['head']) for row in rows] == [(1, 0), (1, 1), (1, 2)]
     assert {path.name for path in (tmp_path / 'out').glob('*.p*')} == {
         f'{name}.{kind}' for name in ('subspaces', 'subspaces_angles') for kind in ('png', 'pdf')}
     assert 'random directions' in capsys.readouterr().out
-    vit = reduced('cbt_imagenet_mini.py')
+    vit = reduced('cbt/cbt_mini_imagenet.py')
     vit.model.backbone.arch.attention = dict(type='MHSA')
     with pytest.raises(UserError, match='into subspaces by one map. Commands that apply to it: complexity'):
         command('subspaces')([*save_config(tmp_path, 'vit.py', vit), '--out', out])

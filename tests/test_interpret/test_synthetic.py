@@ -3,6 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mmwhitebox.cli.measures import synthetic
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret.coding_rate import coding_rate
 from mmwhitebox.interpret.synthetic import (
@@ -69,7 +70,7 @@ def test_points_depend_on_the_seed_alone():
 
 def test_command(tmp_path, capsys, monkeypatch):
     tool = command('synthetic')
-    monkeypatch.setitem(tool.__globals__, 'NUM_FRAMES', 3)
+    monkeypatch.setattr(synthetic, 'NUM_FRAMES', 3)
     assert tool(['--out', str(tmp_path), '--iterations', '6', '--points', '20', '--frames']) == 0
     rows = numbers(tmp_path, 'synthetic_rates')
     assert len(rows) == 4 * 7 and len({rows[0]['compression'], *(row['compression'] for row in rows[::7])}) == 1

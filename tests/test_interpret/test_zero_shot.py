@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from mmwhitebox.errors import UserError
-from mmwhitebox.interpret.maps import patch_of_pixels, to_pixels
+from mmwhitebox.interpret.patch_maps import patch_of_pixels, to_pixels
 from mmwhitebox.interpret.zero_shot import (
     ZeroShotScores,
     jaccard,
@@ -120,7 +120,7 @@ def ade(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def segmentor(tmp_path_factory, ade):
-    return save_model(tmp_path_factory.mktemp('cbt'), 'cbt_decoder_ade20k_mini.py', data_root=ade)
+    return save_model(tmp_path_factory.mktemp('cbt'), 'cbt_decoder/cbt_decoder_mini_ade20k.py', data_root=ade)
 
 
 OPTIONS = ['--foreground', 'wall', '--boundary-width', '2', '--device', 'cpu']
@@ -149,7 +149,7 @@ def test_command_and_metric_agree(main, segmentor, tmp_path, monkeypatch):
 
 def test_command_with_label_maps_of_a_folder_and_two_models(main, tmp_path, ade):
     """A classifier, VOC-style files, a split; the pipeline that crops sees whole images."""
-    cbt = save_model(tmp_path, 'cbt_tiny_imagenet.py')
+    cbt = save_model(tmp_path, 'cbt/cbt_tiny_imagenet.py')
     masks = tmp_path / 'masks'
     masks.mkdir()
     images = save_images(tmp_path / 'images', a=(64, 64), b=(48, 80), c=(64, 40))
@@ -180,7 +180,6 @@ def test_command_with_label_maps_of_a_folder_and_two_models(main, tmp_path, ade)
     ([], 'no class "background": say which classes are --foreground'),
     (['--foreground', 'unicorn'], "there is no class 'unicorn'. Classes: wall"),
     (['--foreground', '0', '--background', '1'], 'not both'),
-    (['--foreground', '0', '--boundary-width', '0'], 'positive'),
     (['--foreground', '0', '--layers', '1'], 'these layers have no class token.*Layers that have: 0'),
     (['--foreground', '0', '--layers', '5'], 'there are 2 attention layers'),
     (['--foreground', '0', '--heads', '3'], 'there are 3 heads'),

@@ -9,6 +9,7 @@ from PIL import Image
 
 from mmwhitebox.apis import init_model
 from mmwhitebox.apis.export import LogitsNetwork
+from mmwhitebox.cli.measures.perturbation import evaluation, test_loader
 from mmwhitebox.engine import metrics
 from mmwhitebox.interpret import count_flops, count_parameters
 from mmwhitebox.interpret.perturbation import attention_projections
@@ -16,7 +17,6 @@ from tests.configs import ROOT
 from tests.test_interpret.small import save_images
 
 sys.path.insert(0, str(ROOT / 'tools'))
-from analysis_tools.perturbation import evaluation, test_loader  # noqa: E402
 from reproduction import analyses  # noqa: E402
 from reproduction.runs import runs_of  # noqa: E402
 from reproduction.suites import Row, Suite  # noqa: E402

@@ -7,11 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from mmwhitebox.engine.launch import use_amp
+from mmwhitebox.cli.main import main
+from mmwhitebox.engine.setup import use_amp
 from mmwhitebox.errors import UserError
 from tests.configs import ROOT, reduced
 
-MINI = ROOT / 'configs' / 'cbt_decoder_ade20k_mini.py'
+MINI = ROOT / 'configs' / 'cbt_decoder/cbt_decoder_mini_ade20k.py'
 
 
 def run_tool(monkeypatch, name, *args):
@@ -110,7 +111,7 @@ def test_the_check_of_the_config_can_be_left_out(monkeypatch, tmp_path, no_data,
 
 def test_amp_takes_mmengine_s_wrapper(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    cfg = reduced('cbt_decoder_ade20k_mini.py')
+    cfg = reduced('cbt_decoder/cbt_decoder_mini_ade20k.py')
     use_amp(cfg)
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper' and cfg.optim_wrapper.loss_scale == 'dynamic'
     cfg.optim_wrapper.type = 'OtherWrapper'
@@ -137,9 +138,13 @@ def test_everything_that_contradicts_the_data_comes_in_one_message(monkeypatch, 
 
 
 @pytest.mark.parametrize('value', ['-1', '0', 'many', '1.5'])
-def test_options_that_count_are_positive(monkeypatch, tmp_path, capsys, value):
-    said = run_tool(monkeypatch, 'infer.py', MINI, 'x.pth', 'photos', '--batch-size', value)
-    if value in ('-1', '0'):
-        assert said == f'error: --batch-size {value}: give positive integers.'
-    else:
-        assert said == '2' and f"argument --batch-size: invalid int value: '{value}'" in capsys.readouterr().err
+@pytest.mark.parametrize('words', [
+    'infer c x.pth photos --batch-size', 'export c x.pth --format onnx --out m.onnx --batch', 'convert a b --num-heads',
+    'report c x.pth --max-images', 'measure coding_rate c x.pth --max-images', 'measure perturbation c x.pth --repeats',
+    'measure zero_shot_segmentation c x.pth --boundary-width'])
+def test_options_that_count_are_positive(capsys, words, value):
+    with pytest.raises(SystemExit) as ended:
+        main([*words.split(), value])
+    option = words.split()[-1]
+    assert ended.value.code == 2
+    assert f'argument {option}: {value} is no positive integer' in capsys.readouterr().err

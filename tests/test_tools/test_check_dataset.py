@@ -11,7 +11,7 @@ from PIL import Image
 from tests.configs import ROOT
 
 CONFIG = f"""
-_base_ = '{ROOT}/configs/cbt_decoder_camvid.py'
+_base_ = '{ROOT}/configs/cbt_decoder/cbt_decoder_small_camvid.py'
 train_dataloader = dict(dataset=dict(data_root='{{root}}'))
 val_dataloader = dict(dataset=dict(data_root='{{root}}'))
 test_dataloader = val_dataloader

@@ -15,7 +15,7 @@ from tests.configs import ROOT, SIZE, reduced
 from tests.test_tools.test_bad_input import run_tool
 from tests.test_tools.test_main_job import tool
 
-CONFIG = ROOT / 'configs' / 'cbt_imagenet_mini.py'
+CONFIG = ROOT / 'configs' / 'cbt/cbt_mini_imagenet.py'
 OPTIONS = ['model.backbone.arch.num_layers=1', 'train_dataloader.batch_size=4',
            'default_hooks.logger.interval=1', 'train_cfg.val_interval=1']
 
@@ -95,7 +95,7 @@ def test_predictions_go_to_a_pickle_file(monkeypatch, tmp_path):
 
 def test_fine_tuning_starts_from_a_classifier_of_other_classes_and_size(tmp_path):
     """``load_from`` takes the encoder, interpolates its positions, and leaves the head as initialised."""
-    cfg = reduced('cbt_tiny_imagenet.py')
+    cfg = reduced('cbt/cbt_tiny_imagenet.py')
     init_default_scope('mmpretrain')
     pretrained = MODELS.build(cfg.model)
     torch.save(dict(state_dict=pretrained.state_dict()), tmp_path / 'imagenet.pth')

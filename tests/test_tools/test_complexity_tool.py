@@ -1,27 +1,19 @@
 """The complexity command: a table for any config, published figures flagged, clear errors."""
 import json
-import runpy
-import sys
 
 import pytest
 
 from mmwhitebox.apis import list_models
+from mmwhitebox.cli.measures import complexity
 from mmwhitebox.errors import UserError
 from tests.configs import ROOT
+from tests.test_interpret.small import command
 
-TOOL = ROOT / 'tools' / 'analysis_tools' / 'complexity.py'
-MINI = ROOT / 'configs' / 'cbt_decoder_ade20k_mini.py'
-
-
-@pytest.fixture(scope='module')
-def tool():
-    return runpy.run_path(str(TOOL), run_name='complexity')
+MINI = ROOT / 'configs' / 'cbt_decoder/cbt_decoder_mini_ade20k.py'
 
 
-def test_numbers_of_a_config_at_any_size(tool, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(sys, 'argv', ['complexity.py', str(MINI), '--size', '96', '160', '--memory', '--json',
-                                      str(tmp_path / 'costs.json')])
-    assert tool['main']() == 0
+def test_numbers_of_a_config_at_any_size(capsys, tmp_path):
+    command('complexity')([str(MINI), '--size', '96', '160', '--memory', '--json', str(tmp_path / 'costs.json')])
     costs = json.loads((tmp_path / 'costs.json').read_text())[str(MINI)]
     assert costs['size'] == [96, 160] and costs['memory'] > 1 and costs['decoder_flops'] < costs['flops']
     m, n = 100, 150 + 12 * 20  # representatives; class and patch tokens
@@ -29,19 +21,18 @@ def test_numbers_of_a_config_at_any_size(tool, monkeypatch, capsys, tmp_path):
     assert 'decoder FLOPs (G)' in capsys.readouterr().out
 
 
-def test_published_figures_are_compared_at_their_own_precision(tool):
-    difference = tool['compare'](dict(params=1.06, flops=9.2), dict(params=1.1, flops=9.8))
+def test_published_figures_are_compared_at_their_own_precision():
+    difference = complexity.compare(dict(params=1.06, flops=9.2), dict(params=1.1, flops=9.8))
     assert difference['params'] == 0 and difference['flops'] == pytest.approx(-0.0612, abs=1e-4)
     row = dict(size=[224, 224], params=1.06, flops=9.2, paper=dict(params=1.1, flops=9.8), difference=difference)
-    table = tool['show'](dict(model=row))
+    table = complexity.show(dict(model=row))
     assert '1.06 (1.1)' in table and '9.20 (9.8, -6.1% !)' in table
 
 
-def test_neither_config_nor_zoo(tool, monkeypatch):
-    monkeypatch.setattr(sys, 'argv', ['complexity.py'])
+def test_neither_config_nor_zoo():
     with pytest.raises(UserError, match='Give config files, or --zoo'):
-        tool['main']()
+        command('complexity')([])
 
 
-def test_every_row_of_the_zoo_is_a_config(tool):
-    assert set(tool['PAPERS']) <= set(list_models())
+def test_every_row_of_the_zoo_is_a_config():
+    assert set(complexity.PAPERS) <= set(list_models())

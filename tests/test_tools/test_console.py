@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmwhitebox.engine import launch
+from mmwhitebox.cli import running
 from mmwhitebox.engine.console import ConsoleRunner, for_people
 from mmwhitebox.errors import UserError
 from tests.configs import ROOT
@@ -59,9 +59,9 @@ def test_the_first_process_speaks_at_once(monkeypatch, tmp_path, rank, local_ran
     monkeypatch.setattr(time, 'sleep', waited.append)
     monkeypatch.setenv('RANK', str(rank))
     monkeypatch.setenv('LOCAL_RANK', str(local_rank))
-    monkeypatch.setenv(launch.REFUSED_NOTE, str(tmp_path / 'note'))
+    monkeypatch.setenv(running.REFUSED_NOTE, str(tmp_path / 'note'))
     with pytest.raises(SystemExit) as done:
-        launch.run_command(refuse)
+        running.run_command(refuse)
     assert done.value.code == message and waited[-1] == seconds and (tmp_path / 'note').is_file()
 
 

@@ -9,11 +9,11 @@ from mmengine.runner import CheckpointLoader
 from PIL import Image
 
 from mmwhitebox.apis import init_model
-from mmwhitebox.engine.launch import exit_message
+from mmwhitebox.cli.running import exit_message
 from mmwhitebox.errors import CheckpointError, ImageReadError
 from tests.configs import ROOT, reduced
 
-MINI = ROOT / 'configs' / 'cbt_decoder_ade20k_mini.py'
+MINI = ROOT / 'configs' / 'cbt_decoder/cbt_decoder_mini_ade20k.py'
 
 
 class Hostile:
@@ -55,7 +55,7 @@ def test_no_tool_runs_code_from_a_checkpoint(tool, trap, monkeypatch):
 
 
 def test_the_api_refuses_it_unless_it_is_trusted(trap):
-    cfg = reduced('cbt_decoder_ade20k_mini.py')
+    cfg = reduced('cbt_decoder/cbt_decoder_mini_ade20k.py')
     with pytest.raises(CheckpointError, match='was refused'):
         init_model(cfg, str(trap / 'hostile.pth'), device='cpu')
     assert not (trap / 'victim').exists()

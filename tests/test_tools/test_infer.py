@@ -16,7 +16,7 @@ def infer(tmp_path, monkeypatch):
     """A function that runs the tool on a small segmentor; returns its status or message."""
     model = []
 
-    def run(*args, name='segmenter_linear_ade20k_mini.py'):
+    def run(*args, name='segmenter/segmenter_linear_mini_ade20k.py'):
         model[:] = model or save_model(tmp_path, name)
         monkeypatch.setattr(sys, 'argv', ['infer.py', *model, *map(str, args), '--out', str(tmp_path / 'out')])
         with pytest.raises(SystemExit) as done:
@@ -60,7 +60,7 @@ def test_a_video(infer, tmp_path, capsys):
 def test_a_video_and_an_image_are_classified(infer, tmp_path):
     video = save_video(tmp_path / 'drive.mp4', (0, 100))
     photos = save_images(tmp_path / 'photos', a=(40, 60))
-    assert infer(video, photos, name='cbt_imagenet_mini.py') == 0
+    assert infer(video, photos, name='cbt/cbt_mini_imagenet.py') == 0
     rows = [line.split(',')[0] for line in (tmp_path / 'out' / 'predictions.csv').read_text().splitlines()[1:]]
     assert list(dict.fromkeys(rows)) == [f'{photos}/a.jpg', f'{video}#0', f'{video}#1']
 

@@ -14,7 +14,7 @@ from mmwhitebox.engine.onednn import fast_products
 from tests.configs import ROOT
 
 CHILD = f"""
-_base_ = '{ROOT}/configs/cbt_decoder_ade20k_mini.py'
+_base_ = '{ROOT}/configs/cbt_decoder/cbt_decoder_mini_ade20k.py'
 model = dict(decode_head=dict(num_layers=1, attention=dict(_delete_=True, type='MSSA', num_heads=3)))
 train_cfg = dict(max_iters=4, val_interval=2)
 """

@@ -1,6 +1,4 @@
 """tools/test.py on a small set: which weights it scores, what it writes, with every shape of test loader."""
-import runpy
-import sys
 
 import numpy as np
 import pytest
@@ -8,11 +6,13 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
+from mmwhitebox.cli.main import build_parser
+from mmwhitebox.cli.options import parse
+from mmwhitebox.engine.console import ConsoleRunner
 from mmwhitebox.errors import UserError
-from tests.configs import ROOT
 from tests.test_interpret.small import save_ade, save_images, save_model
 
-NAME = 'segmenter_linear_ade20k_mini.py'
+NAME = 'segmenter/segmenter_linear_mini_ade20k.py'
 WALL, FLOOR = 0, 3
 
 
@@ -47,14 +47,12 @@ def setting(tmp_path, monkeypatch):
 def evaluate(monkeypatch, cfg, *args):
     """What the tool measured."""
     cfg.dump('config.py')
-    monkeypatch.setattr(sys, 'argv', ['test.py', 'config.py', *map(str, args), '--work-dir', 'work'])
-    main = runpy.run_path(str(ROOT / 'tools' / 'test.py'))['main']
     found = {}
-    runner = main.__globals__['ConsoleRunner']
-    test = runner.test
+    test = ConsoleRunner.test
     with monkeypatch.context() as patch:
-        patch.setattr(runner, 'test', lambda self: found.update(test(self)))
-        main()
+        patch.setattr(ConsoleRunner, 'test', lambda self: found.update(test(self)))
+        args = parse(build_parser(), ['test', 'config.py', *map(str, args), '--work-dir', 'work'])
+        args.run(args)
     return found
 
 
@@ -111,7 +109,7 @@ def test_no_test_set(setting, monkeypatch):
 def test_pictures_of_a_classifier(tmp_path, monkeypatch):
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
     monkeypatch.chdir(tmp_path)
-    config, checkpoint = save_model(tmp_path, 'cbt_imagenet_mini.py')
+    config, checkpoint = save_model(tmp_path, 'cbt/cbt_mini_imagenet.py')
     cfg = Config.fromfile(config)
     for name in cfg.classes:
         save_images(tmp_path / 'data' / name, one=(40, 40))

@@ -1,72 +1,7 @@
-"""How orthonormal and how far apart the learned subspaces of the heads are.
+"""``mmwhitebox measure subspaces``."""
+import sys
 
-python tools/analysis_tools/subspaces.py CONFIG CHECKPOINT [--layers 0-3] [--heads 0,1] [--out DIR]
-
-Writes subspaces.{json,csv,png,pdf}, a row for each layer and head, and subspaces_angles.{png,pdf}, the
-principal angles between every two heads. Quantities: mmwhitebox/interpret/subspaces.py.
-"""
-import argparse
-import runpy
-from collections.abc import Sequence
-from pathlib import Path
-
-# By its path: importing the package takes seconds, --help none.
-ARGUMENTS = Path(__file__).parents[2] / 'mmwhitebox' / 'interpret' / 'arguments.py'
-build_parser = runpy.run_path(str(ARGUMENTS))['build_parser']
-
-
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    return build_parser('Orthonormality and incoherence of the learned subspaces', 'work_dirs/subspaces',
-                        images=False).parse_intermixed_args(argv)
-
+from mmwhitebox.cli.main import main
 
 if __name__ == '__main__':
-    parse_args()  # --help does not wait for the imports below
-
-from collections.abc import Sequence
-
-import numpy as np
-from prettytable import PrettyTable
-
-from mmwhitebox.engine.launch import run_command
-from mmwhitebox.interpret.capture import layer_numbers
-from mmwhitebox.interpret.command import (
-    open_model,
-    save_figure,
-    save_numbers,
-    select,
-)
-from mmwhitebox.interpret.selection import layers_with
-from mmwhitebox.interpret.subspaces import plot_angles, plot_subspaces, subspace_projection, subspace_rows
-
-COLUMNS = {
-    'orthonormality_error': '|U^T U - I|', 'column_coherence': 'coherence', 'random_column_coherence': '(random)',
-    'affinity': 'affinity', 'random_affinity': '(random)  ', 'smallest_angle': 'smallest angle',
-    'mean_angle': 'mean angle'
-}
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
-    model = open_model(args)
-    layers = layers_with(model, args.layers, lambda name, layer: subspace_projection(layer) is not None,
-                         'attention that projects its tokens into subspaces by one map')
-    indices = layer_numbers(model, layers)
-    fewest = min(attention.num_heads for attention in layers.values())
-    heads = select(args.heads, fewest, '--heads', 'heads') if args.heads else None
-    rows = subspace_rows(layers, indices, heads)
-    table = PrettyTable(['layer', *COLUMNS.values()], align='r', float_format='.3')
-    for index in indices:
-        table.add_row([index, *(np.mean([row[key] for row in rows if row['layer'] == index]) for key in COLUMNS)])
-    print(table)
-    print('Mean over heads; angles in degrees. (random): the value of random directions of the same dimensions.')
-    json_file, csv_file = save_numbers(rows, args.out, 'subspaces')
-    pictures = [save_figure(plot_subspaces(rows), args.out, 'subspaces')]
-    if (len(heads) if heads else fewest) > 1:
-        pictures.append(save_figure(plot_angles(layers, indices, heads), args.out, 'subspaces_angles'))
-    print('written:', json_file, csv_file, *pictures)
-    return 0
-
-
-if __name__ == '__main__':
-    run_command(main)
+    main(['measure', 'subspaces', *sys.argv[1:]])

@@ -4,7 +4,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mmwhitebox.interpret.figures import colour, new_figure
+from mmwhitebox.interpret.plot_style import colour, new_figure
 
 from .operators import HALF
 

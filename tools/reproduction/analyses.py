@@ -18,7 +18,6 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from analysis_tools.perturbation import evaluation, quiet, test_loader
 from benchmarks.contest import Case, Contestant, Settings
 from benchmarks.report import cpu_name, say
 from benchmarks.rounds import quartiles, ratios, run_case
@@ -30,11 +29,12 @@ from torch import Tensor
 from mmwhitebox.apis import init_model
 from mmwhitebox.apis.data import scope_of
 from mmwhitebox.apis.export import LogitsNetwork
+from mmwhitebox.cli.measures.perturbation import evaluation, quiet, test_loader
 from mmwhitebox.datasets import check_datasets
 from mmwhitebox.engine.metrics import ZeroShotSegmentation
 from mmwhitebox.errors import DatasetLayoutError
 from mmwhitebox.interpret import count_flops, count_parameters
-from mmwhitebox.interpret.maps import patch_grid, patch_size
+from mmwhitebox.interpret.patch_maps import patch_grid, patch_size
 from mmwhitebox.interpret.perturbation import attention_projections, noise_sweep
 from mmwhitebox.interpret.zero_shot import TARGETS, make_targets, score_image
 

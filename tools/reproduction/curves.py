@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mmwhitebox.interpret.figures import PALETTE, colour, layer_ticks, new_figure, to_array
+from mmwhitebox.interpret.plot_style import PALETTE, colour, layer_ticks, new_figure, to_array
 
 from .page import METRICS, RATES, all_trainings, layer_number, layer_rates, rate_logs
 from .suites import SUITES, Suite

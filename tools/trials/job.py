@@ -19,7 +19,7 @@ from mmwhitebox.checkpoints.atomic import TEMPORARY
 from mmwhitebox.errors import CheckpointError
 
 ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / 'configs' / 'cbt_decoder_ade20k_mini.py'
+CONFIG = ROOT / 'configs' / 'cbt_decoder/cbt_decoder_mini_ade20k.py'
 ITERATION = re.compile(r'Iter\(train\) \[ *(\d+)/')
 START_LIMIT = 300  # seconds until the first iteration
 END_LIMIT = 600  # seconds until a training has ended

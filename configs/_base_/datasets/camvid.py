@@ -1,4 +1,5 @@
 # CamVid, 11 classes, 480 x 360 photographs.
+_base_ = './ade20k.py'
 dataset_type = 'mmwhitebox.CamVidDataset'
 data_root = '{{$CAMVID_ROOT:data/camvid}}'
 train_pipeline = [
@@ -17,31 +18,20 @@ test_pipeline = [
     dict(type='PackSegInputs')
 ]
 train_dataloader = dict(
-    batch_size=8,  # per process
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    batch_size=8, num_workers=2,  # per process
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='images/train', seg_map_path='annotations/train'),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
     num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='images/val', seg_map_path='annotations/val'),
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='mmwhitebox.IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator
-
-# Multi-scale + flip at test time: tools/test.py CONFIG CHECKPOINT --tta
-tta_model = dict(type='mmwhitebox.SegTTAModel')
 tta_pipeline = [
     dict(type='mmwhitebox.LoadImage'),
     dict(

@@ -1,4 +1,5 @@
 # Cityscapes, 19 classes, short side 1024, crop 768. Batch 8 in all: 8 processes of 1.
+_base_ = './ade20k.py'
 dataset_type = 'CityscapesDataset'
 data_root = '{{$CITYSCAPES_ROOT:data/cityscapes}}'
 train_pipeline = [
@@ -17,31 +18,18 @@ test_pipeline = [
     dict(type='PackSegInputs')
 ]
 train_dataloader = dict(
-    batch_size=1,  # per process
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='leftImg8bit/train', seg_map_path='gtFine/train'),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='mmwhitebox.IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator
-
-# Multi-scale + flip at test time: tools/test.py CONFIG CHECKPOINT --tta
-tta_model = dict(type='mmwhitebox.SegTTAModel')
 tta_pipeline = [
     dict(type='mmwhitebox.LoadImage'),
     dict(

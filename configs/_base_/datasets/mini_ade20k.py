@@ -1,4 +1,5 @@
 # Miniature ADE20K: tools/make_mini_ade20k.py --out data/mini_ade20k
+_base_ = './ade20k.py'
 dataset_type = 'ADE20KDataset'
 data_root = '{{$MINI_ADE20K_ROOT:data/mini_ade20k}}'
 train_pipeline = [
@@ -17,31 +18,20 @@ test_pipeline = [
     dict(type='PackSegInputs')
 ]
 train_dataloader = dict(
-    batch_size=6,  # per process
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    batch_size=6, num_workers=1,  # per process
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
     num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='mmwhitebox.IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator
-
-# Multi-scale + flip at test time: tools/test.py CONFIG CHECKPOINT --tta
-tta_model = dict(type='mmwhitebox.SegTTAModel')
 tta_pipeline = [
     dict(type='mmwhitebox.LoadImage'),
     dict(

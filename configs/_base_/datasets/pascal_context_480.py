@@ -1,4 +1,5 @@
 # Pascal Context, 60 classes with the background, short side 520, crop 480. Batch 16 in all: 8 processes of 2.
+_base_ = './ade20k.py'
 dataset_type = 'PascalContextDataset'
 data_root = '{{$PASCAL_CONTEXT_ROOT:data/VOCdevkit/VOC2010}}'
 train_pipeline = [
@@ -18,9 +19,6 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=2,  # per process
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -28,10 +26,6 @@ train_dataloader = dict(
         data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClassContext'),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -39,11 +33,6 @@ val_dataloader = dict(
         data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClassContext'),
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='mmwhitebox.IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator
-
-# Multi-scale + flip at test time: tools/test.py CONFIG CHECKPOINT --tta
-tta_model = dict(type='mmwhitebox.SegTTAModel')
 tta_pipeline = [
     dict(type='mmwhitebox.LoadImage'),
     dict(

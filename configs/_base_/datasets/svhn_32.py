@@ -1,5 +1,6 @@
 # SVHN at its own size, 32, fetched if it is not there; digits are not flipped.
 # Batch 512 in all: 8 processes of 64.
+_base_ = './cifar10_32.py'
 dataset_type = 'mmwhitebox.SVHN'
 data_root = '{{$SVHN_ROOT:data/svhn}}'
 train_pipeline = [
@@ -7,31 +8,6 @@ train_pipeline = [
     dict(type='RandomCrop', crop_size=32, padding=4),
     dict(type='PackInputs')
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile', _scope_='mmwhitebox'),
-    dict(type='Resize', scale=(32, 32)),
-    dict(type='PackInputs')
-]
-train_dataloader = dict(
-    batch_size=64,  # per process
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        split='train',
-        pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=64,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        split='test',
-        pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root, pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='Accuracy', topk=(1, 5))
-test_evaluator = val_evaluator

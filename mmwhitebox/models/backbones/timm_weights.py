@@ -11,7 +11,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmwhitebox.errors import CheckpointError, MissingCheckpointError, name_keys
+from mmwhitebox.errors import CheckpointError, MissingCheckpointError, joined
 
 SEED = 1_700_011_071  # of the weights that show what was not loaded: one that nobody else takes
 
@@ -99,9 +99,9 @@ def load_timm_weights(owner: str, model_name: str, source: bool | str,
     where = f'of {model_name}' if source is True else f'from {source}'
     if share > 0.5:
         raise CheckpointError(f'{owner}: the weights {where} are not of this model: {share:.0%} of it is not among '
-                              f'them ({name_keys(lacking)}).')
+                              f'them ({joined(lacking)}).')
     print_log(f'{owner}: loaded pretrained weights {where}'
-              + (f', which lack {name_keys(lacking)}: these start anew' if lacking else ''),
+              + (f', which lack {joined(lacking)}: these start anew' if lacking else ''),
               logger='current', level=logging.WARNING if lacking else logging.INFO)
     return {key: value for key, value in loaded.items() if key not in lacking}
 

@@ -1,2 +1,0 @@
-_base_ = '../cbt_small_imagenet.py'
-model = dict(backbone=dict(attention=dict(type='CBSA')))

@@ -1,0 +1,2 @@
+_base_ = './cbt_tiny_imagenet.py'
+model = dict(backbone=dict(attention=dict(type='MSSA')))

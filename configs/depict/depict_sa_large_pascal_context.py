@@ -1,0 +1,4 @@
+_base_ = './depict_sa_small_pascal_context.py'
+model = dict(
+    backbone=dict(model_name='vit_large_patch16_384.augreg_in21k_ft_in1k'),
+    decode_head=dict(in_channels=1024, channels=1024))

@@ -1,4 +1,0 @@
-_base_ = './depict_sa_ade20k.py'
-model = dict(
-    backbone=dict(model_name='vit_base_patch16_384.augreg_in21k_ft_in1k'),
-    decode_head=dict(in_channels=768, channels=768))

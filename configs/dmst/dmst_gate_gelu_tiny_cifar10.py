@@ -1,0 +1,2 @@
+_base_ = './dmst_tiny_cifar10.py'
+model = dict(backbone=dict(attention=dict(gate_act='gelu')))

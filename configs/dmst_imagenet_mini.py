@@ -1,2 +1,0 @@
-_base_ = './tost_imagenet_mini.py'
-model = dict(backbone=dict(arch=dict(attention=dict(type='DMSA'))))

@@ -1,5 +1,0 @@
-# From the weights of ImageNet: --cfg-options load_from=work_dirs/tost_small_imagenet/epoch_400.pth
-# (its head has another size and is left out).
-_base_ = './cbt_small_cifar10.py'
-model = dict(backbone=dict(arch='tost-small'))
-optim_wrapper = dict(optimizer=dict(lr=1e-4))

@@ -1,5 +1,0 @@
-_base_ = './vit_small_linear_imagenet_384.py'
-model_name = 'vit_tiny_patch16_384.augreg_in21k_ft_in1k'
-model = dict(
-    backbone=dict(model_name=model_name),
-    head=dict(in_channels=192, init_cfg=dict(model_name=model_name)))

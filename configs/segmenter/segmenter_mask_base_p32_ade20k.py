@@ -1,0 +1,3 @@
+# Patches of 32.
+_base_ = './segmenter_mask_base_ade20k.py'
+model = dict(backbone=dict(model_name='vit_base_patch32_384.augreg_in21k_ft_in1k'))

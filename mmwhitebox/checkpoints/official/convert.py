@@ -1,0 +1,120 @@
+"""Official state dicts <-> state dicts of mmwhitebox models, value for value."""
+
+from mmengine.logging import print_log
+from torch import Tensor
+
+from mmwhitebox.errors import CheckpointError, joined
+
+from .keys import FAMILIES, Rule, looks_like
+
+WRAPPERS = ('state_dict', 'model')
+
+
+def family_rules(family: str) -> tuple[Rule, ...]:
+    """The table of a family; a ValueError that lists the families if there is none."""
+    if family not in FAMILIES:
+        raise ValueError(f'Unknown family {family!r}. Families: {", ".join(FAMILIES)}.')
+    return FAMILIES[family]
+
+
+def unwrap(checkpoint: dict) -> dict[str, Tensor]:
+    """The state dict in a checkpoint, without the wrappers around it and around its keys.
+
+    Args:
+        checkpoint (dict): A state dict, or a dict that holds it as ``state_dict`` or ``model``. The rest
+            (``optimizer``, ``model_ema``, ...) is ignored.
+
+    Returns:
+        dict: Keys without the ``module.`` of data-parallel training.
+
+    Raises:
+        CheckpointError: It holds no weights, or something that is no tensor among them.
+    """
+    state_dict = checkpoint
+    for name in WRAPPERS:
+        if isinstance(state_dict, dict) and isinstance(state_dict.get(name), dict):
+            state_dict = state_dict[name]
+    if not isinstance(state_dict, dict) or not state_dict:
+        raise CheckpointError('The checkpoint holds no weights.')
+    others = [str(key) for key, value in state_dict.items()
+              if not (isinstance(key, str) and isinstance(value, Tensor))]
+    if others:
+        raise CheckpointError('The checkpoint is no state dict and has none under '
+                              f'{" or ".join(WRAPPERS)}: not tensors are {joined(others)}.')
+    return {key.removeprefix('module.'): value for key, value in state_dict.items()}
+
+
+def convert_official(state_dict: dict[str, Tensor], family: str) -> dict[str, Tensor]:
+    """Weights of an official implementation -> those of the mmwhitebox model.
+
+    Args:
+        state_dict (dict): Official state dict or a checkpoint that holds it, see :func:`unwrap`.
+        family (str): 'cbt' (all classification models of the CBSA repository: CBSA, MSSA and TSSA
+            layers, hybrids), 'crate', 'tost', 'cbt-decoder', 'depict' or 'segmenter' (with their ViT
+            encoders; keys of ``decoder.*`` alone give a decode head).
+
+    Returns:
+        dict: State dict of the model that :func:`describe_official` describes. Classification heads of
+        a segmentation encoder are left out, with a log line.
+
+    Raises:
+        CheckpointError: A key that the family does not have; the message says what else it looks like.
+        ValueError: Unknown family.
+    """
+    rules = family_rules(family)
+    state_dict = unwrap(state_dict)
+    converted, dropped, unknown = {}, [], []
+    for key, value in state_dict.items():
+        rule, names = next(((rule, names) for rule in rules
+                            if (names := rule.our_keys(key)) is not None), (None, ()))
+        if rule is None:
+            unknown.append(key)
+        elif not names:
+            dropped.append(key)
+        else:
+            converted.update(zip(names, rule.layout.to_ours(value)))
+    if unknown:
+        other = looks_like(state_dict)
+        guess = f' It looks like {other}.' if other and other != f'the family {family}' else ''
+        raise CheckpointError(f'This state dict is not of the family {family}, which has no '
+                              f'{joined(unknown)}.{guess}')
+    if dropped:
+        print_log(f'Left out, since the model has no place for them: {joined(dropped)}', logger='current')
+    return converted
+
+
+def convert_to_official(state_dict: dict[str, Tensor], family: str) -> dict[str, Tensor]:
+    """The inverse of :func:`convert_official`, exact to the bit.
+
+    What that left out (the classification heads of a segmentation encoder) cannot come back and is
+    missing: load the result with ``strict=False`` there.
+
+    Args:
+        state_dict (dict): State dict of an mmwhitebox model, or a checkpoint that holds it.
+        family (str): As in :func:`convert_official`.
+
+    Returns:
+        dict: State dict in the official layout.
+
+    Raises:
+        CheckpointError: A key that the models of this family do not have, or a missing part of a value.
+        ValueError: Unknown family.
+    """
+    rules = family_rules(family)
+    state_dict = unwrap(state_dict)
+    converted, unknown = {}, []
+    for key in state_dict:
+        rule, name = next(((rule, name) for rule in rules
+                           if (name := rule.official_key(key, state_dict)) is not None), (None, None))
+        if rule is None:
+            unknown.append(key)
+        elif name not in converted:
+            parts = rule.our_keys(name)
+            missing = [part for part in parts if part not in state_dict]
+            if missing:
+                raise CheckpointError(f'The state dict lacks {joined(missing)}.')
+            converted[name] = rule.layout.to_official(*(state_dict[part] for part in parts))
+    if unknown:
+        raise CheckpointError(f'This is no state dict of an mmwhitebox model of the family {family}, which '
+                              f'has no {joined(unknown)}.')
+    return converted

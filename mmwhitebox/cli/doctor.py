@@ -1,0 +1,129 @@
+"""The environment, what is wrong with it, and the line that mends it."""
+import argparse
+import importlib
+import importlib.util
+import platform
+import sys
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+
+REQUIRED = {  # distribution -> least version, as in pyproject.toml
+    'torch': '2.6', 'torchvision': '0.21', 'timm': '1.0.20', 'onedl-mmengine': '0.10.12', 'onedl-mmcv': '2.3.6',
+    'onedl-mmsegmentation': '1.4.2', 'onedl-mmpretrain': '1.3.6', 'numpy': '2', 'safetensors': '0.5',
+    'matplotlib': '3.8', 'pillow': '10.4'
+}
+# Upstream packages that install the same import names as the forks, and so overwrite their files.
+UPSTREAM = {
+    'mmengine': 'onedl-mmengine', 'mmengine-lite': 'onedl-mmengine', 'mmcv': 'onedl-mmcv',
+    'mmcv-lite': 'onedl-mmcv', 'mmcv-full': 'onedl-mmcv', 'mmsegmentation': 'onedl-mmsegmentation',
+    'mmpretrain': 'onedl-mmpretrain', 'mmcls': 'onedl-mmpretrain'
+}
+IMPORTS = ('torch', 'torchvision', 'timm', 'mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmwhitebox')
+
+
+def installed_version(distribution: str) -> str | None:
+    """Version of an installed distribution, or None."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def is_older(have: str, least: str) -> bool:
+    """Whether version ``have`` lies below ``least``, by their leading numbers."""
+    def numbers(text: str) -> tuple[int, ...]:
+        digits = []
+        for part in text.split('+')[0].split('.'):
+            if not part.isdigit():
+                break
+            digits.append(int(part))
+        return tuple(digits)
+
+    return numbers(have) < numbers(least)
+
+
+def check_packages() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Versions of the required packages; problems as (what is wrong, the line that mends it)."""
+    rows, problems = [], []
+    for name, least in REQUIRED.items():
+        have = installed_version(name)
+        rows.append((name, have or 'missing'))
+        if have is None:
+            problems.append((f'{name} is not installed', f'pip install "{name}>={least}"'))
+        elif is_older(have, least):
+            problems.append((f'{name} {have} is older than {least}', f'pip install -U "{name}>={least}"'))
+    for name, fork in UPSTREAM.items():
+        have = installed_version(name)
+        if have is not None:
+            rows.append((name, f'{have} (upstream, beside {fork})'))
+            problems.append((f'{name} {have} overwrites the files of {fork}',
+                             f'pip uninstall -y {name} {fork} && pip install "{fork}>={REQUIRED[fork]}"'))
+    torch, vision = installed_version('torch'), installed_version('torchvision')
+    if torch and vision and ('+cpu' in torch) != ('+cpu' in vision):
+        problems.append((f'torch {torch} and torchvision {vision} are of different builds',
+                         'pip install --force-reinstall torch torchvision'))
+    return rows, problems
+
+
+def check_imports() -> list[tuple[str, str]]:
+    """Problems that show only when the packages are imported."""
+    problems = []
+    for name in IMPORTS:
+        if importlib.util.find_spec(name) is None:
+            continue  # reported as missing
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter('error' if name == 'mmwhitebox' else 'ignore', UserWarning)
+                module = importlib.import_module(name)
+                if name == 'mmwhitebox':
+                    importlib.import_module('mmwhitebox.apis')
+                    importlib.import_module('mmwhitebox.engine')
+                del module
+        except UserWarning:
+            continue
+        except Exception as error:
+            problems.append((f'import {name} fails: {type(error).__name__}: {error}',
+                             'pip install --force-reinstall --no-deps -r requirements/lock.txt'))
+    return problems
+
+
+def accelerator_rows() -> list[tuple[str, str]]:
+    """CUDA devices and Triton, as far as torch can tell."""
+    try:
+        import torch
+    except ImportError:
+        return []
+    rows = [('CUDA (torch build)', torch.version.cuda or 'none')]
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            name, (major, minor) = torch.cuda.get_device_name(i), torch.cuda.get_device_capability(i)
+            rows.append((f'GPU {i}', f'{name}, compute capability {major}.{minor}'))
+    else:
+        rows.append(('GPU', 'none: everything runs on the CPU'))
+    rows.append(('Triton', installed_version('triton') or 'missing: fused kernels are off'))
+    return rows
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It has none."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report; 1 if something is wrong."""
+    rows = [('Python', f'{platform.python_version()} ({sys.executable})'), ('platform', platform.platform())]
+    problems = []
+    package_rows, package_problems = check_packages()
+    rows += package_rows
+    problems += package_problems
+    rows += [('mmwhitebox', installed_version('mmwhitebox') or 'not installed, used from its folder')]
+    rows += accelerator_rows()
+    problems += check_imports()
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f'{name:<{width}}  {value}')
+    print()
+    for what, line in problems:
+        print(f'wrong: {what}\n  mend it: {line}')
+    if not problems:
+        print('Nothing is wrong.')
+    return int(bool(problems))

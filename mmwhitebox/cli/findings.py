@@ -1,0 +1,96 @@
+"""What a check of data found: on the terminal, and as a file."""
+import collections
+import csv
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+from mmwhitebox.datasets.check_report import CheckedSet, check_set, class_table, find_copies
+from mmwhitebox.datasets.checking import KINDS
+from mmwhitebox.errors import UserError
+
+MAX_FILES, MAX_CLASSES, MAX_TEXT = 3, 20, 300
+
+
+def read_all(sets: list[CheckedSet], workers: int) -> None:
+    """Check the sets one after another, with a bar for each on stderr."""
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+               TextColumn('left:'), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        for checked in sets:
+            task = progress.add_task(checked.name, total=len(checked.checker))
+            check_set(checked, workers, lambda count, task=task: progress.advance(task, count))
+    find_copies(sets)
+
+
+def show(sets: list[CheckedSet], console: Console) -> None:
+    """Print a summary: findings by kind with the first files, and the classes."""
+    for checked in sets:
+        title = f'{checked.name}: {type(checked.checker.dataset).__name__}, {len(checked.checker)} samples'
+        by_kind = collections.defaultdict(list)
+        for finding in checked.findings:
+            by_kind[finding.kind].append(finding)
+        if by_kind:
+            table = Table('kind', 'count', Column('first of them', overflow='fold'), title=title, title_justify='left')
+            for kind in (kind for kind in KINDS if kind in by_kind):
+                found = by_kind[kind]
+                lines = [f'{finding.file}: {shortened(finding.message)}' for finding in found[:MAX_FILES]]
+                if len(found) > MAX_FILES:
+                    lines.append(f'... and {len(found) - MAX_FILES} more')
+                table.add_row(f'{kind}\n[dim]{KINDS[kind]}', str(len(found)), escape('\n'.join(lines)))
+            console.print(table)
+        else:
+            console.print(f'{title}: nothing wrong')
+        show_classes(checked, console)
+
+
+def shortened(message: str) -> str:
+    """A message of at most a few lines; the report has all of it."""
+    return message if len(message) <= MAX_TEXT else f'{message[:MAX_TEXT]} ...'
+
+
+def show_classes(checked: CheckedSet, console: Console) -> None:
+    """Print the classes, the most frequent first; of many, the ends of the list."""
+    rows = sorted(class_table(checked), key=lambda row: -row['share'])
+    what = 'pixels' if checked.is_segmentation else 'images'
+    shown = [f'{row["name"]} {row["share"]:.2%}' for row in rows]
+    if len(shown) > MAX_CLASSES:
+        shown = [*shown[:MAX_CLASSES // 2], '...', *shown[-MAX_CLASSES // 2:]]
+    console.print(f'{checked.name}, share of the {what}: {", ".join(shown)}', markup=False)
+
+
+def ignored_pixels(checked: CheckedSet) -> int:
+    """Pixels that do not count; 0 where the ignored label is none that a map can hold."""
+    ignored = checked.checker.ignore_index
+    return int(checked.pixels[ignored]) if 0 <= ignored < len(checked.pixels) else 0
+
+
+def write_report(path: Path, config: str, sets: list[CheckedSet], splits: list[str]) -> None:
+    """Write all findings as CSV, or with the counts and classes as JSON.
+
+    Raises:
+        UserError: Another suffix, or the file cannot be written.
+    """
+    rows = [dict(split=checked.name, **finding._asdict()) for checked in sets for finding in checked.findings]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, 'w', newline='') as file:
+            if path.suffix == '.csv':
+                writer = csv.DictWriter(file, ['split', 'kind', 'file', 'message'])
+                writer.writeheader()
+                writer.writerows(rows)
+                return
+            json.dump(dict(
+                config=config, splits=splits, ok=not any(checked.faults() for checked in sets),
+                sets=[dict(splits=list(checked.splits), dataset=type(checked.checker.dataset).__name__,
+                           samples=len(checked.checker),
+                           counts=dict(collections.Counter(finding.kind for finding in checked.findings)),
+                           ignored_pixels=ignored_pixels(checked),
+                           classes=class_table(checked)) for checked in sets],
+                findings=rows), file, indent=1)
+    except OSError as error:
+        raise UserError(f'--out {path} cannot be written ({error.strerror}).') from error

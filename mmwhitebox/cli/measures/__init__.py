@@ -1,0 +1,1 @@
+"""What each measure of ``mmwhitebox measure`` does."""

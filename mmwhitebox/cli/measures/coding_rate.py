@@ -1,0 +1,65 @@
+"""Coding rates and sparsity of the tokens after every layer (CBSA, figure 5).
+
+python tools/analysis_tools/coding_rate.py CONFIG CHECKPOINT [IMAGES...] [--also CONFIG CHECKPOINT]... [--out DIR]
+
+Writes coding_rate.{json,csv,png,pdf}: mean and standard deviation over the images of the compression term, the
+expansion term and the sparsity, and says whether the compression term falls over the later half of the layers.
+Quantities and readings: mmwhitebox/interpret/coding_rate.py.
+"""
+import argparse
+
+import numpy as np
+from prettytable import PrettyTable
+
+from mmwhitebox.cli.measures.inputs import iter_inputs, open_model
+from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
+from mmwhitebox.cli.measures.selection import layers_with, model_names, select
+from mmwhitebox.interpret.capture import capture, layer_numbers, run
+from mmwhitebox.interpret.coding_rate import RateCurves, compression_layers, compression_verdict, plot_rates
+
+
+def measure(args: argparse.Namespace, config: str, checkpoint: str) -> RateCurves:
+    """The curves of one checkpoint over all images."""
+    model = open_model(args, config, checkpoint)
+    layers = {layer.name: layer for layer in compression_layers(model)}
+    chosen = layers_with(model, args.layers, lambda name, layer: name in layers,
+                         'attention that compresses its tokens in learned subspaces')
+    numbers = layer_numbers(model, chosen)
+    layers = [layers[name] for name in chosen]
+    fewest = min(layer.attention.num_heads for layer in layers)
+    curves = RateCurves(layers, numbers, select(args.heads, fewest, '--heads', 'heads') if args.heads else None)
+    for item in iter_inputs(model, args):
+        with capture(curves.modules) as calls:
+            run(model, item.tensor)
+        curves.update(calls)
+    return curves
+
+
+def show(curves: RateCurves) -> str:
+    """Table of the means, one row a layer; what the model does not have is left out."""
+    columns = {
+        'R_c after attention': ('attention', 'compression'), 'after feed-forward': ('feedforward', 'compression'),
+        'R_c unit length': ('attention', 'compression_normalized'), 'R': ('attention', 'expansion'),
+        'sparsity': ('feedforward', 'sparsity')
+    }
+    table = PrettyTable(align='r')
+    table.add_column('layer', curves.numbers)
+    for title, (stage, quantity) in columns.items():
+        mean, std = curves.curve(stage, quantity)
+        digits = 3 if quantity == 'sparsity' else 1
+        if np.isfinite(mean).any():
+            table.add_column(title, [f'{m:.{digits}f} +- {s:.{digits}f}' for m, s in zip(mean, std)])
+    return table.get_string()
+
+
+def main(args: argparse.Namespace) -> None:
+    pairs = [(args.config, args.checkpoint), *args.also]
+    curves = {name: measure(args, *pair) for name, pair in zip(model_names(pairs), pairs)}
+    rows = []
+    for name, course in curves.items():
+        print(f'\n{name}, {course.moments.count} images\n{show(course)}')
+        print(compression_verdict(course.curve('attention', 'compression')[0], course.numbers))
+        rows += [dict(model=name, **row) for row in course.rows()]
+    json_file, csv_file = save_numbers(rows, args.out, 'coding_rate')
+    print('written:', json_file, csv_file, save_figure(plot_rates(curves), args.out, 'coding_rate'))
+

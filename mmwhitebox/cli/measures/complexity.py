@@ -1,0 +1,121 @@
+"""What models cost: python tools/analysis_tools/complexity.py CONFIG... | --zoo [--size H W] [--json FILE]
+
+Parameters, FLOPs (two per multiply-add, by torch's counter; ISTA in its two-product form), pairwise
+similarities of the white-box attention, and the activation memory of one training step. For segmentation
+also the decoder alone. --zoo compares with the figures of the papers and flags differences over 3 %.
+"""
+import argparse
+import json
+import sys
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from prettytable import PrettyTable
+from torch import nn
+
+from mmwhitebox.apis import config_path
+from mmwhitebox.apis.export import default_size
+from mmwhitebox.config.names import published_figures
+from mmwhitebox.config.reading import load_config
+from mmwhitebox.errors import UserError
+from mmwhitebox.interpret import activation_memory, count_flops, count_parameters, count_similarities
+
+TOLERANCE = 0.03
+PAPERS = published_figures()
+COLUMNS = {
+    'params': 'params (M)', 'headless': 'without head (M)', 'flops': 'FLOPs (G)',
+    'similarities': 'similarities (M)', 'decoder_params': 'decoder params (M)',
+    'decoder_flops': 'decoder FLOPs (G)', 'memory': 'activations (MiB)'
+}
+
+
+def measure(cfg: Config, size: tuple | None, memory: bool) -> dict:
+    """Cost of a config's model for one image, in the units of :data:`COLUMNS`."""
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    size = size or default_size(cfg)
+    if 'pretrained' in cfg.model.backbone:
+        cfg.model.backbone.pretrained = False
+    model = MODELS.build(cfg.model).eval()
+    head = getattr(model, 'decode_head', None)
+    costs = dict(size=list(size))
+    if memory:
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        model.to(device).train()
+        images = torch.randn(2, cfg.model.backbone.get('in_channels', 3), *size, device=device)
+        two, costs['memory_is'] = activation_memory(model, lambda: logits(model, images).float().sum())
+        costs['memory'] = two / 2 / 2**20  # per image; two, since batch norm needs more than one value
+        model.eval()
+    model.to('meta')
+    image = torch.empty(1, cfg.model.backbone.get('in_channels', 3), *size, device='meta')
+    network = Network(model)
+    costs.update(
+        params=count_parameters(model) / 1e6,
+        headless=count_parameters(model.backbone) / 1e6,
+        flops=count_flops(network, image) / 1e9,
+        similarities=count_similarities(network, image) / 1e6)
+    if head is not None:
+        with torch.no_grad():
+            features = model.backbone(image)
+        costs.update(decoder_params=count_parameters(head) / 1e6, decoder_flops=count_flops(head, features) / 1e9)
+    return costs
+
+
+def logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Class scores of a segmentor (masks) or a classifier."""
+    features = model.backbone(images)
+    return (model.decode_head if hasattr(model, 'decode_head') else model.head)(features)
+
+
+class Network(nn.Module):
+    """Image to class scores, without pre- and post-processing."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return logits(self.model, images)
+
+
+def compare(costs: dict, paper: dict) -> dict:
+    """Relative differences from the published figures; 0 where ours, rounded to their digits, is theirs."""
+    decimals = {key: len(str(value).partition('.')[2]) for key, value in paper.items()}
+    return {key: 0. if round(costs[key], decimals[key]) == value else costs[key] / value - 1
+            for key, value in paper.items()}
+
+
+def show(rows: dict) -> str:
+    """Table of all rows; published figures in brackets, differences over the tolerance marked."""
+    columns = [key for key in COLUMNS if any(key in costs for costs in rows.values())]
+    table = PrettyTable(['config', 'size', *(COLUMNS[key] for key in columns)], align='r')
+    table.align['config'] = 'l'
+    for name, costs in rows.items():
+        cells = []
+        for key in columns:
+            cell = f'{costs[key]:.2f}' if costs.get(key) else '-'
+            if key in costs.get('paper', {}):
+                off = costs['difference'][key]
+                cell += f' ({costs["paper"][key]:g}{f", {off:+.1%} !" if abs(off) > TOLERANCE else ""})'
+            cells.append(cell)
+        table.add_row([name, 'x'.join(map(str, costs['size'])), *cells])
+    return table.get_string()
+
+
+def main(args: argparse.Namespace) -> None:
+    if bool(args.configs) == args.zoo:
+        raise UserError('Give config files, or --zoo.')
+    names = {name: config_path(name) for name in PAPERS} if args.zoo else {path: path for path in args.configs}
+    rows = {}
+    for name, path in names.items():
+        print(f'{name} ...', file=sys.stderr)
+        rows[name] = costs = measure(load_config(path), args.size, args.memory)
+        if args.zoo and not args.size:
+            costs.update(paper=PAPERS[name], difference=compare(costs, PAPERS[name]))
+    print(show(rows))
+    if args.zoo:
+        print(f'In brackets: published figures; ! marks a difference over {TOLERANCE:.0%}.')
+    if args.json:
+        with open(args.json, 'w') as file:
+            json.dump(rows, file, indent=1)
+

@@ -1,0 +1,144 @@
+"""Robustness against noise on the attention projections (CBSA, figure 8): perturbation.py CONFIG CHECKPOINT [--part P]
+
+Adds Gaussian noise, relative to the size of the weights, to the maps into the heads of every attention, and scores the
+model on the test dataset of its config: mIoU of a segmentor, top-1 of a classifier. Every scale is repeated with other
+seeds; the curve shows mean and standard deviation. Readings: mmwhitebox/interpret/perturbation.py.
+Writes perturbation.{json,csv,png,pdf}.
+"""
+import argparse
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from matplotlib.figure import Figure
+from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS
+from mmengine.runner import Runner
+from prettytable import PrettyTable
+from rich.console import Console
+from rich.progress import Progress
+from torch.utils.data import DataLoader, Subset
+
+from mmwhitebox.apis.data import evaluation_split, scope_of
+from mmwhitebox.cli.measures.inputs import open_model
+from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
+from mmwhitebox.cli.measures.selection import commands_for, model_names, require, select
+from mmwhitebox.datasets import check_datasets
+from mmwhitebox.errors import NotApplicableError, UserError
+from mmwhitebox.interpret.perturbation import Projection, attention_projections, noise_sweep, summarize
+from mmwhitebox.interpret.plot_style import colour, new_figure
+
+
+def test_loader(model: BaseModel, max_images: int | None) -> DataLoader:
+    """Loader of the config's test dataset, or of some images of it, evenly spaced."""
+    split = evaluation_split(model.cfg)
+    if split is None:
+        raise NotApplicableError('The config has no test or validation dataset, which the score needs.')
+    check_datasets(model.cfg, (split, ))
+    loader = model.cfg[f'{split}_dataloader']
+    with DATASETS.switch_scope_and_registry(scope_of(model.cfg)) as registry:
+        dataset = registry.build(loader.dataset)
+    if max_images is not None and max_images < len(dataset):
+        metainfo = dataset.metainfo
+        dataset = Subset(dataset, [i * len(dataset) // max_images for i in range(max_images)])
+        dataset.metainfo = metainfo
+    return Runner.build_dataloader({**loader, 'dataset': dataset})
+
+
+def evaluation(model: BaseModel, loader: DataLoader, step: Callable[[], None]) -> Callable[[], float]:
+    """A function that scores the model on the loader's images, in percent; ``step`` is called after each batch."""
+    if hasattr(model, 'decode_head'):
+        key, metric = 'mIoU', dict(type='mmseg.IoUMetric', ignore_index=model.decode_head.ignore_index)
+    else:
+        key, metric = 'top1', dict(type='mmpretrain.Accuracy', topk=1)
+    evaluator = Evaluator(dict(metric, prefix='score'))
+    evaluator.dataset_meta = loader.dataset.metainfo
+
+    def score() -> float:
+        with torch.inference_mode(), quiet():
+            for batch in loader:
+                evaluator.process(data_samples=model.test_step(batch), data_batch=batch)
+                step()
+            return float(evaluator.evaluate(len(loader.dataset))[f'score/{key}'])
+
+    return score
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out the tables that metrics log at every evaluation."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def choose_projections(model: BaseModel, args: argparse.Namespace) -> list[Projection]:
+    """The weights that the options name."""
+    part = args.part or ('decoder' if attention_projections(model, 'decoder') else 'encoder')
+    layers = list(attention_projections(model, part).values())
+    require(layers, f'attention with projections in its {part}', commands_for(model))
+    return [projection for i in select(args.layers, len(layers), '--layers', f'attention layers in the part {part}')
+            for projection in layers[i]]
+
+
+def measure(args: argparse.Namespace, name: str, config: str, checkpoint: str) -> list[dict]:
+    """Rows of one model: its score in every draw of the noise, and what the score is."""
+    model = open_model(args, config, checkpoint)
+    projections = choose_projections(model, args)
+    heads = None
+    if args.heads:
+        heads = select(args.heads, min(projection.num_heads for projection in projections), '--heads', 'heads')
+    loader = test_loader(model, args.max_images)
+    evaluations = sum(args.repeats if scale else 1 for scale in args.scales)
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task(name, total=evaluations * len(loader))
+        evaluate = evaluation(model, loader, lambda: progress.advance(task))
+        metric = 'mIoU' if hasattr(model, 'decode_head') else 'top-1'
+        return [dict(model=name, metric=metric, **draw)
+                for draw in noise_sweep(projections, evaluate, args.scales, args.repeats, args.seed, heads)]
+
+
+def plot(curves: dict[str, list[dict]], score: str) -> Figure:
+    """Score against the noise, and its share of the clean score; error bars are one standard deviation."""
+    figure, panels = new_figure(2)
+    for i, (name, rows) in enumerate(curves.items()):
+        scales = [row['scale'] for row in rows]
+        clean = next((row['mean'] for row in rows if row['scale'] == 0), 0)
+        for axes, unit in zip(panels, (1, clean)):
+            if unit:
+                axes.errorbar(scales, [row['mean'] / unit for row in rows], [row['std'] / unit for row in rows],
+                              color=colour(i), label=name, marker='o', markersize=4, capsize=3)
+    for axes in panels:
+        axes.set_xlabel('noise std / rms of the weights')
+        axes.set_ylim(bottom=0)
+    panels[0].set_ylabel(f'{score} (%)')
+    panels[1].set_ylabel(f'{score} / {score} without noise')
+    figure.legend(*panels[0].get_legend_handles_labels(), loc='outside lower center', fontsize=8, frameon=False,
+                  ncols=min(3, len(curves)))
+    return figure
+
+
+def main(args: argparse.Namespace) -> None:
+    if args.repeats < 1 or (args.max_images is not None and args.max_images < 1) or min(args.scales) < 0:
+        raise UserError('--repeats and --max-images must be positive, --scales not negative.')
+    pairs = [(args.config, args.checkpoint), *args.also]
+    rows, curves = [], {}
+    for name, pair in zip(model_names(pairs), pairs):
+        draws = measure(args, name, *pair)
+        curves[name] = summarize(draws)
+        rows += draws
+        table = PrettyTable(['noise', 'mean', 'std', 'draws'], align='r')
+        for row in curves[name]:
+            table.add_row([f'{row["scale"]:g}', f'{row["mean"]:.2f}', f'{row["std"]:.2f}', row['repeats']])
+        print(f'\n{name}\n{table}')
+    json_file, csv_file = save_numbers(rows, args.out, 'perturbation')
+    figure = plot(curves, ' or '.join(dict.fromkeys(row['metric'] for row in rows)))
+    print('written:', json_file, csv_file, save_figure(figure, args.out, 'perturbation'))
+

@@ -1,0 +1,83 @@
+"""Arguments that commands share, and how the arguments of a command are read."""
+import argparse
+from collections.abc import Mapping, Sequence
+
+from mmengine.config import DictAction
+
+
+def add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, tuple], metavar: str = 'COMMAND') -> None:
+    """Give a parser commands of its own.
+
+    Args:
+        parser (argparse.ArgumentParser): Its attribute ``commands`` holds their parsers afterwards.
+        commands (Mapping[str, tuple]): Name -> (text, function that adds arguments, function that runs it). The first
+            line of the text is the command's entry in the list.
+        metavar (str): What such a command is called. Defaults to 'COMMAND'.
+    """
+    below = parser.add_subparsers(metavar=metavar, required=True)
+    for name, (text, add_arguments, run) in commands.items():
+        command = below.add_parser(name, help=text.splitlines()[0].rstrip('.').replace('%', '%%'), description=text,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+        command.set_defaults(command=name, run=run)
+        add_arguments(command)
+    parser.commands = below.choices
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of the command that ``argv`` names; options and images may stand in any order."""
+    argv = list(argv)
+    while argv and argv[0] in getattr(parser, 'commands', ()):
+        parser = parser.commands[argv.pop(0)]
+    return parser.parse_args(argv) if hasattr(parser, 'commands') else parser.parse_intermixed_args(argv)
+
+
+def positive_int(text: str) -> int:
+    """An integer above 0, as ``type=positive_int`` of an argument.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is no positive integer')
+    return int(text)
+
+
+def add_config(parser: argparse.ArgumentParser, checkpoint: bool = True) -> None:
+    """CONFIG, and CHECKPOINT unless the command needs none."""
+    parser.add_argument('config', help='config file, or the name of one that is installed (cbt_decoder_ade20k)')
+    if checkpoint:
+        parser.add_argument('checkpoint', help='checkpoint of that config')
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """``--cfg-options``."""
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+        help='override config keys, e.g. model.decode_head.num_layers=6 train_dataloader.batch_size=4')
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """``--trust-checkpoint``."""
+    parser.add_argument('--trust-checkpoint', action='store_true',
+                        help='read checkpoints that need more than weights; such a file can run code')
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """``--device``."""
+    parser.add_argument('--device', help='cpu, cuda:0, ...; a GPU if there is one')
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """``--precision``."""
+    parser.add_argument('--precision', choices=('fp32', 'bf16', 'fp16'), default='fp32',
+                        help='of the network: bf16 and fp16 (GPU only) use autocast (%(default)s)')
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """What trainings and evaluations share: overrides, trust, the check of the config, the launcher."""
+    add_overrides(parser)
+    add_trust(parser)
+    parser.add_argument('--no-config-check', action='store_true',
+                        help='do not look for misspelt keys and types in the config before it is built')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)

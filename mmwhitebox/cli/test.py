@@ -1,0 +1,31 @@
+"""Evaluate a checkpoint on the test set."""
+import argparse
+
+from .options import add_config, add_precision, add_run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    add_config(parser)
+    parser.add_argument('--work-dir', help='where the log and the metrics (JSON) go; work_dirs/CONFIG by default')
+    parser.add_argument('--tta', action='store_true', help='multi-scale and flip test-time augmentation')
+    parser.add_argument(
+        '--out',
+        help='write the predictions: label maps to the folder OUT, as PNG at the path of the image below the data '
+        "set's folder (class indices; class index + 1 where the data set has reduce_zero_label, as ADE20K's own "
+        "labels); a classifier's to the file OUT.pkl")
+    parser.add_argument(
+        '--show-dir', metavar='DIR',
+        help='write pictures (image, ground truth, prediction) to DIR, named likewise')
+    add_precision(parser)
+    add_run(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluate; the log says the scores."""
+    from mmwhitebox.config.reading import load_config
+    from mmwhitebox.engine.evaluation import evaluate
+
+    cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
+    evaluate(cfg, args.checkpoint, args.out, args.show_dir, args.tta, args.precision, args.trust_checkpoint,
+             not args.no_config_check)
