@@ -30,9 +30,11 @@ class FirstOrder(torch.autograd.Function):
         longer than a small operator.
         """
         with no_autocast(inputs[0]):
-            if not torch.is_grad_enabled():
-                return cls.forward(*inputs)
-            return (cls if torch.compiler.is_compiling() else in_words(cls)).apply(*inputs)
+            if torch.compiler.is_compiling():
+                return cls.apply(*inputs) if torch.is_grad_enabled() else cls.forward(*inputs)
+            if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+                return in_words(cls).apply(*inputs)
+            return cls.forward(*inputs)
 
 
 class Refusals:

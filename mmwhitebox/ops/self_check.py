@@ -17,6 +17,7 @@ from .cbsa import operator as _cbsa
 from .dispatch import Operator
 from .dmsa import operator as _dmsa
 from .ista import operator as _ista
+from .kernels.launch import cast_type, dot_precision
 from .tssa import operator as _tssa
 
 OPERATORS: dict[str, Operator] = {op.name: op for op in (_cbsa, _tssa, _dmsa, _ista)}
@@ -57,10 +58,8 @@ class Comparison(NamedTuple):
 
 def tolerance(device: torch.device, dtype: torch.dtype) -> float:
     """Greatest relative error of kernels in a type."""
-    if dtype == torch.float32 and device.type == 'cuda':
-        from .kernels.launch import dot_precision
-        if dot_precision(dtype) == 'tf32':
-            return TF32_TOLERANCE
+    if dtype == torch.float32 and device.type == 'cuda' and dot_precision(dtype) == 'tf32':
+        return TF32_TOLERANCE
     return TOLERANCES[dtype]
 
 
@@ -194,4 +193,5 @@ def refusal(name: str, x: Tensor, *args: Any) -> str | None:
     options = tuple(arg for arg in args if not isinstance(arg, Tensor))
     heads, dims = (1, x.shape[-1]) if name == 'ista' else (x.shape[1], x.shape[3])
     sizes = dict(heads=heads, dims=dims, **(dict(representatives=args[0].shape[2]) if name == 'cbsa' else {}))
-    return _verdict(name, x.device, x.dtype, options, tuple(sizes.items()))
+    dtype = cast_type(x) if name == 'cbsa' else x.dtype  # its products take autocast's type
+    return _verdict(name, x.device, dtype, options, tuple(sizes.items()))

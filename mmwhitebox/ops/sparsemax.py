@@ -48,6 +48,7 @@ class _Sparsemax(FirstOrder):
 def _written_out(z: Tensor, dim: int) -> Tensor:
     """max(z - tau_k, 0), k the largest j with z_(j) > tau_j."""
     x = widen(z).movedim(dim, -1)
+    x = x - x.detach().amax(-1, keepdim=True)  # the projection ignores a shift; sums of small numbers are exact
     ordered = x.sort(-1, descending=True).values
     tau = (ordered.cumsum(-1) - 1) / torch.arange(1, x.shape[-1] + 1, dtype=x.dtype, device=x.device)
     k = (ordered > tau).sum(-1, keepdim=True)

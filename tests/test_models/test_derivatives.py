@@ -87,6 +87,8 @@ def cases():
     found |= {f'feed-forward {name}': (lambda name=name: Tokens(build_feedforward(dict(type=name), embed_dims=16)),
                                        (2, 14, 16)) for name in sorted(FEEDFORWARDS.module_dict)}
     found |= {f'encoder {name}': (lambda name=name: Whole(encoder(name)), (2, 3, 32, 48)) for name in FAMILIES}
+    found |= {f'positions {rule}': (lambda rule=rule: Whole(encoder('vit-tiny', interpolate_mode=rule)), (2, 3, 32, 48))
+              for rule in ('bilinear', 'dino')}
     found |= {f'timm {name}': (lambda name=name: Whole(timm_vit(name)), (2, 3, 32, 48))
               for name in (None, 'agent', 'relu_linear')}
     found |= {f'decoder {name}': (lambda name=name: Whole(decoder(name)), (2, 16, 3, 4)) for name in DECODERS}
@@ -196,10 +198,19 @@ def test_fast_forms_name_the_form_with_a_second_derivative(name):
         first.sum().backward()
     with pytest.raises(RuntimeError, match=message):
         jvp(FAST[name], (x.detach(), ), (x.detach(), ))
-    with pytest.raises(RuntimeError, match=message):
-        vmap(FAST[name])(x.detach()[None])
+    for grad_enabled in (True, False):
+        with pytest.raises(RuntimeError, match=message), torch.set_grad_enabled(grad_enabled):
+            vmap(FAST[name])(x.detach()[None])
     expected = torch.autograd.grad(FAST[name](x).square().sum(), x)[0]
     torch.testing.assert_close(grad(lambda x: FAST[name](x).square().sum())(x.detach()), expected)
+
+
+def test_sparsemax_is_differentiable_twice_and_names_the_form_for_the_rest():
+    z = torch.randn(3, 4)
+    for transform in (lambda f: jvp(f, (z, ), (z, )), lambda f: vmap(f)(z[None])):
+        with pytest.raises(RuntimeError, match="sparsemax: .* impl='naive'"):
+            transform(ops.sparsemax)
+        transform(lambda z: ops.sparsemax(z, impl='naive'))
 
 
 @pytest.mark.parametrize('name', ['cbsa', 'tssa', 'scale_by_second_moment'])

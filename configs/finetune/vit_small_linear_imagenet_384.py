@@ -1,2 +1,0 @@
-_base_ = './vit_small_cbsa_imagenet_384.py'
-model = dict(backbone=dict(attention='relu_linear'))
