@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from mmengine.logging import MMLogger
+
+import mmwhitebox
 from benchmarks import models, operators, plots, report
 from benchmarks.contest import Case, Settings
 from benchmarks.memory import device_peaks
 from benchmarks.roofline import Shape
 from benchmarks.rounds import run_case
-from mmengine.logging import MMLogger
-
-import mmwhitebox
 from mmwhitebox.cli.options import positive_int
 from mmwhitebox.cli.running import run_command
 from mmwhitebox.engine.work_dir import prepare_folder

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 from mmengine.utils import track_iter_progress
 
-from mmwhitebox.datasets.miniature import save_image as save
-from mmwhitebox.datasets.miniature import set_parser, write_set
-from mmwhitebox.datasets.scenes import CLASSES, OTHER, SCENES, render_scene
+from .canvas import CLASSES, OTHER
+from .scenes import SCENES, render_scene
+from .writing import save_image as save
+from .writing import set_parser, write_set
 
 SPLITS = {'training': 'train', 'validation': 'val'}
 RECORD = 'mini_ade20k.json'

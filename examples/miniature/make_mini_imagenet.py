@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from mmengine.utils import track_iter_progress
 
-from mmwhitebox.datasets.miniature import save_image as save
-from mmwhitebox.datasets.miniature import set_parser, write_set
-from mmwhitebox.datasets.object_scenes import OBJECT_CLASSES, render_object
+from .pictures import OBJECT_CLASSES, render_object
+from .writing import save_image as save
+from .writing import set_parser, write_set
 
 SPLITS = ('train', 'val')
 RECORD = 'mini_imagenet.json'

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from mmwhitebox.datasets.scene_canvas import (
+from .canvas import (
     BRIGHT,
     CLASSES,
     GREEN,

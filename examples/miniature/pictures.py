@@ -6,7 +6,7 @@ pixels say little about it; the shape says it.
 
 import numpy as np
 
-from mmwhitebox.datasets.scene_canvas import (
+from .canvas import (
     ASPHALT,
     BRIGHT,
     GREEN,
@@ -26,7 +26,7 @@ from mmwhitebox.datasets.scene_canvas import (
     tinted,
     tone,
 )
-from mmwhitebox.datasets.scene_objects import (
+from .objects import (
     draw_bed,
     draw_box,
     draw_car,
@@ -40,7 +40,7 @@ from mmwhitebox.datasets.scene_objects import (
     hang_painting,
     hang_window,
 )
-from mmwhitebox.datasets.scenes import light
+from .scenes import light
 
 
 def draw_tower(canvas, rng, view, x, z):

@@ -9,7 +9,7 @@ stand on the ground and are drawn from back to front. Colours are RGB in 0..1 un
 import cv2
 import numpy as np
 
-from mmwhitebox.datasets.scene_canvas import (
+from .canvas import (
     ASPHALT,
     BRIGHT,
     CLASSES,
@@ -28,7 +28,7 @@ from mmwhitebox.datasets.scene_canvas import (
     tinted,
     tone,
 )
-from mmwhitebox.datasets.scene_objects import (
+from .objects import (
     draw_box,
     draw_ground,
     draw_mountains,
@@ -39,8 +39,6 @@ from mmwhitebox.datasets.scene_objects import (
     hang_painting,
     hang_window,
 )
-
-__all__ = ['CLASSES', 'OTHER', 'SCENES', 'render_scene']
 
 
 def outdoor_view(rng, size, cam):

@@ -9,7 +9,6 @@ import os
 import shutil
 import time
 
-from benchmarks.report import say
 from mmengine.fileio import dump
 from reproduction.analyses import measure
 from reproduction.curves import draw_all
@@ -17,6 +16,7 @@ from reproduction.page import refresh
 from reproduction.runs import record, runs_of, train_all
 from reproduction.suites import ROOT, SUITES
 
+from benchmarks.report import say
 from mmwhitebox.cli.options import positive_int
 from mmwhitebox.cli.running import run_command
 from mmwhitebox.errors import UserError

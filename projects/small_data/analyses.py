@@ -18,14 +18,14 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from benchmarks.contest import Case, Contestant, Settings
-from benchmarks.report import cpu_name, say
-from benchmarks.rounds import quartiles, ratios, run_case
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS
 from torch import Tensor
 
+from benchmarks.contest import Case, Contestant, Settings
+from benchmarks.report import cpu_name, say
+from benchmarks.rounds import quartiles, ratios, run_case
 from mmwhitebox.apis import init_model
 from mmwhitebox.apis.data import scope_of
 from mmwhitebox.apis.export import LogitsNetwork

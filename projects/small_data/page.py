@@ -6,9 +6,9 @@ from itertools import combinations
 from pathlib import Path
 from statistics import fmean, stdev
 
-from benchmarks.report import SECTION, number, spread
 from prettytable import PrettyTable, TableStyle
 
+from benchmarks.report import SECTION, number, spread
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret.coding_rate import compression_verdict
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from benchmarks.report import cpu_name
 from mmengine.config import Config
 
+from benchmarks.report import cpu_name
 from mmwhitebox.errors import UserError
 
 from .suites import ROOT, Row, Suite

@@ -1,6 +1,5 @@
 """The procedural scenes and the command that writes them as a miniature ADE20K."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -8,22 +7,15 @@ import cv2
 import numpy as np
 import pytest
 
-from mmwhitebox.datasets.scenes import CLASSES, OTHER, SCENES, render_scene
+from examples.miniature import make_mini_ade20k as tool
+from examples.miniature.canvas import CLASSES, OTHER
+from examples.miniature.scenes import SCENES, render_scene
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'make_mini_ade20k.py'
 ARGUMENTS = ['--train', '48', '--val', '24', '--size', '128']
 
 
 @pytest.fixture(scope='module')
-def tool():
-    spec = importlib.util.spec_from_file_location('make_mini_ade20k', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope='module')
-def mini(tool, tmp_path_factory):
+def mini(tmp_path_factory):
     out = tmp_path_factory.mktemp('data') / 'mini'
     tool.main(['--out', str(out), *ARGUMENTS])
     return out
@@ -87,7 +79,7 @@ def test_record_holds_arguments_and_pixel_shares(mini):
     assert sum(record['pixel_share'].values()) == pytest.approx(1, abs=1e-3)
 
 
-def test_second_run_keeps_the_set_and_colours_alone_are_not_enough(tool, mini, capsys):
+def test_second_run_keeps_the_set_and_colours_alone_are_not_enough(mini, capsys):
     image = mini / 'images' / 'training' / 'ADE_train_00000001.jpg'
     written = image.stat().st_mtime_ns
     tool.main(['--out', str(mini), *ARGUMENTS, '--baseline'])
@@ -97,14 +89,14 @@ def test_second_run_keeps_the_set_and_colours_alone_are_not_enough(tool, mini, c
     assert 0 < float(printed.split('baseline:')[1].split()[0]) < 35
 
 
-def test_images_do_not_depend_on_their_number(tool, mini, tmp_path):
+def test_images_do_not_depend_on_their_number(mini, tmp_path):
     tool.main(['--out', str(tmp_path), '--train', '2', '--val', '1', '--size', '128'])
     for name in ('images/training/ADE_train_00000002.jpg',
                  'annotations/validation/ADE_val_00000001.png'):
         assert (tmp_path / name).read_bytes() == (mini / name).read_bytes()
 
 
-def test_interrupted_set_is_made_again(tool, tmp_path, monkeypatch):
+def test_interrupted_set_is_made_again(tmp_path, monkeypatch):
     command = ['--out', str(tmp_path), '--train', '2', '--val', '1', '--size', '64']
     with monkeypatch.context() as patch:
         patch.setattr(tool, 'save', lambda *_: (_ for _ in ()).throw(OSError('disk full')))
@@ -117,7 +109,7 @@ def test_interrupted_set_is_made_again(tool, tmp_path, monkeypatch):
     assert len(read_labels(tmp_path, 'training')) == 2
 
 
-def test_other_arguments_need_force_and_foreign_folders_are_left_alone(tool, tmp_path, capsys):
+def test_other_arguments_need_force_and_foreign_folders_are_left_alone(tmp_path, capsys):
     ours, foreign = tmp_path / 'ours', tmp_path / 'foreign'
     command = ['--train', '1', '--val', '1', '--size', '64']
     tool.main(['--out', str(ours), *command])
@@ -133,7 +125,7 @@ def test_other_arguments_need_force_and_foreign_folders_are_left_alone(tool, tmp
 
 @pytest.mark.parametrize(
     'bad', [['--size', '63'], ['--train', '0'], ['--val', '0'], ['--size', 'a']])
-def test_bad_argument_is_one_clear_error(tool, tmp_path, bad, capsys):
+def test_bad_argument_is_one_clear_error(tmp_path, bad, capsys):
     with pytest.raises(SystemExit) as error:
         tool.main(['--out', str(tmp_path), *bad])
     assert error.value.code == 2

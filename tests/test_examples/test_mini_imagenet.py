@@ -1,28 +1,19 @@
 """The pictures of single objects and the command that writes them as a miniature ImageNet."""
-import importlib.util
 import json
 
 import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmwhitebox.datasets.object_scenes import OBJECT_CLASSES, render_object
+from examples.miniature import make_mini_imagenet as tool
+from examples.miniature.pictures import OBJECT_CLASSES, render_object
 from tests.configs import ROOT
 
 ARGUMENTS = ['--train', '180', '--val', '60', '--size', '64']
 
 
 @pytest.fixture(scope='module')
-def tool():
-    path = ROOT / 'tools' / 'make_mini_imagenet.py'
-    spec = importlib.util.spec_from_file_location('make_mini_imagenet', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope='module')
-def mini(tool, tmp_path_factory):
+def mini(tmp_path_factory):
     out = tmp_path_factory.mktemp('data') / 'mini'
     tool.main(['--out', str(out), *ARGUMENTS])
     return out
@@ -63,7 +54,7 @@ def test_record_counts_the_images(mini):
     assert record['classes'] == list(OBJECT_CLASSES) and set(record['images'].values()) == {20}
 
 
-def test_second_run_keeps_the_set_and_pixels_alone_are_not_enough(tool, mini, capsys):
+def test_second_run_keeps_the_set_and_pixels_alone_are_not_enough(mini, capsys):
     image = mini / 'val' / 'tent' / 'tent_00001.JPEG'
     written = image.stat().st_mtime_ns
     tool.main(['--out', str(mini), *ARGUMENTS, '--baseline'])
@@ -72,13 +63,13 @@ def test_second_run_keeps_the_set_and_pixels_alone_are_not_enough(tool, mini, ca
     assert 0 < float(printed.split('pixels:')[1].split()[0]) < 40
 
 
-def test_images_do_not_depend_on_their_number(tool, mini, tmp_path):
+def test_images_do_not_depend_on_their_number(mini, tmp_path):
     tool.main(['--out', str(tmp_path), '--train', '12', '--val', '12', '--size', '64'])
     for name in ('train/bed/bed_00001.JPEG', 'val/window/window_00001.JPEG'):
         assert (tmp_path / name).read_bytes() == (mini / name).read_bytes()
 
 
-def test_interrupted_set_is_made_again(tool, tmp_path, monkeypatch):
+def test_interrupted_set_is_made_again(tmp_path, monkeypatch):
     command = ['--out', str(tmp_path), '--train', '12', '--val', '12', '--size', '64']
     with monkeypatch.context() as patch:
         patch.setattr(tool, 'save', lambda *_: (_ for _ in ()).throw(OSError('disk full')))
@@ -89,7 +80,7 @@ def test_interrupted_set_is_made_again(tool, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['mini_imagenet.json', 'train', 'val']
 
 
-def test_fewer_images_than_classes_is_one_clear_error(tool, tmp_path, capsys):
+def test_fewer_images_than_classes_is_one_clear_error(tmp_path, capsys):
     with pytest.raises(SystemExit) as error:
         tool.main(['--out', str(tmp_path), '--train', '11'])
     assert error.value.code == 2 and '--train' in capsys.readouterr().err.splitlines()[-1]

@@ -15,10 +15,11 @@ from mmwhitebox.errors import UserError
 from tests.configs import ROOT
 
 sys.path.insert(0, str(ROOT / 'tools'))
-from benchmarks.report import SECTION  # noqa: E402
 from reproduction import page  # noqa: E402
 from reproduction.curves import draw_all  # noqa: E402
 from reproduction.suites import SUITES, Row  # noqa: E402
+
+from benchmarks.report import SECTION  # noqa: E402
 
 sys.path.remove(str(ROOT / 'tools'))
 
