@@ -1,1 +1,1 @@
-"""Parts of tools/benchmark.py: the contestants, the formulas they are compared with, timing and reports."""
+"""Speed and memory, side by side: contestants, the gate before the clock, interleaved rounds, tables and plots."""

@@ -1,13 +1,13 @@
-"""How fast, in how much memory: python tools/benchmark.py [classification] [decoder] [operators] [options]
+"""How fast, in how much memory: python -m benchmarks [classification] [decoder] [operators] [options]
 
 Everything that is compared runs in one process, interleaved round by round, after it was shown to compute
-the same. Ratios are the result: how many times as fast as timm's ViT, as FlashAttention, as a plain
-transcription of the papers' formulas. Writes a table, JSON with every round, Markdown and a plot into --out.
+the same. Ratios are the result: how many times as fast as timm's ViT, as FlashAttention, as the papers' equations
+in plain torch. Writes every round as JSON, their summary as CSV and a plot into --out.
 
-    python tools/benchmark.py --quick                           # all in miniature, to see that it runs
-    python tools/benchmark.py classification --sizes 224 --models cbt-tiny cbt-small --threads 2
-    python tools/benchmark.py operators --device cuda --dtype bfloat16
-    python tools/benchmark.py --markdown docs/performance.md    # write its tables anew from its JSON files
+    python -m benchmarks --quick                            # all in miniature, to see that it runs
+    python -m benchmarks classification --sizes 224 --models cbt-tiny cbt-small --threads 2
+    python -m benchmarks operators --device cuda --dtype bfloat16
+    python -m benchmarks --markdown docs/performance.md     # write its tables anew from its CSV files
 """
 import argparse
 import math
@@ -22,20 +22,23 @@ import torch
 from mmengine.logging import MMLogger
 
 import mmwhitebox
-from benchmarks import models, operators, plots, report
-from benchmarks.contest import Case, Settings
-from benchmarks.memory import device_peaks
-from benchmarks.roofline import Shape
-from benchmarks.rounds import run_case
 from mmwhitebox.cli.options import positive_int
 from mmwhitebox.cli.running import run_command
 from mmwhitebox.engine.work_dir import prepare_folder
 from mmwhitebox.errors import UserError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 
-SUITES = ('classification', 'decoder', 'operators')
+from . import models, operators, page, plots, report
+from .contest import Case, Settings
+from .memory import device_peaks
+from .roofline import Shape
+from .rounds import run_case
+
+SUITES = {'classification': WhiteBoxTransformer.arch_zoo, 'decoder': models.DECODERS, 'operators': operators.OPERATORS}
+"""Suites and the names that --models knows in each."""
 MODES = ('inference', 'training')
 DTYPES = ('float32', 'bfloat16', 'float16')
+FORMS = (*models.FORMS, *models.PEERS)
 FIRST_TOKENS = 256
 BATCH = {('classification', 'cpu'): 4, ('classification', 'cuda'): 64, ('decoder', 'cpu'): 2,
          ('decoder', 'cuda'): 16, ('operators', 'cpu'): 1, ('operators', 'cuda'): 8}
@@ -49,8 +52,8 @@ class Planned(NamedTuple):
 
 
 def parse_args(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.partition('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(prog='python -m benchmarks', description=__doc__.partition('\n')[0],
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('suites', nargs='*', metavar='SUITE', help=f'{", ".join(SUITES)} (all)')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu',
                         help='cpu, cuda, cuda:1')
@@ -59,15 +62,13 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument('--batch-size', type=positive_int,
                         help='images, or sequences of tokens (depends on suite and device)')
     parser.add_argument('--rounds', type=positive_int, default=15, help='timed rounds; every contestant runs in each')
-    parser.add_argument('--warmup', type=int, default=3, help='steps before them')
+    parser.add_argument('--warmup', type=positive_int, default=3, help='steps before them')
     parser.add_argument('--threads', type=positive_int, help="CPU threads (torch's choice)")
     parser.add_argument('--models', nargs='+', metavar='NAME',
                         help='encoders (archs of WhiteBoxTransformer), decoders '
                         f'({", ".join(models.DECODERS)}), operators ({", ".join(operators.OPERATORS)})')
-    parser.add_argument('--forms', nargs='+', metavar='FORM',
-                        choices=(*models.FORMS, *models.PEERS, *models.DECODER_PEERS),
-                        help=f'contestants: {", ".join((*models.FORMS, *models.PEERS, *models.DECODER_PEERS))}; '
-                        'ours is always one (all but plain-compiled; operators: none compiled)')
+    parser.add_argument('--forms', nargs='+', metavar='FORM', choices=FORMS,
+                        help=f'contestants: {", ".join(FORMS)}; ours is always one (all; operators: none compiled)')
     parser.add_argument('--modes', nargs='+', choices=MODES, default=MODES)
     parser.add_argument('--sizes', type=positive_int, nargs='+', metavar='PIXELS',
                         help='image sides (224 512; decoders 512)')
@@ -82,14 +83,14 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument('--out', default='work_dirs/benchmark', metavar='DIR', help='output folder')
     parser.add_argument('--name', help='stem of the output files, for one suite (name of the suite)')
     parser.add_argument('--markdown', type=Path, metavar='PAGE',
-                        help='only write the tables of PAGE anew, from the JSON files in its folder')
+                        help='only write the tables of PAGE anew, from the CSV files in the folder named like it')
     args = parser.parse_args(argv)
     check_args(args)
     return args
 
 
 def check_args(args: argparse.Namespace) -> None:
-    """Fill in what depends on the suite or --quick.
+    """Fill in the suites and the device.
 
     Raises:
         UserError: A name or number that makes no sense, a device that is not there.
@@ -100,16 +101,10 @@ def check_args(args: argparse.Namespace) -> None:
     args.suites = list(dict.fromkeys(args.suites)) or list(SUITES)
     if args.name and len(args.suites) > 1:
         raise UserError('--name is for one suite; name the suite.')
-    known = dict(classification=WhiteBoxTransformer.arch_zoo, decoder=models.DECODERS,
-                 operators=operators.OPERATORS)
     for name in args.models or ():
-        if not any(name in known[suite] for suite in args.suites):
-            names = '; '.join(f'{suite}: {", ".join(known[suite])}' for suite in args.suites)
+        if not any(name in SUITES[suite] for suite in args.suites):
+            names = '; '.join(f'{suite}: {", ".join(SUITES[suite])}' for suite in args.suites)
             raise UserError(f'--models {name}: there is none of that name in {names}.')
-    for name in ('batch_size', 'rounds', 'warmup', 'threads', 'max_tokens', 'heads', 'head_dims',
-                 'representatives'):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise UserError(f'--{name.replace("_", "-")} {getattr(args, name)}: give a positive number.')
     if math.isqrt(args.representatives)**2 != args.representatives:
         raise UserError(f'--representatives {args.representatives}: CBSA pools to a square: 49, 64, 100, ...')
     try:
@@ -119,33 +114,27 @@ def check_args(args: argparse.Namespace) -> None:
         raise UserError(f'--device {args.device}: {str(error).splitlines()[0]}') from error
 
 
-def choose(default: Sequence[str], wanted: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The wanted names that are known; the default if nothing is wanted, nothing if none is known."""
-    return [name for name in wanted if name in known] if wanted else list(default)
-
-
 def plan(suite: str, args: argparse.Namespace, settings: Settings) -> list[Planned]:
     """The cases of a suite, the cheaper first."""
     batch = args.batch_size or (2 if args.quick else BATCH[suite, settings.device.type])
     weight = dict(inference=1., training=3.)
+    names = [name for name in args.models or () if name in SUITES[suite]]
+    if args.models and not names:
+        return []
     if suite == 'operators':
         forms = args.forms or operators.DEFAULT_FORMS
-        ops = choose(operators.OPERATORS, args.models, operators.OPERATORS)
         last = args.max_tokens or (512 if args.quick else 2**18 if settings.device.type == 'cuda' else 2**16)
         tokens = [FIRST_TOKENS * 2**i for i in range(32) if FIRST_TOKENS * 2**i <= last] or [last]
         sizes = (args.heads, args.head_dims, args.representatives)
-        return [Planned(n * weight[mode],
-                        partial(operators.operator_case, ops, Shape(batch, n, *sizes), mode, forms, settings))
+        return [Planned(n * weight[mode], partial(operators.operator_case, names or operators.OPERATORS,
+                                                  Shape(batch, n, *sizes), mode, forms, settings))
                 for n in tokens for mode in args.modes]
-    every = (*models.FORMS[:-1], *models.PEERS, *models.DECODER_PEERS)
-    forms = args.forms or [form for form in every if not (args.quick and form.endswith('compiled'))]
+    forms = args.forms or [form for form in FORMS if not (args.quick and form.endswith('compiled'))]
     if suite == 'classification':
         make, sizes = models.classification_case, (64, ) if args.quick else (224, 512)
-        names = choose(('cbt-tiny', 'dmst-tiny') if args.quick else models.ENCODERS, args.models,
-                       WhiteBoxTransformer.arch_zoo)
+        names = names or (('cbt-tiny', 'dmst-tiny') if args.quick else models.ENCODERS)
     else:
-        make, sizes = models.decoder_case, (128, ) if args.quick else (512, )
-        names = choose(models.DECODERS, args.models, models.DECODERS)
+        make, sizes, names = models.decoder_case, (128, ) if args.quick else (512, ), names or models.DECODERS
 
     def without_history(*case) -> Callable[[Sequence[dict]], Case]:
         return lambda done: make(*case, batch, forms, settings)
@@ -155,7 +144,7 @@ def plan(suite: str, args: argparse.Namespace, settings: Settings) -> list[Plann
 
 
 def run_suite(suite: str, args: argparse.Namespace, settings: Settings, argv: Sequence[str]) -> None:
-    """Measure a suite; its JSON file is complete after every case."""
+    """Measure a suite; its files are complete after every case."""
     stem = Path(args.out) / (args.name or suite)
     result = dict(suite=suite, environment=report.environment(settings, argv),
                   peaks=device_peaks(settings.device, settings.dtype, 0.1 if args.quick else 1.), cases=[])
@@ -166,19 +155,20 @@ def run_suite(suite: str, args: argparse.Namespace, settings: Settings, argv: Se
         done = sum(before.cost for before in cases[:i])
         left = f', about {(time.time() - start) * (total / done - 1) / 60:.1f} min left' if i else ''
         report.say(f'[{i + 1}/{len(cases)}] {suite}: {case.title}{left}')
-        result['cases'].append(report.summarise(run_case(case, settings)))
-        report.save(result, stem.with_suffix('.json'))
-    stem.with_suffix('.md').write_text(report.as_text(result, markdown=True))
-    plots.save_plot(result, stem.with_suffix('.png'))
-    print(report.as_text(result))
-    print(f'{stem}.json, {stem}.md, {stem}.png')
+        result['cases'].append(run_case(case, settings))
+        report.save(result, stem)
+    if cases:
+        plots.save_plot(report.table(result), stem.with_suffix('.png'))
+        print(report.as_text(result))
+        print(f'{stem}.json, {stem}.csv, {stem}.png')
 
 
 def main(argv: Sequence[str]) -> int:
     args = parse_args(argv)
     MMLogger.get_instance('benchmark', log_level='WARNING')  # mmengine lists every initialised parameter
     if args.markdown:
-        print(f'{args.markdown}: {", ".join(report.refresh(args.markdown))}')
+        names = report.refresh(args.markdown, lambda name: page.render(name, args.markdown.with_suffix('')))
+        print(f'{args.markdown}: {", ".join(names)}')
         return 0
     if args.threads:
         torch.set_num_threads(args.threads)

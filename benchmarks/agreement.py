@@ -31,13 +31,12 @@ def relative_error(ours: Tensor, other: Tensor) -> float:
 def precision_of(contestant: Contestant, settings: Settings) -> torch.dtype:
     """The type in which a form is compared.
 
-    Eager forms in float64, where nothing but the formulas can differ. Kernels, and products by another
-    library, in float32: they are of that type. A compiled form as it is timed, since its graph is made for one
-    batch and one type.
+    Eager forms in float64, where nothing but the formulas can differ. Kernels in float32: they are of that type. A
+    compiled form as it is timed, since its graph is made for one batch and one type.
     """
     if contestant.compiled:
         return settings.dtype
-    return torch.float32 if contestant.fused or contestant.onednn else torch.float64
+    return torch.float32 if contestant.form == 'triton' else torch.float64
 
 
 def output_and_gradients(case: Case, contestant: Contestant, settings: Settings,
@@ -56,19 +55,18 @@ def output_and_gradients(case: Case, contestant: Contestant, settings: Settings,
         precision = torch.autocast(settings.device.type, enabled=False)
         inputs = tuple(x.detach()[:ITEMS].to(dtype).requires_grad_(x.requires_grad)
                        for x in contestant.inputs)
-        contestant = Contestant(copy.deepcopy(contestant.module).to(dtype), inputs, onednn=contestant.onednn)
+        contestant = Contestant(copy.deepcopy(contestant.module).to(dtype), inputs, contestant.form)
     module, inputs = contestant.module.train(case.training), contestant.inputs
     if not case.training:
-        with torch.inference_mode(), precision, contestant.products():
+        with torch.inference_mode(), precision:
             return dict(output=contestant.call(settings, *inputs).clone())
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    with precision, contestant.products():
+    with precision:
         output = contestant.call(settings, *inputs)
         root, gradient = case.objective(output)
     leaves = {f'input {i}': x for i, x in enumerate(inputs) if x.requires_grad}
     leaves.update(module.named_parameters())
-    with contestant.products():
-        gradients = torch.autograd.grad(root, list(leaves.values()), gradient, allow_unused=True)
+    gradients = torch.autograd.grad(root, list(leaves.values()), gradient, allow_unused=True)
     for name, buffer in module.named_buffers():
         buffer.copy_(buffers[name])
     return dict(output=output.detach(), **{n: g for n, g in zip(leaves, gradients) if g is not None})

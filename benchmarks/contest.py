@@ -1,12 +1,12 @@
 """What is compared: contestants that do the same job, and one step of each."""
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from mmwhitebox.engine.onednn import obstacle, onednn_products
+from mmwhitebox.ops import use
 
 
 class Unable(Exception):
@@ -49,18 +49,15 @@ class Contestant:
     Args:
         module (nn.Module): In float32, on the device.
         inputs (tuple[Tensor]): In float32; the same values for all forms of one model.
+        form (str): Of its operators, see :func:`mmwhitebox.ops.use`. With 'triton' one that falls back to the eager
+            form is out. Defaults to 'torch'.
         compiled (bool): Whether ``torch.compile`` runs it. Defaults to False.
-        fused (bool): Whether its fused kernels must run: one that falls back to the plain form is out.
-            Defaults to False.
-        onednn (bool): Whether oneDNN multiplies its float32 matrices, instead of torch's choice. Defaults to
-            False.
     """
 
     module: nn.Module
     inputs: tuple[Tensor, ...]
+    form: str = 'torch'
     compiled: bool = False
-    fused: bool = False
-    onednn: bool = False
     _call: Callable | None = None
 
     def call(self, settings: Settings, *inputs: Tensor) -> Tensor:
@@ -69,11 +66,8 @@ class Contestant:
             self._call = self.module
             if self.compiled:
                 self._call = torch.compile(self.module, dynamic=False, mode=settings.compile_mode)
-        return self._call(*inputs)
-
-    def products(self) -> AbstractContextManager:
-        """The context in which it runs, forward and backward: the library of its matrix products."""
-        return onednn_products() if self.onednn else nullcontext()
+        with use(self.form):
+            return self._call(*inputs)
 
 
 @dataclass
@@ -133,15 +127,6 @@ class Case:
             x.detach().to(settings.dtype).requires_grad_(x.requires_grad) for x in contestant.inputs)
 
 
-def require_onednn(settings: Settings) -> None:
-    """Raise :class:`Unable` where oneDNN has no float32 matrices to multiply, or not in full precision."""
-    if settings.device.type != 'cpu' or settings.dtype != torch.float32:
-        raise Unable('oneDNN instead of MKL is for float32 on a CPU')
-    reason = obstacle()
-    if reason is not None:
-        raise Unable(f'oneDNN: {reason}')
-
-
 def make_step(case: Case, contestant: Contestant, settings: Settings) -> Callable[[], Tensor]:
     """One timed step: a forward pass, or forward, loss, backward and the optimizer's step.
 
@@ -150,7 +135,7 @@ def make_step(case: Case, contestant: Contestant, settings: Settings) -> Callabl
     inputs = contestant.inputs
 
     def infer() -> Tensor:
-        with torch.inference_mode(), case.precision(settings), contestant.products():
+        with torch.inference_mode(), case.precision(settings):
             return contestant.call(settings, *inputs)
 
     if not case.training:
@@ -162,10 +147,9 @@ def make_step(case: Case, contestant: Contestant, settings: Settings) -> Callabl
                                   enabled=case.optimizer and settings.dtype == torch.float16)
 
     def train() -> Tensor:
-        with contestant.products():
-            with case.precision(settings):
-                root, gradient = case.objective(contestant.call(settings, *inputs))
-            torch.autograd.backward(scaler.scale(root), gradient)
+        with case.precision(settings):
+            root, gradient = case.objective(contestant.call(settings, *inputs))
+        torch.autograd.backward(scaler.scale(root), gradient)
         if optimizer is not None:
             scaler.step(optimizer)
             scaler.update()

@@ -1,12 +1,13 @@
 """Cases of single operators: what lies between the projection of the tokens and the map back, over N.
 
-The operators are our attention modules with identities in the place of their two maps, so that the form is
-chosen as in a model; inputs lie in memory as a projection leaves them, (B, N, K p), heads not yet apart.
+The operators are our attention modules with identities in the place of their two maps; inputs lie in memory as
+a projection leaves them, (B, N, K p), heads not yet apart. ISTA is whole: its product is the operator.
 """
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +17,8 @@ from mmwhitebox.models.attention import DMSA
 from mmwhitebox.registry import ATTENTIONS, FEEDFORWARDS
 
 from .contest import Case, Contestant, Settings, Unable
-from .models import with_impl
+from .models import contestant_of
 from .roofline import Shape, least_work
-from .transcription import transcribe
 
 OPERATORS = ('cbsa', 'tssa', 'dmsa', 'ista', 'mssa', 'mhsa')
 QUADRATIC = ('mssa', 'mhsa')
@@ -59,17 +59,6 @@ class WhiteBoxWithLogits(WhiteBox):
         return self.attention(s, self.hw_shape)
 
 
-class Dictionary(nn.Module):
-    """ISTA as it is: its product is the operator."""
-
-    def __init__(self, ista: nn.Module) -> None:
-        super().__init__()
-        self.ista = ista
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.ista(x)
-
-
 class DotProduct(nn.Module):
     """MHSA without its maps: torch's scaled_dot_product_attention, FlashAttention on a GPU."""
 
@@ -88,25 +77,17 @@ def grid_of(tokens: int) -> tuple[int, int]:
     return height, tokens // height
 
 
-def operator(op: str, shape: Shape, impl: str) -> nn.Module:
-    """One operator with random parameters, on the CPU.
-
-    Raises:
-        Unable: It has no fused kernels.
-    """
+def operator(op: str, shape: Shape) -> nn.Module:
+    """One operator with random parameters, on the CPU."""
     if op == 'mhsa':
         return DotProduct(shape.heads)
     kinds = dict(
         cbsa=dict(type='CBSA', pool_size=math.isqrt(shape.representatives)), tssa=dict(type='TSSA'),
         dmsa=dict(type='DMSA', rope=False), mssa=dict(type='MSSA'), ista=dict(type='ISTA'))
-    registry = FEEDFORWARDS if op == 'ista' else ATTENTIONS
-    cfg = with_impl(kinds[op], registry, impl)
-    if impl == 'triton' and 'impl' not in cfg:
-        raise Unable(f'{op} has no fused kernels')
-    cfg['embed_dims'] = shape.heads * shape.head_dims
+    cfg = dict(kinds[op], embed_dims=shape.heads * shape.head_dims)
     if op == 'ista':
-        return Dictionary(registry.build(cfg))
-    module = registry.build(dict(cfg, num_heads=shape.heads))
+        return FEEDFORWARDS.build(cfg)
+    module = ATTENTIONS.build(dict(cfg, num_heads=shape.heads))
     return (WhiteBoxWithLogits if op == 'dmsa' else WhiteBox)(module, grid_of(shape.tokens))
 
 
@@ -159,26 +140,17 @@ def name_of(op: str, form: str) -> str:
     return op + {'ours': '', 'plain': '-plain'}.get(form, form.removeprefix('ours'))
 
 
-def operator_builder(op: str, form: str, shape: Shape, inputs: tuple[Tensor, ...], base: nn.Module,
-                     skip: str | None, settings: Settings) -> Callable[[], Contestant]:
-    """A function that builds one form of an operator, with the parameters of the base."""
-    def build() -> Contestant:
-        if skip is not None:
-            raise Unable(skip)
-        fused = form == 'ours-fused'
-        if fused and settings.device.type != 'cuda':
-            raise Unable('the fused kernels need a GPU')
-        module = operator(op, shape, 'triton' if fused else 'torch')
-        module.load_state_dict(base.state_dict())
-        module = transcribe(module) if form == 'plain' else module
-        return Contestant(module.to(settings.device), inputs, compiled=form == 'ours-compiled', fused=fused)
-
-    return build
+def allowed(skip: str | None, name: str, module: nn.Module, inputs: tuple[Tensor, ...],
+            settings: Settings) -> Contestant:
+    """The contestant, unless there is a reason to skip it."""
+    if skip is not None:
+        raise Unable(skip)
+    return contestant_of(name, module, inputs, settings)
 
 
 def operator_case(ops: Sequence[str], shape: Shape, mode: str, wanted: Sequence[str], settings: Settings,
                   done: Sequence[dict]) -> Case:
-    """All operators on the same number of tokens, against their transcriptions and MHSA.
+    """All operators on the same number of tokens, against the equations in plain torch and MHSA.
 
     Beside the linear ones runs the same on half the tokens.
 
@@ -202,11 +174,13 @@ def operator_case(ops: Sequence[str], shape: Shape, mode: str, wanted: Sequence[
         inputs = (tensor(3 * width), ) if op == 'mhsa' else tokens
         if op == 'dmsa':
             inputs = (*tokens, tensor(shape.heads))
-        base = operator(op, shape, 'torch')
+        base = operator(op, shape)
+        base_half = operator(op, half)
+        base_half.load_state_dict(base.state_dict())
         for form in [form for form in forms_of(op) if form in wanted or form == 'ours']:
             name = name_of(op, form)
             skip = too_large(op, form, shape, mode, settings, done)
-            builders[name] = operator_builder(op, form, shape, inputs, base, skip, settings)
+            builders[name] = partial(allowed, skip, name, base, inputs, settings)
             references[name] = {} if op == 'mhsa' else {'mhsa': 'mhsa'}
             if form != 'ours' and (op not in QUADRATIC or shape.tokens <= COMPARED_TOKENS):
                 same[name] = op
@@ -214,7 +188,7 @@ def operator_case(ops: Sequence[str], shape: Shape, mode: str, wanted: Sequence[
                 references[name]['plain'] = name_of(op, 'plain')
             if op not in QUADRATIC and form != 'plain':
                 fewer = tuple(x.detach()[:, :half.tokens].clone().requires_grad_(training) for x in inputs)
-                builders[name + HALF] = operator_builder(op, form, half, fewer, base, None, settings)
+                builders[name + HALF] = partial(contestant_of, name, base_half, fewer, settings)
                 references[name]['half'] = name + HALF
     itemsize = settings.dtype.itemsize
     cotangent = tensor(width).detach().to(settings.dtype) if training else None

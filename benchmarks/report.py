@@ -1,4 +1,4 @@
-"""What a run leaves behind: JSON with every round, tables for the terminal and for a page, plots."""
+"""What a run leaves behind: JSON with every round, its summary as CSV, tables for the terminal and for a page."""
 import json
 import os
 import platform
@@ -6,28 +6,36 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
+import pandas as pd
 import torch
-from prettytable import PrettyTable, TableStyle
 
 from mmwhitebox.errors import UserError
 
 from .contest import Settings
 from .operators import HALF
-from .roofline import least_time, roofline_markdown
+from .roofline import least_time
 from .rounds import quartiles, ratios
-from .scaling import scaling_markdown
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ('torch', 'triton', 'timm', 'onedl-mmsegmentation')
 SECTION = re.compile(r'(<!-- table:([\w-]+) -->\n).*?(<!-- end -->)', re.S)
-COMPUTED = {'roofline': roofline_markdown, 'scaling': scaling_markdown}
-"""Sections that follow from formulas alone."""
-NOT_MEASURED = 'Not measured yet: no `{name}.json` lies in `{folder}`.\n'
+NOT_TIMED = 'not_timed'
+QUANTITIES = {
+    'ms': 'time in ms', 'x_mhsa': 'times as fast as MHSA', 'x_plain': 'times as fast as the equations in plain torch',
+    'growth': 'time(N) / time(N/2)', 'gbytes_per_second': 'GB/s of the bytes of one pass', 'gflops': 'GFLOP/s',
+    'floor_percent': 'share of the floor of one pass in %',
+    'passes_percent': 'share of the floor with its passes in %',
+    'peak_mib': 'peak MiB', 'kept_mib': 'kept for the backward pass in MiB'}
+"""Columns of an operator's table that are shown, one table each."""
+
+
+def say(line: str) -> None:
+    """A line about the progress, apart from the results."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def cpu_name() -> str:
@@ -51,14 +59,19 @@ def git_commit() -> str | None:
         return None
 
 
-def environment(settings: Settings, argv: Sequence[str]) -> dict:
-    """Hardware, versions and the command: what the numbers depend on."""
+def versions_of(packages: Sequence[str]) -> dict[str, str | None]:
+    """Versions of Python and of packages, None of one that is not installed."""
     versions = {'python': platform.python_version()}
-    for name in PACKAGES:
+    for name in packages:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = None
+    return versions
+
+
+def environment(settings: Settings, argv: Sequence[str]) -> dict:
+    """Hardware, versions and the command: what the numbers depend on."""
     cuda = settings.device.type == 'cuda'
     return dict(
         device=torch.cuda.get_device_name(settings.device) if cuda else cpu_name(),
@@ -68,99 +81,46 @@ def environment(settings: Settings, argv: Sequence[str]) -> dict:
         dtype=str(settings.dtype).removeprefix('torch.'),
         rounds=settings.rounds,
         warmup=settings.warmup,
-        versions=versions,
+        versions=versions_of(PACKAGES),
         cuda=torch.version.cuda if cuda else None,
         commit=git_commit(),
-        command=' '.join(['python tools/benchmark.py', *argv]))
+        command=' '.join(['python -m benchmarks', *argv]))
 
 
-def summarise(case: dict) -> dict:
-    """A case with what its rounds say: quartiles of the times, items per second, ratios."""
-    for row in case['contestants'].values():
-        if row.get('seconds'):
-            row.update(quartiles(row['seconds']))
-            row['items_per_second'] = float(f'{case["items"] / row["median"]:.4g}')
-    for name, columns in ratios(case).items():
-        case['contestants'][name]['ratios'] = columns
-    return case
+def heading(result: dict) -> list[str]:
+    """Where and how the numbers were found: the machine and the command."""
+    env, peaks = result['environment'], result['peaks']
+    versions = ', '.join(f'{name} {number}' for name, number in env['versions'].items() if number)
+    rates = [rate for case in result['cases'] for row in case['contestants'].values()
+             for rate in row.get('copy_bytes_per_second', ())]
+    between = f', in the rounds {min(rates) / 1e9:.3g} to {max(rates) / 1e9:.3g},' if rates else ''
+    return [f'{env["device"]}, {env["threads"]} threads, {env["dtype"]}, {env["rounds"]} rounds; '
+            f'{versions}; commit {env["commit"] or "unknown"}. Alone the device copies '
+            f'{peaks["bytes_per_second"] / 1e9:.3g} GB/s{between} and multiplies at '
+            f'{peaks["flops_per_second"] / 1e12:.3g} TFLOP/s.', env['command']]
 
 
-def save(report: dict, path: Path) -> None:
-    """Write a report so that no reader ever finds half a file: one case a line."""
-    cases = ',\n'.join(json.dumps(case, separators=(',', ':')) for case in report['cases'])
-    head = json.dumps({key: value for key, value in report.items() if key != 'cases'}, indent=1)
-    part = path.with_suffix('.part')
-    part.write_text(f'{head[:-2]},\n "cases": [\n{cases}\n]}}\n')
-    os.replace(part, path)
+def save(result: dict, stem: Path) -> None:
+    """Write a result, JSON and CSV, so that no reader ever finds half a file. The CSV begins with the heading."""
+    cases = ',\n'.join(json.dumps(case, separators=(',', ':')) for case in result['cases'])
+    head = json.dumps({key: value for key, value in result.items() if key != 'cases'}, indent=1)
+    lines = ''.join(f'# {line}\n' for line in heading(result))
+    for suffix, text in (('.json', f'{head[:-2]},\n "cases": [\n{cases}\n]}}\n'),
+                         ('.csv', lines + table(result).to_csv(index=False, float_format='%.4g'))):
+        part = stem.with_suffix('.part')
+        part.write_text(text)
+        os.replace(part, stem.with_suffix(suffix))
 
 
-def spread(values: dict[str, float], scale: float = 1., digits: int = 3) -> str:
-    """Median and quartiles: '12.3 (12.1-12.8)'."""
-    return '{} ({}-{})'.format(*(number(values[key] * scale, digits) for key in ('median', 'low', 'high')))
+def read_csv(path: Path) -> tuple[list[str], pd.DataFrame]:
+    """Heading and table of a CSV file of :func:`save`."""
+    heading = [line[2:] for line in path.read_text().splitlines() if line.startswith('# ')]
+    return heading, pd.read_csv(path, skiprows=len(heading))
 
 
-def number(value: float, digits: int = 3) -> str:
-    """A number with so many significant digits and no exponent."""
-    return f'{float(f"{value:.{digits}g}"):f}'.rstrip('0').rstrip('.')
-
-
-def model_table(report: dict) -> PrettyTable:
-    """One row for each contestant of each case that was timed."""
-    cases = report['cases']
-    columns = list(dict.fromkeys(
-        title for case in cases for references in case['references'].values() for title in references))
-    labels = list(cases[0]['labels'])
-    memory = {'peak_bytes': 'peak MiB', 'saved_bytes': 'kept MiB'}
-    rows = [row for case in cases for row in case['contestants'].values()]
-    memory = {key: title for key, title in memory.items() if any(key in row for row in rows)}
-    table = PrettyTable([*labels, 'contestant', 'ms', 'images/s', *(f'x {title}' for title in columns),
-                         *memory.values()], align='r')
-    table.align['contestant'] = 'l'
-    for case in cases:
-        for name, row in case['contestants'].items():
-            if not row.get('seconds'):
-                continue
-            cells = [*case['labels'].values(), name, spread(row, 1e3), number(row['items_per_second'])]
-            for title in columns:
-                found = row.get('ratios', {}).get(title)
-                cells.append(spread(found) if found else '')
-            cells += [number(row[key] / 2**20) if key in row else '' for key in memory]
-            table.add_row(cells)
-    return table
-
-
-def pivot(cases: dict[int, dict], value: Callable[[str, int], float | None]) -> PrettyTable | None:
-    """A table of one quantity, contestants by rows, tokens by columns; None if there is no value."""
-    table = PrettyTable(['', *(f'{tokens:,}' for tokens in cases)], align='r')
-    table.align[''] = 'l'
-    for name in dict.fromkeys(name for case in cases.values() for name in case['contestants']):
-        if name.endswith(HALF):
-            continue
-        values = [value(name, tokens) for tokens in cases]
-        if any(found is not None for found in values):
-            table.add_row([name, *('' if found is None else number(found) for found in values)])
-    return table if table.rows else None
-
-
-def operator_tables(report: dict) -> dict[str, PrettyTable]:
-    """Tables of one quantity each, for each mode."""
-    tables = {}
-    for mode in dict.fromkeys(case['labels']['mode'] for case in report['cases']):
-        cases = {case['labels']['tokens']: case for case in report['cases'] if case['labels']['mode'] == mode}
-        for title, quantity in QUANTITIES.items():
-            table = pivot(cases, partial(value_of, quantity, cases, report['peaks']))
-            if table is not None:
-                tables[f'{title}, {"forward and backward" if mode == "training" else "forward"}'] = table
-    return tables
-
-
-def value_of(quantity: Callable, cases: dict[int, dict], peaks: dict, name: str,
-             tokens: int) -> float | None:
-    """A quantity of a contestant at that many tokens; None where it was not timed."""
-    row = cases[tokens]['contestants'].get(name, {})
-    if not row.get('seconds'):
-        return None
-    return quantity(row, cases[tokens]['floors'][name.partition('-')[0]], peaks)
+def spread(name: str, values: dict[str, float], scale: float = 1.) -> dict[str, float]:
+    """Columns of a median and its quartiles."""
+    return {name: values['median'] * scale, f'{name}_low': values['low'] * scale, f'{name}_high': values['high'] * scale}
 
 
 def share_of_floor(row: dict, work: dict[str, float], peaks: dict[str, float], which: str) -> float:
@@ -173,77 +133,74 @@ def share_of_floor(row: dict, work: dict[str, float], peaks: dict[str, float], w
         for seconds, rate in zip(row['seconds'], row['copy_bytes_per_second']))
 
 
-QUANTITIES = {
-    'time in ms': lambda row, work, peaks: row['median'] * 1e3,
-    'times as fast as MHSA':
-        lambda row, work, peaks: row.get('ratios', {}).get('mhsa', {}).get('median'),
-    'times as fast as the transcription':
-        lambda row, work, peaks: row.get('ratios', {}).get('plain', {}).get('median'),
-    'time(N) / time(N/2)':
-        lambda row, work, peaks: 1 / row['ratios']['half']['median'] if 'half' in row.get('ratios', {}) else None,
-    'GB/s of the bytes of one pass': lambda row, work, peaks: work['floor'] / row['median'] / 1e9,
-    'GFLOP/s': lambda row, work, peaks: work['flops'] / row['median'] / 1e9,
-    'share of the floor of one pass in %':
-        lambda row, work, peaks: share_of_floor(row, work, peaks, 'floor'),
-    'share of the floor with its passes in %':
-        lambda row, work, peaks: share_of_floor(row, work, peaks, 'passes'),
-    'peak MiB': lambda row, work, peaks: row['peak_bytes'] / 2**20,
-    'kept for the backward pass in MiB':
-        lambda row, work, peaks: row['saved_bytes'] / 2**20 if 'saved_bytes' in row else None,
-}
-"""Of a contestant's row, its least work and the peaks of the device."""
-
-
-def left_out(report: dict) -> list[str]:
-    """One line for each contestant and reason why it has no time."""
-    reasons: dict[tuple, list[str]] = {}
-    for case in report['cases']:
-        where = ' '.join(map(str, case['labels'].values()))
+def table(result: dict) -> pd.DataFrame:
+    """One row for each contestant of each case; one that was not timed has its reason in the last column."""
+    rows = []
+    for case in result['cases']:
+        found = ratios(case)
         for name, row in case['contestants'].items():
-            if 'reason' in row and not name.endswith(HALF):
-                reasons.setdefault((name, row['reason']), []).append(where)
-    return [f'{name}: {reason} ({"; ".join(cases) if len(cases) < 4 else f"{len(cases)} cases"})'
-            for (name, reason), cases in reasons.items()]
+            if name.endswith(HALF):
+                continue
+            cells = dict(case['labels'], contestant=name)
+            if row.get('seconds'):
+                times = quartiles(row['seconds'])
+                cells.update(spread('ms', times, 1e3), per_second=case['items'] / times['median'])
+                for title, values in found.get(name, {}).items():
+                    cells.update(dict(growth=1 / values['median']) if title == 'half' else
+                                 spread(f'x_{title}', values))
+                if case['floors']:
+                    work = case['floors'][name.partition('-')[0]]
+                    cells.update(
+                        gbytes_per_second=work['floor'] / times['median'] / 1e9,
+                        gflops=work['flops'] / times['median'] / 1e9,
+                        floor_percent=share_of_floor(row, work, result['peaks'], 'floor'),
+                        passes_percent=share_of_floor(row, work, result['peaks'], 'passes'))
+                cells.update({key.replace('bytes', 'mib').replace('saved', 'kept'): row[key] / 2**20
+                              for key in ('peak_bytes', 'saved_bytes') if key in row})
+            rows.append({**cells, NOT_TIMED: row.get('reason', '')})
+    frame = pd.DataFrame(rows)
+    return frame[[name for name in frame if name != NOT_TIMED] + [NOT_TIMED]]
 
 
-def heading(report: dict) -> str:
-    """Where and how the numbers were found, two lines."""
-    env, peaks = report['environment'], report['peaks']
-    versions = ', '.join(f'{name} {number}' for name, number in env['versions'].items() if number)
-    rates = [rate for case in report['cases'] for row in case['contestants'].values()
-             for rate in row.get('copy_bytes_per_second', ())]
-    between = f', in the rounds {min(rates) / 1e9:.3g} to {max(rates) / 1e9:.3g},' if rates else ''
-    return (f'{env["device"]}, {env["threads"]} threads, {env["dtype"]}, {env["rounds"]} rounds; '
-            f'{versions}; commit {env["commit"] or "unknown"}. Alone the device copies '
-            f'{peaks["bytes_per_second"] / 1e9:.3g} GB/s{between} and multiplies at '
-            f'{peaks["flops_per_second"] / 1e12:.3g} TFLOP/s.\n`{env["command"]}`')
+def number(value: float, digits: int = 3) -> str:
+    """A number with so many significant digits and no exponent; nothing for none."""
+    return '' if pd.isna(value) else f'{float(f"{value:.{digits}g}"):,f}'.rstrip('0').rstrip('.')
 
 
-def as_text(report: dict, markdown: bool = False) -> str:
-    """All tables of a report for the terminal, or in Markdown."""
-    parts = [heading(report)] if markdown else []
-    if report['suite'] == 'operators':
-        tables = operator_tables(report)
+def markdown(frame: pd.DataFrame) -> str:
+    """A Markdown table, its columns of text to the left."""
+    cells = frame.map(lambda value: number(value) if isinstance(value, float) else str(value))
+    rows = [list(frame), ['---' if frame[name].dtype.kind not in 'iuf' else '---:' for name in frame],
+            *cells.values.tolist()]
+    return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
+
+
+def as_text(result: dict) -> str:
+    """All tables of a result for the terminal."""
+    frame = table(result)
+    timed, left_out = frame[frame[NOT_TIMED] == ''], frame[frame[NOT_TIMED] != '']
+    show = dict(float_format=number, na_rep='')
+    parts = []
+    if result['suite'] == 'operators':
+        for mode, cases in timed.groupby('mode', sort=False):
+            for name in [name for name in QUANTITIES if name in cases and cases[name].notna().any()]:
+                wide = cases.pivot_table(index='contestant', columns='tokens', values=name, sort=False)
+                parts.append(f'{QUANTITIES[name]}, {mode}\n{wide.to_string(**show)}')
     else:
-        tables = {'': model_table(report)}
-    for title, table in tables.items():
-        table.set_style(TableStyle.MARKDOWN if markdown else TableStyle.DEFAULT)
-        body = table.get_string()
-        parts.append((f'**{title}**\n\n{body}' if markdown else f'{title}\n{body}') if title else body)
-    missing = left_out(report)
-    if missing:
-        parts.append('Not timed:\n\n' + '\n'.join(f'- {line}' for line in missing))
+        parts.append(timed.drop(columns=NOT_TIMED).to_string(index=False, **show))
+    if len(left_out):
+        reasons = left_out.groupby(['contestant', NOT_TIMED], sort=False).size()
+        parts.append('Not timed:\n' + '\n'.join(f'- {name}: {reason} ({count} cases)'
+                                                for (name, reason), count in reasons.items()))
     return '\n\n'.join(parts) + '\n'
 
 
-def refresh(page: Path) -> list[str]:
-    """Write the generated sections of a page anew from the JSON files in the folder named like it.
-
-    A section is what lies between ``<!-- table:NAME -->`` and ``<!-- end -->``. NAME.json holds its numbers,
-    unless it follows from formulas alone (:data:`COMPUTED`).
+def refresh(page: Path, render: Callable[[str], str]) -> list[str]:
+    """Write the generated sections of a page anew: what lies between ``<!-- table:NAME -->`` and ``<!-- end -->``.
 
     Args:
-        page (Path): A Markdown file, docs/performance.md with docs/performance/NAME.json.
+        page (Path): A Markdown file.
+        render (Callable): Gives the body of a section by its name.
 
     Returns:
         list[str]: Names of the sections.
@@ -252,30 +209,10 @@ def refresh(page: Path) -> list[str]:
         UserError: There is no such page, or it has no section.
     """
     if not page.is_file():
-        raise UserError(f'--markdown {page}: there is no such file.')
-    folder = page.with_suffix('')
-    names = []
-
-    def section(match: re.Match) -> str:
-        name = match[2]
-        names.append(name)
-        source = folder / f'{name}.json'
-        body = NOT_MEASURED.format(name=name, folder=folder.name)
-        if name in COMPUTED:
-            body = f'\n{COMPUTED[name]()}\n'
-        elif source.is_file():
-            body = f'\n{as_text(json.loads(source.read_text()), markdown=True)}\n'
-            if source.with_suffix('.png').is_file():
-                body += f'![{name}]({folder.name}/{name}.png)\n\n'
-        return match[1] + body + match[3]
-
-    text = SECTION.sub(section, page.read_text())
+        raise UserError(f'{page}: there is no such file.')
+    text = page.read_text()
+    names = [match[2] for match in SECTION.finditer(text)]
     if not names:
-        raise UserError(f'--markdown {page}: the page has no section <!-- table:NAME --> ... <!-- end -->.')
-    page.write_text(text)
+        raise UserError(f'{page}: the page has no section <!-- table:NAME --> ... <!-- end -->.')
+    page.write_text(SECTION.sub(lambda match: f'{match[1]}\n{render(match[2])}\n\n{match[3]}', text))
     return names
-
-
-def say(line: str) -> None:
-    """A line about the progress, apart from the results."""
-    print(line, file=sys.stderr, flush=True)

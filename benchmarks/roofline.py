@@ -10,7 +10,7 @@ caches.
 """
 from dataclasses import dataclass
 
-from prettytable import PrettyTable, TableStyle
+import pandas as pd
 
 H200 = dict(bytes_per_second=4.8e12, flops_per_second=989e12)
 """Data-sheet peaks of an NVIDIA H200 SXM: HBM3e bandwidth, dense bf16 matrix products. Not measured."""
@@ -93,21 +93,16 @@ def least_time(work: dict[str, float], peaks: dict[str, float], which: str = 'fl
     return max((moving, 'memory'), (computing, 'compute'))
 
 
-def roofline_markdown() -> str:
-    """Bytes, FLOPs and least times on an H200 in bf16, B = 1, K = 6, p = 64, m = 64, in Markdown."""
-    table = PrettyTable(['operator', 'N', 'direction', 'one pass, MB', 'its passes, MB', 'GFLOP', 'floor, us',
-                         'bound by', 'its passes, us', 'share at best, %'], align='r')
-    table.align['operator'] = 'l'
-    table.set_style(TableStyle.MARKDOWN)
+def roofline(tokens: int = 65536) -> pd.DataFrame:
+    """Bytes, FLOPs and least times on an H200 in bf16, B = 1, K = 6, p = 64, m = 64."""
+    rows = []
     for op in FLOOR:
-        for tokens in (4096, 65536):
-            for training in (False, True):
-                work = least_work(op, Shape(1, tokens, 6, 64), 2, training)
-                floor, side = least_time(work, H200)
-                reachable, _ = least_time(work, H200, 'passes')
-                table.add_row([
-                    op.upper(), f'{tokens:,}', 'forward + backward' if training else 'forward',
-                    f'{work["floor"] / 1e6:.1f}', f'{work["passes"] / 1e6:.1f}',
-                    f'{work["flops"] / 1e9:,.2f}', f'{floor * 1e6:,.1f}', side, f'{reachable * 1e6:,.1f}',
-                    f'{100 * floor / reachable:.0f}'])
-    return table.get_string() + '\n'
+        for training in (False, True):
+            work = least_work(op, Shape(1, tokens, 6, 64), 2, training)
+            (floor, side), (reachable, _) = (least_time(work, H200, which) for which in ('floor', 'passes'))
+            rows.append({
+                'operator': op.upper(), 'direction': 'forward + backward' if training else 'forward',
+                'one pass, MB': work['floor'] / 1e6, 'its passes, MB': work['passes'] / 1e6,
+                'GFLOP': work['flops'] / 1e9, 'floor, us': floor * 1e6, 'bound by': side,
+                'its passes, us': reachable * 1e6, 'share at best, %': 100 * floor / reachable})
+    return pd.DataFrame(rows)

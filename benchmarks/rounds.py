@@ -19,8 +19,8 @@ from .memory import LargeCopy, peak_bytes, saved_bytes, synchronize
 
 
 @contextmanager
-def fused_or_unable(fused: bool) -> Iterator[None]:
-    """Raise :class:`Unable` if a fused operator says inside the block that it runs in its plain form."""
+def fused_or_unable(contestant: Contestant) -> Iterator[None]:
+    """Raise :class:`Unable` if an operator that has kernels says inside the block that it runs without them."""
     said: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())
@@ -30,7 +30,8 @@ def fused_or_unable(fused: bool) -> Iterator[None]:
         yield
     finally:
         dispatch.logger.removeHandler(handler)
-    if fused and said:
+    said = [line for line in said if 'no kernels' not in line]
+    if contestant.form == 'triton' and said:
         raise Unable(said[0])
 
 
@@ -105,7 +106,7 @@ class Contest:
                     self.rows[name]['difference'] = found
 
     def _agreement(self, name: str, ours: Contestant) -> dict[str, float]:
-        with fused_or_unable(self.ready[name].fused):
+        with fused_or_unable(self.ready[name]):
             return check_agreement(self.case, name, self.ready[name], ours, self.settings)
 
     def warm_up(self, name: str) -> tuple[Callable, int]:
@@ -114,7 +115,7 @@ class Contest:
         if case.training and settings.device.type == 'cpu' and not contestant.compiled:
             row['saved_bytes'] = saved_bytes(case, contestant, settings)
         step = make_step(case, contestant, settings)
-        with fused_or_unable(contestant.fused):
+        with fused_or_unable(contestant):
             step()  # compiles
         elapsed = timed(step, 1, settings.device)
         if elapsed > settings.call_budget:

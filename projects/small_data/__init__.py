@@ -1,1 +1,1 @@
-"""The experiments of docs/results.md: which trainings, their logs, what is measured on them, and the page."""
+"""Trainings on small real data: which, their logs, what is measured on them, and the page."""

@@ -1,8 +1,8 @@
-"""Reproduce the results of docs/results.md: bash tools/reproduce.sh camvid|cifar10 [--quick] [--only ROW...] [--jobs N]
+"""Trainings on small real data: python -m projects.small_data camvid|cifar10 [--quick] [--only ROW...] [--jobs N]
 
 Trains every config of the suite under every seed (what is finished stays, what was interrupted goes on), measures the
-trained models, and writes the scalars to docs/results/<suite>/, the tables to docs/results.md and the plots to
-docs/images/. --quick does all of it at toy length under work_dirs/results_quick/.
+trained models, and writes the scalars to logs/<suite>/, the tables to README.md and the plots to images/ of this folder.
+--quick does all of it at toy length under work_dirs/small_data_quick/.
 """
 import argparse
 import os
@@ -10,20 +10,21 @@ import shutil
 import time
 
 from mmengine.fileio import dump
-from reproduction.analyses import measure
-from reproduction.curves import draw_all
-from reproduction.page import refresh
-from reproduction.runs import record, runs_of, train_all
-from reproduction.suites import ROOT, SUITES
 
 from benchmarks.report import say
 from mmwhitebox.cli.options import positive_int
 from mmwhitebox.cli.running import run_command
 from mmwhitebox.errors import UserError
 
+from .analyses import measure
+from .curves import draw_all
+from .page import refresh
+from .runs import record, runs_of, train_all
+from .suites import FOLDER, ROOT, SUITES
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Reproduce the results of docs/results.md')
+    parser = argparse.ArgumentParser(prog='python -m projects.small_data', description=__doc__.partition(':')[0])
     parser.add_argument('suite', choices=list(SUITES))
     parser.add_argument('--only', nargs='+', metavar='ROW', help='train these configs alone, measure nothing')
     parser.add_argument('--quick', action='store_true', help='toy length, one seed, written to work_dirs')
@@ -36,12 +37,12 @@ def main() -> None:
     args = parse_args()
     suite = SUITES[args.suite]
     options = suite.quick if args.quick else ()
-    work_dirs = ROOT / 'work_dirs' / ('results_quick' if args.quick else 'results')
-    docs = work_dirs / 'docs' if args.quick else ROOT / 'docs'
-    logs = docs / 'results' / suite.name
+    work_dirs = ROOT / 'work_dirs' / ('small_data_quick' if args.quick else 'small_data')
+    folder = work_dirs / 'page' if args.quick else FOLDER
+    logs = folder / 'logs' / suite.name
     logs.mkdir(parents=True, exist_ok=True)
     if args.quick:
-        shutil.copy(ROOT / 'docs' / 'results.md', docs)
+        shutil.copy(FOLDER / 'README.md', folder)
     runs = runs_of(suite, work_dirs / suite.name, args.quick)
     known = {run.row.name for run in runs}
     if not known.issuperset(args.only or ()):
@@ -58,9 +59,9 @@ def main() -> None:
             f'{log["seconds"]} s; about {left:.0f} min left')
     if not args.only:
         dump(measure(suite, runs, args.quick), logs / 'analysis.json', indent=1)
-    draw_all(docs / 'results', docs / 'images')
-    refresh(docs / 'results.md', docs / 'results')
-    say(f'Tables: {docs / "results.md"}')
+    draw_all(folder / 'logs', folder / 'images')
+    refresh(folder / 'README.md', folder / 'logs')
+    say(f'Tables: {folder / "README.md"}')
 
 
 if __name__ == '__main__':

@@ -39,13 +39,13 @@ from mmwhitebox.interpret.perturbation import attention_projections, noise_sweep
 from mmwhitebox.interpret.zero_shot import TARGETS, make_targets, score_image
 
 from .runs import Run, augmented_metrics
-from .suites import ROOT, Suite
+from .suites import FOLDER, ROOT, Suite
 
 SCALES = (0, 0.25, 0.5, 1, 2)
 BATCH = 4
 ROUNDS, QUICK_ROUNDS = 30, 3
 QUICK_IMAGES = 8
-CAMVID = ROOT / 'configs' / 'results' / '_base_' / 'camvid.py'
+CAMVID = FOLDER / 'configs' / '_base_' / 'camvid.py'
 FOREGROUND = ('pole', 'sign symbol', 'car', 'pedestrian', 'bicyclist')
 BOUNDARY_WIDTH = 2
 CLASSIFIER_SCALE = (128, 96)  # width, height

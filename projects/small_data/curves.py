@@ -1,4 +1,4 @@
-"""The plots of docs/results.md: loss and validation against iterations, coding rates in training and in depth."""
+"""The plots of the page: loss and validation against iterations, coding rates in training and in depth."""
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -98,8 +98,8 @@ def draw_all(logs: Path, images: Path) -> list[Path]:
     """Draw what there are logs for.
 
     Args:
-        logs (Path): docs/results.
-        images (Path): docs/images; the plots are called ``results_*.png``.
+        logs (Path): With a folder for each suite.
+        images (Path): Where they go.
 
     Returns:
         list[Path]: The files written.
@@ -112,6 +112,6 @@ def draw_all(logs: Path, images: Path) -> list[Path]:
     for name, figure in figures.items():
         if figure is not None:
             figure.set_dpi(DPI)
-            written.append(images / f'results_{name}.png')
+            written.append(images / f'{name}.png')
             Image.fromarray(to_array(figure)).quantize().save(written[-1], optimize=True)
     return written

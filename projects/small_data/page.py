@@ -1,4 +1,4 @@
-"""The tables of docs/results.md, written from the logs under docs/results/."""
+"""The tables of README.md, written from the logs."""
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -102,8 +102,8 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def picture(name: str, caption: str) -> str:
-    """A plot of :mod:`reproduction.curves`."""
-    return f'![{caption}](images/results_{name}.png)'
+    """A plot of :mod:`.curves`."""
+    return f'![{caption}](images/{name}.png)'
 
 
 def seeds_cell(row: Row, runs: dict[int, dict]) -> str:
@@ -292,11 +292,11 @@ def runs_table(suite: Suite, logs: Path) -> str:
     everything = [log for logs_of_row in runs.values() for log in logs_of_row.values()]
     parts = [f'{len(everything)} of {sum(len(row.seeds) for row in rows)} trainings are on record.']
     if everything:
-        table = [[f'[{row.name}](../{suite.config(row)})',
+        table = [[f'[{row.name}](configs/{suite.name}/{row.name}.py)',
                   ', '.join(map(str, runs[row.name])),
                   last(runs[row.name], 'step')[0],
                   f'{fmean(log["seconds"] for log in runs[row.name].values()):.0f}'] if row.name in runs
-                 else [f'[{row.name}](../{suite.config(row)})', NOT_RUN, '', ''] for row in rows]
+                 else [f'[{row.name}](configs/{suite.name}/{row.name}.py)', NOT_RUN, '', ''] for row in rows]
         parts.insert(0, markdown(['config', 'seeds', 'iterations', 'seconds a training (mean)'], table))
         hardware = dict.fromkeys(log['hardware'] for log in everything)
         versions = dict.fromkeys(
@@ -341,8 +341,8 @@ def refresh(page: Path, logs: Path) -> list[str]:
     A section is what lies between ``<!-- table:NAME -->`` and ``<!-- end -->``.
 
     Args:
-        page (Path): docs/results.md.
-        logs (Path): docs/results.
+        page (Path): README.md.
+        logs (Path): The folder with a folder of logs for each suite.
 
     Returns:
         list[str]: Names of the sections.

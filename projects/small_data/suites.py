@@ -3,13 +3,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDER = Path(__file__).resolve().parent
 
 
 class Row(NamedTuple):
     """One config of a comparison.
 
     Attributes:
-        name (str): Its config, ``configs/results/<suite>/<name>.py``.
+        name (str): Its config, ``configs/<suite>/<name>.py``.
         title (str): What it is called in a table.
         paper (float, optional): The paper's number for it, in percent. Defaults to None.
         seeds (tuple[int, ...]): One training for each. Defaults to (0, 1, 2).
@@ -42,7 +43,7 @@ class Suite(NamedTuple):
 
     def config(self, row: Row) -> str:
         """The config of a row, relative to the repository."""
-        return f'configs/results/{self.name}/{row.name}.py'
+        return f'projects/small_data/configs/{self.name}/{row.name}.py'
 
 
 SUITES = {

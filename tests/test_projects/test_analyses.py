@@ -1,6 +1,5 @@
 """What is measured on trained models: its form, and that it is what the analyses of the package say."""
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -13,15 +12,12 @@ from mmwhitebox.cli.measures.perturbation import evaluation, test_loader
 from mmwhitebox.engine import metrics
 from mmwhitebox.interpret import count_flops, count_parameters
 from mmwhitebox.interpret.perturbation import attention_projections
+from projects.small_data import analyses
+from projects.small_data.runs import runs_of
+from projects.small_data.suites import Row, Suite
 from tests.configs import ROOT
 from tests.test_interpret.small import save_images
 
-sys.path.insert(0, str(ROOT / 'tools'))
-from reproduction import analyses  # noqa: E402
-from reproduction.runs import runs_of  # noqa: E402
-from reproduction.suites import Row, Suite  # noqa: E402
-
-sys.path.remove(str(ROOT / 'tools'))
 test_loader.__test__ = False  # a function of the tool, no test
 
 SEGMENTORS = Suite('camvid', 'mIoU', dict(decoders=(Row('cbt', 'CBT'), Row('segmenter_linear', 'linear'))), ())

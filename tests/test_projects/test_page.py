@@ -1,7 +1,6 @@
 """The page of results says what its logs say; means, ranks, tables and plots of synthetic logs."""
 import json
 import re
-import sys
 from collections import Counter
 from functools import cache
 from itertools import product
@@ -11,20 +10,15 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
+from benchmarks.report import SECTION
 from mmwhitebox.errors import UserError
+from projects.small_data import page
+from projects.small_data.curves import draw_all
+from projects.small_data.suites import FOLDER, SUITES, Row
 from tests.configs import ROOT
 
-sys.path.insert(0, str(ROOT / 'tools'))
-from reproduction import page  # noqa: E402
-from reproduction.curves import draw_all  # noqa: E402
-from reproduction.suites import SUITES, Row  # noqa: E402
-
-from benchmarks.report import SECTION  # noqa: E402
-
-sys.path.remove(str(ROOT / 'tools'))
-
-PAGE = ROOT / 'docs' / 'results.md'
-LOGS = ROOT / 'docs' / 'results'
+PAGE = FOLDER / 'README.md'
+LOGS = FOLDER / 'logs'
 TRAININGS = sorted(path.relative_to(LOGS).as_posix() for path in LOGS.glob('*/*_seed*.json'))
 CAMVID, CIFAR = SUITES['camvid'], SUITES['cifar10']
 CLASSES = ('sky', 'sign symbol')
@@ -96,7 +90,7 @@ def test_plots_and_links_of_the_page_are_there():
     for link in re.findall(r'\]\(([^)]+)\)', text):
         if not link.startswith('http') and link != LOGS.name:
             assert (PAGE.parent / link.partition('#')[0]).exists(), link
-    for path in (PAGE.parent / 'images').glob('results_*.png'):
+    for path in (PAGE.parent / 'images').glob('*.png'):
         assert path.stat().st_size < 150_000, path.name
 
 
@@ -219,7 +213,7 @@ def test_runs(tmp_path):
     cbt = CAMVID.rows()[0]
     save(tmp_path, CAMVID, cbt, {0: 40., 2: 42.})
     text = page.render('runs-camvid', tmp_path)
-    assert cells(text, f'[cbt](../{CAMVID.config(cbt)})') == ['0, 2', '4', '1800']
+    assert cells(text, '[cbt](configs/camvid/cbt.py)') == ['0, 2', '4', '1800']
     assert 'add up to 1.0 hours' in text and 'Hardware: a processor. Versions: python 3.11.' in text
 
 

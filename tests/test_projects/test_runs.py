@@ -1,18 +1,13 @@
 """The trainings of the results: which, in what order, what is kept of them, and what happens when one fails."""
 import json
-import sys
 
 import pytest
 
 from mmwhitebox.errors import UserError
+from projects.small_data import runs as module
+from projects.small_data.runs import is_finished, last_step, read_scalars, record, runs_of, train_all
+from projects.small_data.suites import SUITES, Row, Suite
 from tests.configs import ROOT
-
-sys.path.insert(0, str(ROOT / 'tools'))
-from reproduction import runs as module  # noqa: E402
-from reproduction.runs import is_finished, last_step, read_scalars, record, runs_of, train_all  # noqa: E402
-from reproduction.suites import SUITES, Row, Suite  # noqa: E402
-
-sys.path.remove(str(ROOT / 'tools'))
 
 SUITE = Suite('camvid', 'mIoU', dict(a=(Row('cbt', 'CBT'), Row('depict_sa', 'SA')), b=(Row('cbt', 'CBT'), )), ())
 
@@ -54,9 +49,9 @@ def test_record_of_a_training(tmp_path):
     assert is_finished(run, options) and not is_finished(run, [])
     (run.work_dir / module.TIMES).write_text('[1.2, 2.0]')
     log = record(run, options)
-    assert log['config'] == 'configs/results/camvid/cbt.py' and log['seed'] == 1 and log['seconds'] == 3
-    assert log['command'] == ('python tools/train.py configs/results/camvid/cbt.py --cfg-options randomness.seed=1 '
-                              'train_cfg.max_iters=4')
+    assert log['config'] == 'projects/small_data/configs/camvid/cbt.py' and log['seed'] == 1 and log['seconds'] == 3
+    assert log['command'] == ('python tools/train.py projects/small_data/configs/camvid/cbt.py --cfg-options '
+                              'randomness.seed=1 train_cfg.max_iters=4')
     assert log['train'] == dict(step=[2, 4], loss=[2., 1.], base_lr=[0.1, 0.2])
     assert log['val'] == [{'mIoU': 40., 'IoU.sky': 50., 'step': 2}, {'mIoU': 41., 'IoU.sky': 51., 'step': 4}]
     assert log['coding_rate'] == {'step': [2], 'compression/backbone.layers.0.attn': [7.]}

@@ -1,6 +1,6 @@
 # CamVid at half its size, 240 x 180, from scratch, at a budget that two CPU cores can afford fifteen times: a CBT
 # encoder of width 128 and depth 4 on patches of 8 x 8, 1000 iterations of 8 crops, in bfloat16.
-_base_ = ['../../_base_/datasets/camvid.py', '../../_base_/default_runtime.py']
+_base_ = ['../../../../configs/_base_/datasets/camvid.py', '../../../../configs/_base_/default_runtime.py']
 model = dict(
     type='mmwhitebox.EncoderDecoder',
     data_preprocessor=dict(

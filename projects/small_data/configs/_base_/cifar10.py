@@ -1,8 +1,8 @@
 # The frame of DMST's ablations (ToST: class-attention at the end, MLP, Fourier positions) at a size that two CPU
 # cores can train 33 times: width 64, depth 6, 0.4 M parameters, 2 epochs, in bfloat16.
 _base_ = [
-    '../../_base_/models/dmst_ablation.py', '../../_base_/datasets/cifar10_folders.py',
-    '../../_base_/schedules/classification_mini.py', '../../_base_/default_runtime_cls.py'
+    '../../../../configs/_base_/models/dmst_ablation.py', '../../../../configs/_base_/datasets/cifar10_folders.py',
+    '../../../../configs/_base_/schedules/classification_mini.py', '../../../../configs/_base_/default_runtime_cls.py'
 ]
 model = dict(
     backbone=dict(arch=dict(embed_dims=64, num_layers=6)),
