@@ -10,7 +10,7 @@ with read_base():
     from mmwhitebox.configs.{module} import *
 model.update(type='Mine', extra=dict(a=1))
 """
-NAMES = ['cbt_decoder_ade20k', 'crate/crate_tiny_imagenet', 'results/camvid/cbt_best', 'dmst/dmst_tssa_tiny_svhn']
+NAMES = ['cbt_decoder_ade20k', 'crate/crate_tiny_imagenet', 'dmst/dmst_tssa_tiny_svhn']
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -19,7 +19,7 @@ from mmwhitebox.registry import ATTENTIONS, FEEDFORWARDS
 from tests.config_tables import FOLDER, READMES, with_table
 from tests.configs import CONFIGS, ROOT
 
-NAMES = [name[:-3] for name in CONFIGS if not name.startswith('results/')]
+NAMES = [name[:-3] for name in CONFIGS]
 RENAMED = load(FOLDER / 'renamed.yml')
 DECODERS = ['cbt_decoder', 'depict_ca', 'depict_sa', 'segmenter_linear', 'segmenter_mask']
 

@@ -124,7 +124,7 @@ def test_checkpoint_round_trip_and_wrong_checkpoint(cfg, model, folder, tmp_path
 
 
 def test_models_by_name():
-    assert list_models() == sorted(name.rsplit('/')[-1][:-3] for name in CONFIGS if not name.startswith('results/'))
+    assert list_models() == sorted(name.rsplit('/')[-1][:-3] for name in CONFIGS)
     assert 'cbt_decoder_ade20k' in list_models('cbt_decoder*')
     model = build_model('cbt_decoder_tiny_ade20k', num_classes=5, num_layers=1, img_size=64,
                         backbone__model_kwargs=dict(depth=1))

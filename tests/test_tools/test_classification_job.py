@@ -10,7 +10,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 from PIL import Image
 
-from mmwhitebox.datasets.object_scenes import OBJECT_CLASSES
+from examples.miniature.pictures import OBJECT_CLASSES
 from tests.configs import ROOT, SIZE, reduced
 from tests.test_tools.test_bad_input import run_tool
 from tests.test_tools.test_main_job import tool

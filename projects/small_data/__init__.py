@@ -1,0 +1,1 @@
+"""Trainings on small real data: which, their logs, what is measured on them, and the page."""

@@ -1,1 +1,0 @@
-"""What the stress test does to a training; see tools/stress.py."""
