@@ -1,5 +1,5 @@
-"""Every command of the documentation and of the messages is one that its parser takes, with files that exist; it runs as
-it is typed, on miniature data, or it is said here why not. The Python of the pages runs, and their links lead on."""
+"""Every command of the documentation and of the messages is one that its parser takes, with files that exist; it runs
+as it is typed, on miniature data, or it is said here why not. The Python of the pages runs, their links lead on."""
 import argparse
 import ast
 import os
@@ -33,7 +33,7 @@ FOREIGN = {'source', 'pip', 'export', 'mkdir', 'eval', '.venv/bin/ruff'}  # prog
 # Of pip, srun, pytest, git, torchrun.
 FOREIGN_FLAGS = {'--help', '--force-reinstall', '--no-deps', '--signal', '--hypothesis-profile', '--short',
                  '--nproc_per_node'}
-MADE_BY_THE_READER = ('my_decoder.py', 'my_data.py', 'CONFIG')
+MADE_BY_THE_READER = ('my_decoder.py', 'my_data.py', 'my_classes.py', 'CONFIG')
 # Commands run as documented, in a folder laid out as the pages say: those that begin so, with what makes them short.
 OPTIONS_OF = {split: [f'{split}_dataloader.{key}' for key in ('num_workers=0', 'persistent_workers=False')]
               for split in ('train', 'val', 'test')}
@@ -67,6 +67,7 @@ SLOW = {
     'mmwhitebox train my_decoder.py': [*ONE_ITERATION, *ONE_LAYER],
     'mmwhitebox train my_data.py': [*ONE_ITERATION, *ONE_LAYER],
     'mmwhitebox train cbt_mini_imagenet': [*SHORT, 'train_cfg.max_epochs=1'],
+    'mmwhitebox train my_classes.py': [*SHORT, 'train_cfg.max_epochs=1'],
     'torchrun': [*ONE_ITERATION, *ONE_LAYER],
     'mmwhitebox test': ['--cfg-options', *ONE_LAYER, *NO_WORKERS],
     'mmwhitebox report': ['--max-images', '1'],
@@ -248,10 +249,14 @@ def place(tmp_path_factory):
         for split in ('train', 'val'):
             for folder in ('images', 'annotations'):
                 Path(f'data/mine/{folder}/{split}').mkdir(parents=True)
+            for name in ('cat', 'dog'):
+                Path(f'data/my_classes/{split}/{name}').mkdir(parents=True)
             for number, image in enumerate(sorted(images.iterdir())):
                 name = f'data/mine/{{}}/{split}/{split}_{number}'
-                Image.open(image).rotate(180 * (split == 'val')).save(name.format('images') + '.jpg')
-                Image.new('L', Image.open(image).size, number % 2).save(name.format('annotations') + '.png')
+                picture = Image.open(image).rotate(180 * (split == 'val'))
+                picture.save(name.format('images') + '.jpg')
+                picture.save(f'data/my_classes/{split}/{("cat", "dog")[number % 2]}/{number}.jpg')
+                Image.new('L', picture.size, number % 2).save(name.format('annotations') + '.png')
         save_weights(MINI, 'work_dirs/quickstart/iter_330.pth')
         save_weights('cbt_decoder_ade20k', 'work_dirs/cbt_decoder_ade20k/iter_161664.pth', **one_layer)
         save_weights('my_data.py', 'work_dirs/my_data/iter_8000.pth', **one_layer)
