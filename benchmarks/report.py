@@ -120,7 +120,8 @@ def read_csv(path: Path) -> tuple[list[str], pd.DataFrame]:
 
 def spread(name: str, values: dict[str, float], scale: float = 1.) -> dict[str, float]:
     """Columns of a median and its quartiles."""
-    return {name: values['median'] * scale, f'{name}_low': values['low'] * scale, f'{name}_high': values['high'] * scale}
+    ends = dict(median='', low='_low', high='_high')
+    return {name + end: values[key] * scale for key, end in ends.items()}
 
 
 def share_of_floor(row: dict, work: dict[str, float], peaks: dict[str, float], which: str) -> float:
