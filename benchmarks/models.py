@@ -132,7 +132,7 @@ def model_case(labels: dict, ours: nn.Module, peer: str, make_peer: Callable[[],
 
 
 def classification_case(arch: str, size: int, mode: str, batch: int, wanted: Sequence[str], settings: Settings) -> Case:
-    """An encoder (a name in ``WhiteBoxTransformer.arch_zoo``) at one image size beside timm's ViT and, for DMST, ToST."""
+    """An encoder, of ``WhiteBoxTransformer.arch_zoo``, at one image size beside timm's ViT and, for DMST, ToST."""
     torch.manual_seed(0)
     inputs = (torch.randn(batch, 3, size, size).to(settings.device), )
     targets = torch.randint(NUM_CLASSES, (batch, )).to(settings.device)

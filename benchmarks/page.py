@@ -6,7 +6,7 @@ import pandas as pd
 from mmwhitebox.errors import UserError
 
 from .operators import OPERATORS
-from .report import markdown, number, read_csv
+from .report import markdown, number, read_csv, spread
 from .roofline import roofline
 
 STEPS = {'inference': 'forward', 'training': 'training'}
@@ -17,12 +17,12 @@ FILES = {'encoders': ('classification-224', 'classification-512'), 'decoders': (
 """Section, after the name of the device -> its CSV files, likewise."""
 
 
-def spread(case: pd.DataFrame, contestant: str, column: str) -> str:
-    """Median and quartiles of a contestant, '1.64 (1.6-1.7)'; nothing where there are none."""
+def ratio(case: pd.DataFrame, contestant: str, column: str) -> str:
+    """Median and quartiles of a contestant; nothing where there are none."""
     if contestant not in case.index or column not in case or pd.isna(case.at[contestant, column]):
         return ''
-    median, low, high = (number(case.at[contestant, column + end]) for end in ('', '_low', '_high'))
-    return f'{median} ({low}-{high})'
+    ends = dict(median='', low='_low', high='_high')
+    return spread({key: case.at[contestant, column + end] for key, end in ends.items()})
 
 
 def value(case: pd.DataFrame, contestant: str, column: str) -> str:
@@ -45,7 +45,7 @@ def models_table(frame: pd.DataFrame) -> pd.DataFrame:
         row = dict(zip((*labels[:2], 'step'), (key[0], str(key[1]), STEPS[key[2]])))
         for form in ('ours', 'ours-compiled', 'ours-fused'):
             for other in ('plain', peer):
-                row[f'{form} x {other}'] = spread(case, form, f'x_{other}')
+                row[f'{form} x {other}'] = ratio(case, form, f'x_{other}')
         row.update({f'peak MiB, {name}': value(case, name, 'peak_mib') for name in ('ours', 'plain', peer)})
         rows.append(row)
     return filled(rows)
@@ -60,7 +60,7 @@ def operators_table(frame: pd.DataFrame) -> pd.DataFrame:
             if tokens in SHOWN_TOKENS and op in case.index and pd.notna(case.at[op, 'ms']):
                 row = dict(operator=op.upper(), N=f'{tokens:,}', direction=DIRECTIONS[mode], ms=value(case, op, 'ms'))
                 for form in ('', '-fused'):
-                    row.update({f'{form[1:] or "ours"} x {other}': spread(case, op + form, f'x_{other}')
+                    row.update({f'{form[1:] or "ours"} x {other}': ratio(case, op + form, f'x_{other}')
                                 for other in ('plain', 'mhsa')})
                 row.update({f'{title}, {name}': value(case, op + form, column)
                             for title, column in (('peak MiB', 'peak_mib'), ('kept MiB', 'kept_mib'))

@@ -47,6 +47,12 @@ def cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
+def hardware(device: torch.device | None = None) -> str:
+    """Name of a GPU, or of the processor; of what torch would take by default without a device."""
+    on_gpu = torch.cuda.is_available() if device is None else device.type == 'cuda'
+    return torch.cuda.get_device_name(device) if on_gpu else cpu_name()
+
+
 def git_commit() -> str | None:
     """The commit of this checkout, with '+' if files differ from it; None outside a checkout."""
     def git(*args: str) -> str:
@@ -74,7 +80,7 @@ def environment(settings: Settings, argv: Sequence[str]) -> dict:
     """Hardware, versions and the command: what the numbers depend on."""
     cuda = settings.device.type == 'cuda'
     return dict(
-        device=torch.cuda.get_device_name(settings.device) if cuda else cpu_name(),
+        device=hardware(settings.device),
         kind=settings.device.type,
         cpu=cpu_name(),
         threads=torch.get_num_threads(),
@@ -118,9 +124,10 @@ def read_csv(path: Path) -> tuple[list[str], pd.DataFrame]:
     return heading, pd.read_csv(path, skiprows=len(heading))
 
 
-def spread(name: str, values: dict[str, float], scale: float = 1.) -> dict[str, float]:
+def columns_of(name: str, values: dict[str, float], scale: float = 1.) -> dict[str, float]:
     """Columns of a median and its quartiles."""
-    return {name: values['median'] * scale, f'{name}_low': values['low'] * scale, f'{name}_high': values['high'] * scale}
+    ends = dict(median='', low='_low', high='_high')
+    return {name + end: values[key] * scale for key, end in ends.items()}
 
 
 def share_of_floor(row: dict, work: dict[str, float], peaks: dict[str, float], which: str) -> float:
@@ -144,10 +151,10 @@ def table(result: dict) -> pd.DataFrame:
             cells = dict(case['labels'], contestant=name)
             if row.get('seconds'):
                 times = quartiles(row['seconds'])
-                cells.update(spread('ms', times, 1e3), per_second=case['items'] / times['median'])
+                cells.update(columns_of('ms', times, 1e3), per_second=case['items'] / times['median'])
                 for title, values in found.get(name, {}).items():
                     cells.update(dict(growth=1 / values['median']) if title == 'half' else
-                                 spread(f'x_{title}', values))
+                                 columns_of(f'x_{title}', values))
                 if case['floors']:
                     work = case['floors'][name.partition('-')[0]]
                     cells.update(
@@ -165,6 +172,11 @@ def table(result: dict) -> pd.DataFrame:
 def number(value: float, digits: int = 3) -> str:
     """A number with so many significant digits and no exponent; nothing for none."""
     return '' if pd.isna(value) else f'{float(f"{value:.{digits}g}"):,f}'.rstrip('0').rstrip('.')
+
+
+def spread(values: dict[str, float]) -> str:
+    """A median and its quartiles, '12.3 (12.1-12.8)'."""
+    return '{} ({}-{})'.format(*(number(values[key]) for key in ('median', 'low', 'high')))
 
 
 def markdown(frame: pd.DataFrame) -> str:

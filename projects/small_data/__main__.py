@@ -1,7 +1,7 @@
 """Trainings on small real data: python -m projects.small_data camvid|cifar10 [--quick] [--only ROW...] [--jobs N]
 
 Trains every config of the suite under every seed (what is finished stays, what was interrupted goes on), measures the
-trained models, and writes the scalars to logs/<suite>/, the tables to README.md and the plots to images/ of this folder.
+trained models, and writes the scalars to logs/<suite>/, the tables to README.md and the plots to images/, all here.
 --quick does all of it at toy length under work_dirs/small_data_quick/.
 """
 import argparse

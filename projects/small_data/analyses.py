@@ -24,7 +24,7 @@ from mmengine.registry import DATASETS
 from torch import Tensor
 
 from benchmarks.contest import Case, Contestant, Settings
-from benchmarks.report import cpu_name, say
+from benchmarks.report import hardware, say
 from benchmarks.rounds import quartiles, ratios, run_case
 from mmwhitebox.apis import init_model
 from mmwhitebox.apis.data import scope_of
@@ -68,9 +68,7 @@ def measure(suite: Suite, runs: Sequence[Run], quick: bool) -> dict:
     first: dict[str, Run] = {}
     for run in runs:
         first.setdefault(run.row.name, run)
-    results = dict(environment=dict(
-        hardware=torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name(),
-        threads=torch.get_num_threads()))
+    results = dict(environment=dict(hardware=hardware(), threads=torch.get_num_threads()))
     if not runs:
         say('no checkpoints: nothing to measure')
         return results

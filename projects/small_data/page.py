@@ -6,9 +6,10 @@ from itertools import combinations
 from pathlib import Path
 from statistics import fmean, stdev
 
-from prettytable import PrettyTable, TableStyle
+import pandas as pd
 
-from benchmarks.report import SECTION, number, spread
+from benchmarks import report
+from benchmarks.report import number, spread
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret.coding_rate import compression_verdict
 
@@ -93,12 +94,8 @@ def pair_lines(rows: Sequence[Row], values: dict[str, list[float]]) -> list[str]
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table, its first column to the left."""
-    table = PrettyTable(list(columns), align='r')
-    table.align[columns[0]] = 'l'
-    table.add_rows([list(row) for row in rows])
-    table.set_style(TableStyle.MARKDOWN)
-    return table.get_string()
+    """A Markdown table."""
+    return report.markdown(pd.DataFrame(rows, columns=list(columns)))
 
 
 def picture(name: str, caption: str) -> str:
@@ -336,13 +333,7 @@ def render(name: str, logs: Path) -> str:
 
 
 def refresh(page: Path, logs: Path) -> list[str]:
-    """Write the generated sections of a page anew.
-
-    A section is what lies between ``<!-- table:NAME -->`` and ``<!-- end -->``.
-
-    Args:
-        page (Path): README.md.
-        logs (Path): The folder with a folder of logs for each suite.
+    """Write the generated sections of a page anew, from the folder with a folder of logs for each suite.
 
     Returns:
         list[str]: Names of the sections.
@@ -350,9 +341,4 @@ def refresh(page: Path, logs: Path) -> list[str]:
     Raises:
         UserError: The page has no section, or an unknown one.
     """
-    text = page.read_text()
-    names = [match[2] for match in SECTION.finditer(text)]
-    if not names:
-        raise UserError(f'{page}: the page has no section <!-- table:NAME --> ... <!-- end -->.')
-    page.write_text(SECTION.sub(lambda match: f'{match[1]}\n{render(match[2], logs)}\n\n{match[3]}', text))
-    return names
+    return report.refresh(page, lambda name: render(name, logs))

@@ -1,20 +1,17 @@
 """The trainings of a suite, each by tools/train.py, and one JSON of scalars for each."""
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from mmengine.config import Config
 
-from benchmarks.report import cpu_name
+from benchmarks.report import hardware, versions_of
 from mmwhitebox.errors import UserError
 
 from .suites import ROOT, Row, Suite
@@ -165,8 +162,8 @@ def record(run: Run, options: Sequence[str]) -> dict:
         config=run.suite.config(run.row),
         seed=run.seed,
         command=' '.join(['python tools/train.py', *run.arguments, *options]),
-        hardware=torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name(),
-        versions=dict(python=platform.python_version(), **{name: version(name) for name in PACKAGES}),
+        hardware=hardware(),
+        versions=versions_of(PACKAGES),
         seconds=round(sum(json.loads((run.work_dir / TIMES).read_text()))),
         train=train_values,
         val=validations,

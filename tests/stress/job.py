@@ -46,8 +46,8 @@ class Setting(NamedTuple):
 
 def make_data(setting: Setting) -> None:
     """The generated images that all trainings read."""
-    subprocess.run([sys.executable, ROOT / 'tools' / 'make_mini_ade20k.py', '--out', setting.data, '--train', '12',
-                    '--val', '2', '--size', '128'], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, '-m', 'examples.miniature.make_mini_ade20k', '--out', setting.data, '--train', '12',
+                    '--val', '2', '--size', '128'], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 def free_port() -> int:
@@ -167,6 +167,16 @@ def descendants(pid: int) -> list[int]:
         found += below
         queue += below
     return found
+
+
+def resumed(setting: Setting, work_dir: Path, resume: bool = True, processes: int = 1) -> None:
+    """Train, or go on, to the end.
+
+    Raises:
+        AssertionError: It ended with an error.
+    """
+    job = Job(setting, work_dir, processes, resume)
+    assert job.end() == 0, f'ended with {job.process.returncode}, see {job.output}'
 
 
 class State(NamedTuple):

@@ -2,33 +2,38 @@
 import os
 import resource
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-from .board import Board
-from .job import KEPT, Job, Setting, difference, inspect
+import pytest
 
-WARNING = 'in a row, 3 may be'  # of AtomicCheckpointHook
+from .job import KEPT, Job, difference, inspect, resumed
+
+pytestmark = pytest.mark.stress
+WARNING = 'Failure 2 in a row, 3 may be'  # of AtomicCheckpointHook
 LAST_WORDS = 'checkpoints in a row could not be written'
 ROOM = KEPT + 6  # checkpoints that fit: kept, best, written
 FILE_LIMIT = 1 << 20  # bytes, less than a checkpoint
 
 
-@contextmanager
-def small_disk(folder: Path, size: int) -> Iterator[str | None]:
-    """A tmpfs of ``size`` bytes at ``folder``; gives the reason if the system does not allow that."""
-    folder.mkdir()
-    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(folder)],
+@pytest.fixture
+def small_disk(tmp_path, setting, reference):
+    """A tmpfs with room for a few checkpoints, where the system allows that."""
+    size = ROOM * os.path.getsize(reference / f'iter_{setting.max_iters}.pth')
+    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(tmp_path)],
                              capture_output=True, text=True)
-    try:
-        yield mounted.stderr.strip() if mounted.returncode else None
-    finally:
-        if mounted.returncode == 0:
-            subprocess.run(['umount', '--lazy', str(folder)], check=True)
+    if mounted.returncode:
+        pytest.skip(f'no tmpfs can be mounted here ({mounted.stderr.strip()})')
+    yield tmp_path
+    subprocess.run(['umount', '--lazy', str(tmp_path)], check=True)
 
 
-def fill(folder: Path) -> Path:
+def started(setting, work_dir):
+    """A training that has written its first checkpoint."""
+    job = Job(setting, work_dir)
+    job.wait_until(lambda: (work_dir / 'last_checkpoint').is_file())
+    return job
+
+
+def fill(folder):
     """Take all the room that is left; returns the file to delete."""
     filler = folder / 'filler'
     with open(filler, 'wb', buffering=0) as file:
@@ -41,73 +46,38 @@ def fill(folder: Path) -> Path:
     return filler
 
 
-def fill_for_a_while(setting: Setting, work_dir: Path, reference: Path) -> list[str]:
-    """The disk is full for two checkpoints, then there is room again: the training must not end."""
-    job = Job(setting, work_dir)
-    job.wait_until(lambda: (work_dir / 'last_checkpoint').is_file())
-    filler = fill(work_dir.parent)
-    job.wait_until(lambda: f'Failure 2 {WARNING}' in job.text())
+def test_a_disk_that_is_full_for_a_while_does_not_end_the_training(setting, reference, small_disk):
+    """Two checkpoints cannot be written, then there is room again."""
+    work_dir = small_disk / 'work'
+    job = started(setting, work_dir)
+    filler = fill(small_disk)
+    job.wait_until(lambda: WARNING in job.text())
     filler.unlink()
-    code = job.end()
-    if code != 0 or f'Failure 2 {WARNING}' not in job.text():
-        return [f'full for a while: ended with {code}, see {job.output}']
-    differs = difference(reference, work_dir, setting.max_iters)
-    return [f'full for a while: {differs}'] if differs else []
+    assert job.end() == 0 and WARNING in job.text(), job.output
+    assert difference(reference, work_dir, setting.max_iters) is None
 
 
-def fill_for_good(setting: Setting, work_dir: Path, reference: Path) -> list[str]:
-    """The disk stays full: a clear end, and equal parameters after ``--resume`` with room."""
-    job = Job(setting, work_dir)
-    job.wait_until(lambda: (work_dir / 'last_checkpoint').is_file())
-    filler = fill(work_dir.parent)
-    code = job.end()
-    problems = []
-    if code != 1 or LAST_WORDS not in job.error() or 'No space left' not in job.error():
-        problems.append(f'full for good: ended with {code} and {job.error()!r}, see {job.output}')
+def test_a_disk_that_stays_full_is_a_clear_end(setting, reference, small_disk):
+    work_dir = small_disk / 'work'
+    job = started(setting, work_dir)
+    filler = fill(small_disk)
+    assert job.end() == 1 and LAST_WORDS in job.error() and 'No space left' in job.error(), job.output
     refused = Job(setting, work_dir, resume=True)
-    if refused.end() != 1 or 'No space left' not in refused.error():
-        problems.append(f'full at the start: no clear error, see {refused.output}')
+    assert refused.end() == 1 and 'No space left' in refused.error(), refused.output
     state = inspect(work_dir)
-    problems += state.damaged if state.newest else ['full for good: the last checkpoint is gone']
+    assert state.newest and not state.damaged
     filler.unlink()
-    return problems + resume(setting, work_dir, reference, 'full for good')
+    resumed(setting, work_dir)
+    assert difference(reference, work_dir, setting.max_iters) is None
 
 
-def limit_files(setting: Setting, work_dir: Path, reference: Path) -> list[str]:
-    """Without a disk of one's own: files may not grow to the size of a checkpoint."""
-    first = Job(setting, work_dir)
-    first.wait_until(lambda: (work_dir / 'last_checkpoint').is_file())
-    first.kill()
+def test_files_that_may_not_grow_to_a_checkpoint_are_a_clear_end(setting, reference):
+    """The same without a disk of one's own."""
+    work_dir = setting.scratch / 'limited'
+    started(setting, work_dir).kill()
     job = Job(setting, work_dir, resume=True,
               limit=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT, FILE_LIMIT)))
-    code = job.end()
-    problems = [] if code == 1 and LAST_WORDS in job.error() else [
-        f'limited files: ended with {code} and {job.error()!r}, see {job.output}']
-    return problems + inspect(work_dir).damaged + resume(setting, work_dir, reference, 'limited files')
-
-
-def resume(setting: Setting, work_dir: Path, reference: Path, what: str) -> list[str]:
-    """Go on to the end and compare."""
-    job = Job(setting, work_dir, resume=True)
-    if job.end() != 0:
-        return [f'{what}: --resume ended with {job.process.returncode}, see {job.output}']
-    differs = difference(reference, work_dir, setting.max_iters)
-    return [f'{what}: after --resume {differs}'] if differs else []
-
-
-def trial(setting: Setting, board: Board, reference: Path) -> None:
-    """Fill a small disk, for a while and for good; limit the size of files where no disk can be mounted."""
-    size = ROOM * os.path.getsize(reference / f'iter_{setting.max_iters}.pth')
-    for name, work in (('disk full for a while', fill_for_a_while), ('disk full for good', fill_for_good)):
-        mount = setting.scratch / name.replace(' ', '_')
-        with small_disk(mount, size) as reason:
-            if reason is None:
-                board.add(name, work(setting, mount / 'work', reference), {
-                    fill_for_a_while: 'warnings, then the training went on and ended equal to the undisturbed one',
-                    fill_for_good: 'a clear error, all checkpoints verify, --resume with room ended equal'}[work])
-                board.step(f'{name}: done', count=2)
-                continue
-        board.skip(name, f'no tmpfs can be mounted here ({reason})')
-    if any(result.status == 'SKIP' for result in board.results):
-        board.add('file size limited', limit_files(setting, setting.scratch / 'limited', reference),
-                  'a clear error, all checkpoints verify, --resume without the limit ended equal')
+    assert job.end() == 1 and LAST_WORDS in job.error(), job.output
+    assert not inspect(work_dir).damaged
+    resumed(setting, work_dir)
+    assert difference(reference, work_dir, setting.max_iters) is None

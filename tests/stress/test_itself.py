@@ -2,22 +2,16 @@
 import multiprocessing
 import os
 import random
-import sys
 import time
 
 import pytest
 import torch
 from mmengine.hooks import Hook
 
-from tests.configs import ROOT
 from tests.test_engine.small import MAX_ITERS, continued, make_runner
 
-sys.path.insert(0, str(ROOT / 'tools'))
-from trials import kills  # noqa: E402
-from trials.board import Board  # noqa: E402
-from trials.job import Job, Setting, State, difference, inspect  # noqa: E402
-
-sys.path.remove(str(ROOT / 'tools'))
+from . import test_kills as kills
+from .job import Job, Setting, State, difference, inspect
 
 OPTIONS = dict(val=True, save_best='mIoU', max_keep_ckpts=3)
 
@@ -76,11 +70,9 @@ def small(tmp_path, monkeypatch):
     return Setting(tmp_path, MAX_ITERS)
 
 
-def test_killed_trainings_end_as_the_undisturbed_one(small):
-    board = Board(6)
-    kills.trial(small, board, small.scratch / 'undisturbed', 5, random.Random(0))
-    assert [result.status for result in board.results] == ['PASS'], board.table()
-    assert board.results[0].detail.startswith('5 kills') and not board.failed
+def test_killed_trainings_end_as_the_undisturbed_one(small, capsys):
+    assert not kills.problems_of(small, small.scratch / 'undisturbed', 5, random.Random(0))
+    assert 'kill 5 of 5' in capsys.readouterr().out
 
 
 def test_another_end_is_a_failure(small):
@@ -93,9 +85,8 @@ def test_another_end_is_a_failure(small):
     assert '1 of' in difference(small.scratch / 'undisturbed', small.scratch / 'other', MAX_ITERS)
     (small.scratch / 'other' / 'iter_6.pth').unlink()
     assert 'kept checkpoints' in difference(small.scratch / 'undisturbed', small.scratch / 'other', MAX_ITERS)
-    board = Board(1)
-    kills.trial(small, board, small.scratch / 'undisturbed', 1, random.Random(0))
-    assert board.failed and 'values differ' in board.table()
+    problems = kills.problems_of(small, small.scratch / 'undisturbed', 1, random.Random(0))
+    assert any('values differ' in problem for problem in problems)
 
 
 def test_a_lost_or_damaged_checkpoint_is_a_failure(small):
@@ -113,17 +104,3 @@ def test_a_lost_or_damaged_checkpoint_is_a_failure(small):
     for path in list(work_dir.glob('*.pth'))[1:]:
         path.unlink()
     assert any('checkpoints of 4 are left' in text for text in kills.judge(before, inspect(work_dir), 2))
-
-
-def test_the_table_names_what_failed():
-    board = Board(2)
-    board.step('first')
-    board.add('good', [], 'all well')
-    assert not board.failed
-    board.add('bad', ['it broke', 'twice'], 'all well')
-    board.skip('odd', 'no root')
-    lines = board.table(7).splitlines()
-    assert board.failed and len(lines) == 6
-    assert lines[1].startswith('PASS  good') and lines[2].endswith('it broke; twice')
-    assert lines[3].startswith('SKIP  odd')
-    assert lines[-1].startswith('1 FAIL, 1 PASS, 1 SKIP') and lines[-1].endswith('seed 7')

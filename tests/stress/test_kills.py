@@ -3,9 +3,11 @@ import random
 import time
 from pathlib import Path
 
+import pytest
+
 from mmwhitebox.checkpoints.atomic import TEMPORARY
 
-from .board import Board
+from .conftest import KILLS
 from .job import KEPT, Job, Setting, State, difference, inspect
 
 LONGEST = 5.  # seconds after the first iteration
@@ -17,8 +19,8 @@ def writes_checkpoint(work_dir: Path) -> bool:
     return any(TEMPORARY.fullmatch(path.name) and '.pth' in path.name for path in work_dir.glob('.*'))
 
 
-def kill_somewhere(job: Job, rng: random.Random) -> str:
-    """Wait for a random moment and kill; returns which kind of moment it was, empty if the training ended first."""
+def kill_somewhere(job: Job, rng: random.Random) -> bool:
+    """Wait for a random moment and kill; False if the training ended first."""
     kind = rng.choices(['while it trains', 'at a write', 'while it starts'], [5, 4, 1])[0]
     if kind == 'while it starts':
         end = time.monotonic() + rng.uniform(0, IMPORTS)
@@ -29,9 +31,9 @@ def kill_somewhere(job: Job, rng: random.Random) -> str:
         if kind == 'at a write':
             job.wait_until(lambda: writes_checkpoint(job.work_dir), pause=0.0005)
     if not job.running():
-        return ''
+        return False
     job.kill()
-    return kind
+    return True
 
 
 def judge(before: State, after: State, number: int) -> list[str]:
@@ -44,33 +46,31 @@ def judge(before: State, after: State, number: int) -> list[str]:
     return problems
 
 
-def trial(setting: Setting, board: Board, reference: Path, kills: int, rng: random.Random) -> None:
+def problems_of(setting: Setting, reference: Path, kills: int, rng: random.Random) -> list[str]:
     """Kill and resume until there were enough kills; compare the end of every training with the reference."""
     problems: list[str] = []
-    killed = inside = ended = 0
+    killed = ended = 0
     while killed < kills or ended == 0:
         work_dir = setting.scratch / f'killed{ended}'
         state, finished = inspect(work_dir), False
         while not finished:
             job = Job(setting, work_dir, resume=state.newest > 0)
-            kind = kill_somewhere(job, rng) if killed < kills else ''
-            if kind:
+            if killed < kills and kill_somewhere(job, rng):
                 killed += 1
                 after = inspect(work_dir)
-                inside += after.inside_write
                 problems += judge(state, after, killed)
-                where = 'inside a write' if after.inside_write else kind
-                board.step(f'kill {killed} of {kills}, {where}; {after.valid} checkpoints verify, newest is of '
-                           f'iteration {after.newest}')
+                print(f'kill {killed} of {kills}: {after}', flush=True)
                 state = after
-            elif job.end() != 0:
-                problems.append(f'a resumed training ended with {job.process.returncode}, see {job.output}')
-                finished = True
             else:
                 finished = True
+                if job.end() != 0:
+                    problems.append(f'a resumed training ended with {job.process.returncode}, see {job.output}')
         ended += 1
         differs = difference(reference, work_dir, setting.max_iters)
         problems += [f'training {ended}: {differs}'] if differs else []
-        board.step(f'training {ended} ended, {differs or "equal to the undisturbed one"}')
-    board.add('kills', problems, f'{killed} kills ({inside} inside a write), every checkpoint verified after each; '
-              f'trainings that ended equal to the undisturbed one: {ended}')
+    return problems
+
+
+@pytest.mark.stress
+def test_killed_trainings_end_as_the_undisturbed_one(setting, reference, rng):
+    assert not problems_of(setting, reference, KILLS, rng)

@@ -1,53 +1,31 @@
 """The benchmark: refuses to time what differs, keeps what it measured; its page follows its numbers."""
-import importlib.util
 import json
 import logging
 import os
-import shutil
+import re
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
-from mmwhitebox.engine.onednn import obstacle
+from benchmarks import models, operators, page, report, rounds
+from benchmarks.__main__ import FORMS, main
+from benchmarks.agreement import Disagreement
+from benchmarks.contest import Case, Contestant, Settings, Unable
+from benchmarks.memory import peak_bytes, saved_bytes
+from benchmarks.roofline import H200, PASSES, Shape, least_time, least_work
 from mmwhitebox.errors import UserError
-from mmwhitebox.models.attention import CBSA, DMSA, MSCA, MSSA, TSSA
+from mmwhitebox.models.backbones import WhiteBoxTransformer
 from mmwhitebox.models.feedforward import ISTA
 from tests.configs import ROOT
 
-sys.path.insert(0, str(ROOT / 'tools'))
-from benchmarks import contest, models, operators, report, rounds, scaling  # noqa: E402
-from benchmarks.agreement import Disagreement  # noqa: E402
-from benchmarks.contest import Case, Contestant, Settings, Unable, require_onednn  # noqa: E402
-from benchmarks.memory import peak_bytes, saved_bytes  # noqa: E402
-from benchmarks.roofline import PASSES, Shape, least_time, least_work  # noqa: E402
-from benchmarks.transcription import plain_form, transcribe  # noqa: E402
-
-sys.path.remove(str(ROOT / 'tools'))
-
 PAGE = ROOT / 'docs' / 'performance.md'
+FOLDER = PAGE.with_suffix('')
 SETTINGS = Settings(torch.device('cpu'), rounds=4, warmup=1, min_seconds=0.)
-HW = (5, 6)
-ATTENTIONS = {
-    'cbsa': lambda: CBSA(24, 3, pool_size=3),
-    'cbsa official pool': lambda: CBSA(24, 2, head_dims=10, pool_size=4, pool_tokens='official'),
-    'tssa': lambda: TSSA(24, 4, qkv_bias=True),
-    'dmsa': lambda: DMSA(24, 4, qkv_bias=True),
-    'dmsa without rope': lambda: DMSA(24, 4, rope=False),
-    'mssa': lambda: MSSA(24, 3),
-    'mssa shared': lambda: MSSA(24, 3, head_dims=10, out_proj='shared'),
-}
-
-
-def tool():
-    """tools/benchmark.py as a module."""
-    spec = importlib.util.spec_from_file_location('benchmark', ROOT / 'tools' / 'benchmark.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def command(*args):
@@ -56,59 +34,24 @@ def command(*args):
                           env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore'})
 
 
-def same_function(ours, plain, *args):
-    """Outputs and the gradients of inputs and parameters agree, in float64."""
-    results = []
-    for module in (ours, plain):
-        inputs = [x.clone().requires_grad_() if isinstance(x, torch.Tensor) else x for x in args]
-        out = module(*inputs)
-        leaves = {str(i): x for i, x in enumerate(inputs) if isinstance(x, torch.Tensor)}
-        leaves.update(module.named_parameters())
-        torch.manual_seed(1)
-        found = torch.autograd.grad(out, list(leaves.values()), torch.randn_like(out))
-        results.append(dict(zip(leaves, found), out=out))
-    expected, found = results
-    assert set(expected) == set(found)
-    for name in expected:
-        torch.testing.assert_close(found[name], expected[name], rtol=1e-8, atol=1e-10, msg=name)
-
-
-@pytest.mark.parametrize('name', ATTENTIONS)
-def test_transcription_of_attention_agrees_with_ours(name):
-    ours = ATTENTIONS[name]().double()
-    same_function(ours, plain_form(ours), torch.randn(2, 1 + HW[0] * HW[1], 24, dtype=torch.float64), HW)
-
-
-def test_transcription_of_cross_attention_and_feedforward_agrees_with_ours():
-    msca, ista = MSCA(24, 3, head_dims=10).double(), ISTA(24).double()
-    queries, x = torch.randn(2, 7, 24, dtype=torch.float64), torch.randn(2, 31, 24, dtype=torch.float64)
-    same_function(msca, plain_form(msca), queries, x)
-    same_function(ista, plain_form(ista), x)
-
-
-def test_transcription_holds_copies_of_the_same_weights():
-    ours = models.encoder('cbt-tiny', 32, 'torch')
-    plain = transcribe(ours)
-    assert plain.state_dict().keys() == ours.state_dict().keys()
-    assert all(torch.equal(a, b) for a, b in zip(plain.state_dict().values(), ours.state_dict().values()))
-    assert not {p.data_ptr() for p in plain.parameters()} & {p.data_ptr() for p in ours.parameters()}
-    assert not any(isinstance(module, (CBSA, ISTA)) for module in plain.modules())
-    with pytest.raises(UserError, match='no white-box operator'):
-        transcribe(nn.Linear(2, 2))
-
-
 def ista_case(mode='training', forms=('ours', 'ours-fused', 'plain')):
     return operators.operator_case(['ista'], Shape(2, 16, 2, 8), mode, forms, SETTINGS, [])
 
 
+def table_of(result):
+    return report.table(dict(cases=[result], peaks=dict(bytes_per_second=1e9, flops_per_second=1e9))).set_index(
+        'contestant')
+
+
 def test_ratios_are_medians_over_the_rounds():
-    result = report.summarise(rounds.run_case(ista_case(), SETTINGS))
+    result = rounds.run_case(ista_case(), SETTINGS)
     ours, plain = result['contestants']['ista'], result['contestants']['ista-plain']
     assert len(ours['seconds']) == len(plain['seconds']) == 4
     per_round = np.array(plain['seconds']) / np.array(ours['seconds'])
-    assert ours['ratios']['plain']['median'] == pytest.approx(np.median(per_round), rel=1e-3)
-    assert ours['ratios']['plain']['low'] == pytest.approx(np.percentile(per_round, 25), rel=1e-3)
-    assert ours['items_per_second'] == pytest.approx(32 / np.median(ours['seconds']), rel=1e-3)
+    row = table_of(result).loc['ista']
+    assert row['x_plain'] == pytest.approx(np.median(per_round), rel=1e-3)
+    assert row['x_plain_low'] == pytest.approx(np.percentile(per_round, 25), rel=1e-3)
+    assert row['per_second'] == pytest.approx(32 / np.median(ours['seconds']), rel=1e-3)
     assert plain['difference']['output'] < 1e-8 and plain['difference']['gradient'] < 1e-7
     made = {'case': [3., 1., 2.], 'other': [9., 2., 2.]}  # the ratios of medians would be 1, not 2
     case = dict(references={'case': {'x': 'other'}},
@@ -132,7 +75,7 @@ def test_contestants_run_in_turn(monkeypatch):
 
 
 @pytest.mark.parametrize('mode', ['inference', 'training'])
-def test_gate_refuses_a_wrong_transcription(mode, monkeypatch):
+def test_gate_refuses_what_computes_something_else(mode, monkeypatch):
     timed = []
     monkeypatch.setattr(rounds, 'timed', lambda *args: timed.append(args) or 1.)
     case = ista_case(mode)
@@ -140,7 +83,7 @@ def test_gate_refuses_a_wrong_transcription(mode, monkeypatch):
 
     def wrong():
         contestant = build()
-        contestant.module.ista.lam += 1e-3
+        contestant.module.lam += 1e-3
         return contestant
 
     case.builders['ista-plain'] = wrong
@@ -153,15 +96,16 @@ def test_gate_refuses_a_wrong_gradient():
     case = ista_case()
     build = case.builders['ista-plain']
 
-    class Detached(nn.Module):
-        def __init__(self, contestant):
-            super().__init__()
-            self.ista = contestant.module.ista
-
+    class Detached(ISTA):
         def forward(self, x):
-            return self.ista(x.detach()) + (x - x.detach())  # the right values
+            return super().forward(x.detach()) + (x - x.detach())  # the right values
 
-    case.builders['ista-plain'] = lambda: Contestant(Detached(build()), build().inputs)
+    def wrong():
+        contestant = build()
+        contestant.module.__class__ = Detached
+        return contestant
+
+    case.builders['ista-plain'] = wrong
     with pytest.raises(Disagreement, match='the gradient of input 0 differs by'):
         rounds.run_case(case, SETTINGS)
 
@@ -197,7 +141,7 @@ def test_a_fused_form_that_falls_back_is_not_timed_as_fused():
             return x
 
     case = ista_case('inference', ('ours', ))
-    case.builders['ista-fused'] = lambda: Contestant(FallsBack(), (torch.zeros(1), ), fused=True)
+    case.builders['ista-fused'] = lambda: Contestant(FallsBack(), (torch.zeros(1), ), 'triton')
     rows = rounds.run_case(case, SETTINGS)['contestants']
     assert 'not fused: p = 7' in rows['ista-fused']['reason'] and rows['ista']['seconds']
 
@@ -247,13 +191,11 @@ def test_growth_is_measured_beside_half_the_tokens():
     assert list(case.builders) == ['ista', 'ista-half', 'ista-plain']
     ours, half = (case.builders[name]().inputs[0] for name in ('ista', 'ista-half'))
     assert ours.shape == (2, 16, 16) and torch.equal(half, ours[:, :8]) and half.is_leaf and half.requires_grad
-    result = report.summarise(rounds.run_case(case, SETTINGS))
-    rows = result['contestants']
-    growth = report.QUANTITIES['time(N) / time(N/2)'](rows['ista'], {}, {})
+    result = rounds.run_case(case, SETTINGS)
+    rows, frame = result['contestants'], table_of(result)
     per_round = np.array(rows['ista-half']['seconds']) / np.array(rows['ista']['seconds'])
-    assert growth == pytest.approx(1 / np.median(per_round), rel=1e-3)
-    tables = report.operator_tables(dict(cases=[result], peaks=dict(bytes_per_second=1e9, flops_per_second=1e9)))
-    assert not any('half' in table.get_string() for table in tables.values())
+    assert frame.at['ista', 'growth'] == pytest.approx(1 / np.median(per_round), rel=1e-3)
+    assert list(frame.index) == ['ista', 'ista-plain'] and not any('half' in name for name in frame)
     quadratic = operators.operator_case(['mssa'], Shape(1, 16, 2, 8), 'inference', ('ours', ), SETTINGS, [])
     assert list(quadratic.builders) == ['mssa']
 
@@ -265,46 +207,6 @@ def test_share_of_the_floor_takes_the_bandwidth_of_its_own_round():
     assert report.share_of_floor(row, work, peaks, 'passes') == pytest.approx(50)
     row['copy_bytes_per_second'] = [8e9, 8e9, 4e9]
     assert report.share_of_floor(row, work, peaks, 'floor') == pytest.approx(12.5)  # the median of 25, 12.5, 6.25
-
-
-@pytest.mark.skipif(obstacle() is not None, reason=f'oneDNN: {obstacle()}')
-@pytest.mark.parametrize('mode', ['inference', 'training'])
-def test_forms_with_onednn_run_with_it_and_the_others_without(mode, monkeypatch):
-    seen = {}
-    call = Contestant.call
-
-    def note(self, settings, *inputs):
-        seen.setdefault(self.onednn, set()).add(torch.backends.mkldnn.matmul.fp32_precision)
-        out = call(self, settings, *inputs)
-        if out.requires_grad:
-            out.register_hook(lambda _: seen[self.onednn].add(torch.backends.mkldnn.matmul.fp32_precision))
-        return out
-
-    monkeypatch.setattr(Contestant, 'call', note)
-    before = torch.backends.mkldnn.matmul.fp32_precision
-    wanted = ('ours', 'ours-onednn', 'plain', 'plain-onednn', 'segmenter', 'segmenter-onednn')
-    case = models.decoder_case('cbt', 64, mode, 2, wanted, SETTINGS)
-    rows = report.summarise(rounds.run_case(case, SETTINGS))['contestants']
-    assert all(row.get('seconds') for row in rows.values()), rows
-    assert seen == {True: {'bf16'}, False: {before}}
-    assert rows['ours-onednn']['ratios'].keys() == {'plain', 'plain-onednn', 'segmenter', 'segmenter-onednn'}
-    assert rows['ours']['ratios'].keys() == {'plain', 'segmenter'}
-    assert rows['ours-onednn']['difference']['output'] < 1e-4  # compared in float32; 0 where both libraries agree
-
-
-def test_onednn_is_for_float32_on_a_cpu(monkeypatch):
-    for settings in (Settings(torch.device('cuda')), Settings(torch.device('cpu'), torch.bfloat16)):
-        with pytest.raises(Unable, match='float32 on a CPU'):
-            require_onednn(settings)
-    monkeypatch.setattr(contest, 'obstacle', lambda: 'the processor has no AVX-512')
-    with pytest.raises(Unable, match='no AVX-512'):
-        require_onednn(SETTINGS)
-
-
-def test_scaling_formula():
-    assert scaling.ring_seconds(100e6, 8, 50e9) == pytest.approx(2 * 7 / 8 * 100e6 / 50e9)
-    step = scaling.step_needed(2e-3, 0.9)
-    assert step / (step + 2e-3) == pytest.approx(0.9)
 
 
 @pytest.fixture(scope='module')
@@ -321,7 +223,7 @@ def test_quick_run_writes_everything(quick):
     out, done = quick
     assert {path.name for path in out.iterdir()} == {
         f'{suite}{suffix}' for suite in ('classification', 'decoder', 'operators')
-        for suffix in ('.json', '.md', '.png')}
+        for suffix in ('.json', '.csv', '.png')}
     assert 'min left' in done.stderr and 'the fused kernels need a GPU' in done.stdout
     assert (out / 'operators.png').read_bytes().startswith(b'\x89PNG')
 
@@ -330,16 +232,13 @@ def test_quick_run_writes_everything(quick):
 def test_json_is_consistent(quick, suite):
     result = json.loads((quick[0] / f'{suite}.json').read_text())
     assert result['environment']['threads'] == 1 and result['environment']['versions']['torch']
-    assert result['environment']['command'].startswith('python tools/benchmark.py --quick')
+    assert result['environment']['command'].startswith('python -m benchmarks --quick')
     assert result['peaks']['bytes_per_second'] > 1e6 and len(result['cases']) == 2
     for case in result['cases']:
-        found = rounds.ratios(case)
-        for name, row in case['contestants'].items():
+        for row in case['contestants'].values():
             assert ('reason' in row) != ('seconds' in row)
-            assert row.get('ratios', {}) == found.get(name, {})
             if 'seconds' in row:
-                assert len(row['seconds']) == 3 and row['low'] <= row['median'] <= row['high']
-                assert row['peak_bytes'] > 0
+                assert len(row['seconds']) == 3 and row['peak_bytes'] > 0
                 assert len(row.get('copy_bytes_per_second', ())) == (3 if suite == 'operators' else 0)
                 assert ('saved_bytes' in row) == (case['labels']['mode'] == 'training')
     assert result['cases'][1]['contestants'].keys() >= {
@@ -347,54 +246,101 @@ def test_json_is_consistent(quick, suite):
         'operators': {'cbsa', 'cbsa-plain', 'tssa', 'mhsa'}}[suite]
 
 
-def test_the_summary_of_the_libraries_follows_the_numbers():
-    cases = {(case['labels']['model'], case['labels']['mode']): case['contestants'] for case in json.loads(
-        (PAGE.with_suffix('') / 'cpu-classification-224.json').read_text())['cases']}
-    compared = [('ours-onednn-compiled', 'plain'), ('ours-onednn-compiled', 'plain-onednn'), ('ours-compiled', 'plain')]
-    text, short = PAGE.read_text(), {'T': 'tiny', 'S': 'small'}
-    for model in ('CBT-T', 'CBT-S', 'CRATE-S', 'ToST-S', 'DMST-S'):
-        name, size = model.split('-')
-        cells = [' / '.join(f'{cases[f"{name.lower()}-{short[size]}", mode][ours]["ratios"][plain]["median"]:.2f}'
-                            for mode in ('training', 'inference')) for ours, plain in compared]
-        assert f'| {model} | {" | ".join(cells)} |' in text
+def test_the_csv_says_what_the_rounds_say(quick):
+    for suite in ('classification', 'decoder', 'operators'):
+        result = json.loads((quick[0] / f'{suite}.json').read_text())
+        heading, frame = report.read_csv(quick[0] / f'{suite}.csv')
+        assert heading == report.heading(result)
+        pd.testing.assert_frame_equal(frame, report.table(result).replace('', np.nan), rtol=1e-3, check_dtype=False)
 
 
-def test_page_is_written_from_the_json(quick, tmp_path):
-    page, folder = tmp_path / 'page.md', tmp_path / 'page'
-    page.write_text('before\n<!-- table:numbers -->\nold\n<!-- end -->\n'
-                    'between\n<!-- table:none -->\n<!-- end -->\n')
-    folder.mkdir()
-    shutil.copy(quick[0] / 'decoder.json', folder / 'numbers.json')
-    assert tool().main(['--markdown', str(page)]) == 0
-    text = page.read_text()
-    ours = json.loads((folder / 'numbers.json').read_text())['cases'][0]['contestants']['ours']
-    assert f'{report.number(ours["ratios"]["plain"]["median"])} (' in text
-    assert 'old' not in text and 'between' in text and 'Not measured yet: no `none.json`' in text
-    report.refresh(page)
-    assert page.read_text() == text
-    page.write_text('no section')
-    with pytest.raises(UserError, match='no section'):
-        report.refresh(page)
+def test_every_generated_section_of_a_page_is_written_anew(quick, tmp_path):
+    text = ('before\n<!-- table:cpu-decoders -->\nold\n<!-- end -->\n'
+            'between\n<!-- table:gpu-encoders -->\n<!-- end -->\n')
+    (tmp_path / 'page.md').write_text(text)
+    (tmp_path / 'page').mkdir()
+    (tmp_path / 'page' / 'cpu-decoder.csv').write_text((quick[0] / 'decoder.csv').read_text())
+    assert main(['--markdown', str(tmp_path / 'page.md')]) == 0
+    text = (tmp_path / 'page.md').read_text()
+    _, frame = report.read_csv(quick[0] / 'decoder.csv')
+    assert f'| {report.number(frame["x_plain"][0])} (' in text
+    assert 'old' not in text and 'between' in text and 'Not measured yet.' in text
+    main(['--markdown', str(tmp_path / 'page.md')])
+    assert (tmp_path / 'page.md').read_text() == text
+    for text, message in (('no section', 'no section'), ('<!-- table:cpu-poems -->\n<!-- end -->', 'cpu-poems -->')):
+        (tmp_path / 'page.md').write_text(text)
+        with pytest.raises(UserError, match=message):
+            main(['--markdown', str(tmp_path / 'page.md')])
 
 
 def test_the_page_of_the_documentation_follows_its_numbers(tmp_path):
     copy = tmp_path / PAGE.name
     copy.write_text(PAGE.read_text())
-    if PAGE.with_suffix('').is_dir():
-        shutil.copytree(PAGE.with_suffix(''), tmp_path / PAGE.stem)
-    report.refresh(copy)
-    assert copy.read_text() == PAGE.read_text(), 'python tools/benchmark.py --markdown docs/performance.md'
-    for path in (PAGE.with_suffix('')).glob('*.json'):
-        assert path.stat().st_size < 100_000
+    report.refresh(copy, lambda name: page.render(name, FOLDER))
+    assert copy.read_text() == PAGE.read_text(), 'python -m benchmarks --markdown docs/performance.md'
 
 
-def test_models_of_all_suites_are_known():
-    from mmwhitebox.models.backbones import WhiteBoxTransformer
+def test_no_number_of_its_prose_is_missing_in_its_tables():
+    tables = ' '.join(match[0] for match in report.SECTION.finditer(PAGE.read_text()))
+    prose = re.sub(r'```.*?```|`[^`]*`|\]\([^)]*\)', '', report.SECTION.sub('', PAGE.read_text()), flags=re.DOTALL)
+    decimals = set(re.findall(r'\d+\.\d+', prose)) - {f'{H200["bytes_per_second"] / 1e12:g}'}
+    assert decimals and decimals <= set(re.findall(r'\d+\.\d+', tables))
+
+
+def test_what_the_page_says_in_short():
+    """Each sentence of the summary, from the CSV files."""
+    frames = {path.stem: report.read_csv(path)[1].set_index('contestant') for path in FOLDER.glob('*.csv')}
+    kept = frames['cpu-operators-kept-pages']
+    cbsa, forward = kept.loc['cbsa'], kept.loc['cbsa', 'mode'] == 'inference'
+    assert cbsa['x_plain'][forward].between(0.936, 1.11).all()
+    assert cbsa['x_plain'][~forward & (cbsa['tokens'] >= 1024)].between(1.19, 1.46).all()
+    for op, share in (('cbsa', 1 / 3), ('tssa', 1 / 4), ('dmsa', 1 / 4)):
+        last = kept[(kept['tokens'] == 65536) & (kept['mode'] == 'training')]['kept_mib']
+        assert last[op] / last[f'{op}-plain'] == pytest.approx(share, rel=0.03)
+    for name in ('cpu-operators-forward', 'cpu-operators-backward'):
+        large = frames[name][frames[name]['tokens'] >= 4096]
+        assert (large.loc[['tssa', 'dmsa', 'ista'], 'x_plain'] > 1.7).all()
+        assert large['x_mhsa']['mssa'].dropna().between(0.9, 1.1).all()
+    encoders = pd.concat([frames['cpu-classification-224'], frames['cpu-classification-512']])
+    ours = encoders.loc['ours']
+    assert (ours['x_vit'] > 1).all() and (ours['x_plain'] > 1).all()
+    cbt = ours[ours['model'].str.startswith('cbt')]
+    assert cbt['x_vit'][cbt['size'] == 512].min() > cbt['x_vit'][cbt['size'] == 224].max() > ours['x_vit'][
+        ~ours['model'].str.startswith('cbt')].max()
+    assert (encoders.loc[['ours', 'ours-compiled'], 'x_tost'].dropna() < 1).all()
+    small = encoders[encoders['size'] == 224].set_index(['model', 'mode'], append=True).sort_index()
+    compiled = small.loc['ours-compiled', 'x_vit'] / small.loc['ours', 'x_vit']
+    assert (compiled > 1).all() and compiled.groupby('model').mean().idxmax() == 'cbt-tiny'
+    more = small.loc['ours', 'peak_mib'] > small.loc['vit', 'peak_mib']
+    assert set(more[more].index) == {
+        *((name, 'inference') for name in ('cbt-tiny', 'cbt-small', 'tost-small', 'dmst-small')),
+        ('tost-small', 'training'), ('dmst-small', 'training')}
+    decoders = frames['cpu-decoder'][frames['cpu-decoder'].get('decoder') == 'cbt'].loc['ours']
+    assert (decoders['x_segmenter'] > 6).all() and decoders['x_plain'].between(0.97, 1.02).all()
+
+
+def test_plots_and_files_are_named_by_the_page():
+    text = PAGE.read_text()
+    for path in FOLDER.iterdir():
+        assert f'performance/{path.name}' in text and path.stat().st_size < 100_000
+
+
+def test_what_has_no_kernels_does_not_run_fused():
     assert set(models.ENCODERS) <= set(WhiteBoxTransformer.arch_zoo)
+    gpu = Settings(torch.device('cuda'))
     with pytest.raises(Unable, match='no operator of this model has fused kernels'):
-        models.set_impl(dict(attention=dict(type='MHSA'), feedforward=dict(type='MLP')), 'triton')
-    forms = models.set_impl(WhiteBoxTransformer.arch_zoo['crate-cbt-tiny'], 'torch')
-    assert [cfg.get('impl') for cfg in forms['attention']] == [None] * 6 + ['torch'] * 6
+        models.contestant_of('ours-fused', nn.Linear(2, 2), (), gpu)
+    with pytest.raises(Unable, match='the fused kernels need a GPU'):
+        models.contestant_of('tost-fused-compiled', nn.Linear(2, 2), (), SETTINGS)
+
+
+def test_a_name_says_the_form():
+    model, inputs = nn.Linear(2, 2), (torch.zeros(1, 2), )
+    found = {name: models.contestant_of(name, model, inputs, SETTINGS) for name in FORMS if 'fused' not in name}
+    assert {name: (c.form, c.compiled) for name, c in found.items()} == {
+        'ours': ('torch', False), 'ours-compiled': ('torch', True), 'plain': ('naive', False), 'vit': ('torch', False),
+        'vit-compiled': ('torch', True), 'segmenter': ('torch', False)}
+    assert all(c.module is not model for c in found.values())
 
 
 @pytest.mark.parametrize('args, message', [
@@ -406,11 +352,11 @@ def test_models_of_all_suites_are_known():
 ])
 def test_bad_arguments_say_what_to_give(args, message):
     with pytest.raises(UserError) as error:
-        tool().main(args)
+        main(args)
     assert message in str(error.value)
 
 
 def test_counts_are_positive(capsys):
     with pytest.raises(SystemExit):
-        tool().main(['--rounds', '0'])
+        main(['--rounds', '0'])
     assert 'argument --rounds: 0 is no positive integer' in capsys.readouterr().err
