@@ -10,8 +10,7 @@ from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.runner import Runner
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
-from mmwhitebox.engine.sampling import NumberedBatch, number_batches
-from mmwhitebox.engine.streams import ITERATION, seed_generators
+from mmwhitebox.engine.seeded_batches import ITERATION, NumberedBatch, number_batches, seed_generators
 from tests.configs import ROOT
 from tests.test_engine.trainings import BATCH, IMAGES, make_config, same, train
 

@@ -2,27 +2,28 @@
 
 mmengine keeps the model, its average, the optimizer, the schedulers, the loss scaler and the message hub. Here is the
 rest: the place in the data, the randomness, gradients that wait for their update, what hooks remember. A validation
-that was cut short is the affair of :class:`.checkpoint_hook.AtomicCheckpointHook`, a schedule that the config has
-changed that of :class:`.resume_schedule.ScheduleHook`.
+that was cut short is the affair of :class:`.checkpoint.AtomicCheckpointHook`, a schedule that the config has
+changed that of :class:`.schedule.ScheduleHook`.
 
-Randomness needs no state. Every sample draws from a seed of its place in the data (:mod:`.sampling`), and every
-iteration, in the main process, from a seed of its number (:mod:`.streams`). Neither the number of workers, nor what
+Randomness needs no state. Every sample draws from a seed of its place in the data (:mod:`..seeded_batches`), and every
+iteration, in the main process, from a seed of its number. Neither the number of workers, nor what
 they have read ahead, nor a validation in between has an influence.
 """
 from functools import partial
 
 from mmengine.dataset import InfiniteSampler
+from mmengine.dist import gather_object, get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from mmwhitebox.registry import HOOKS
 
-from .accumulation import gather_gradients, is_accumulating, restore_gradients
+from ..runner_parts import bare_model, single_wrappers
+from ..seeded_batches import ITERATION, NumberedBatches, number_batches, seed_generators
+from .checkpoint import saves_this_iteration
 from .hook_states import hook_states, restore_hooks, warn_of_inexact_hooks
-from .sampling import NumberedBatches, number_batches
-from .saving import saves_this_iteration
-from .streams import ITERATION, seed_generators
 
 KEY = 'exact_resume'
 
@@ -54,6 +55,32 @@ def skip_to(loop: IterBasedTrainLoop, batches: NumberedBatches, epoch: int, batc
     if epoch > 0 and hasattr(sampler, 'set_epoch'):
         sampler.set_epoch(epoch)
     batches.start = batch
+
+
+def is_accumulating(runner: Runner) -> bool:
+    """Whether gradients of past iterations wait for the next update."""
+    return any(wrapper._accumulative_counts > 1 and not wrapper.should_update()
+               for wrapper in single_wrappers(runner))
+
+
+def gather_gradients(runner: Runner) -> list[dict[str, Tensor]] | None:
+    """The waiting gradients of all processes, by parameter name; None if there are none.
+
+    All processes call it together; the first one gets the answer.
+    """
+    if not is_accumulating(runner):
+        return None
+    own = {name: parameter.grad.detach().cpu() for name, parameter in bare_model(runner.model).named_parameters()
+           if parameter.grad is not None}
+    return gather_object(own)
+
+
+def restore_gradients(runner: Runner, gradients: list[dict[str, Tensor]]) -> None:
+    """Give this process its waiting gradients back."""
+    own = gradients[get_rank()]
+    for name, parameter in bare_model(runner.model).named_parameters():
+        if name in own:
+            parameter.grad = own[name].to(parameter.device, copy=True)
 
 
 @HOOKS.register_module()
@@ -180,7 +207,7 @@ class ExactResumeHook(Hook):
             self.before_save_now(runner)
 
     def before_save_now(self, runner: Runner) -> None:
-        """Bring the waiting gradients together; all processes call it. A stage of :func:`.saving.save_now`."""
+        """Bring the waiting gradients together; all processes call it. A stage of :func:`.checkpoint.save_now`."""
         if self.enabled and self.gradients is None:
             self.gradients = gather_gradients(runner)
 

@@ -18,8 +18,9 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from mmwhitebox.registry import HOOKS
 
-from .saving import save_now
-from .signal_watch import SignalWatch, shared_flag, shield_workers
+from ..runner_parts import built_loops, is_training
+from ..signals import SignalWatch, shared_flag, shield_workers
+from .checkpoint import save_now
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: not done, try again
 NOTE = 'MMWHITEBOX_STOP_NOTE'  # environment: a file that tells tools/dist_launch.py of an orderly stop
@@ -88,12 +89,11 @@ class StopOnSignalHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Watch the signals while the train loop runs, and keep them from the workers."""
-        if not self.signals or isinstance(runner._train_loop, (dict, type(None))):
+        if not self.signals or not is_training(runner):
             return
         leaving = shared_flag()
-        for loop in (runner._train_loop, runner._val_loop):
-            if hasattr(loop, 'dataloader'):
-                shield_workers(loop.dataloader, leaving)
+        for loop in built_loops(runner):
+            shield_workers(loop.dataloader, leaving)
 
         def announce(received: signal.Signals) -> None:
             runner.logger.warning(f'{received.name} received: the training stops after this iteration. A second '

@@ -7,13 +7,15 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.model.weight_init import PretrainedInit, update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
-from mmengine.runner import BaseLoop, CheckpointLoader, Runner
+from mmengine.runner import CheckpointLoader, Runner
 
 from mmwhitebox.checkpoints.fitting import Fit, fit, require, select
 from mmwhitebox.checkpoints.loading import tensors_of
 from mmwhitebox.checkpoints.trained_classes import compare_classes
 from mmwhitebox.errors import CheckpointError
 from mmwhitebox.registry import HOOKS
+
+from ..runner_parts import is_resumed, is_training, loaded_path
 
 MIN_FRACTION = 0.5
 NAME = 'initial_weights'  # in default_hooks
@@ -51,15 +53,15 @@ class InitialWeightsHook(Hook):
         """Compare, and put what will be loaded in the place of the state dict."""
         if not isinstance(runner, Runner):
             return  # the strategies of FlexibleRunner load the model by themselves
-        path = str(runner._load_from or 'to load')
+        path = str(loaded_path(runner) or 'to load')
         meta = checkpoint.get('meta')
-        if isinstance(runner._train_loop, BaseLoop) and isinstance(meta, dict):  # built, as in a training
+        if is_training(runner) and isinstance(meta, dict):  # built, as in a training
             metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
-            compare_classes(meta, metainfo.get('classes'), path, refuse=bool(runner._resume))
+            compare_classes(meta, metainfo.get('classes'), path, refuse=is_resumed(runner))
         tensors = tensors_of(checkpoint, path)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         found = fit(model, tensors)
-        if runner._resume and not found.exact:
+        if is_resumed(runner) and not found.exact:
             raise CheckpointError(f'Checkpoint {path} is not of this model, so nothing can be continued: '
                                   f'{found.summary}. To start from what fits, use --cfg-options load_from=PATH.')
         require(found, path, list(tensors), self.min_fraction,
