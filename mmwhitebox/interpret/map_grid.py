@@ -132,8 +132,8 @@ def draw_map_grid(image: np.ndarray,
     _draw_scale(figure, meaning, 'row maximum' if shared_scale else 'panel maximum')
     if shown:
         patches = [Patch(color=AREA_COLORS[k % len(AREA_COLORS)], label=f'{label_name} {k}') for k in shown]
-        figure.legend(handles=patches, loc='lower right', bbox_to_anchor=(1, 0), fontsize=7, frameon=False, handlelength=1,
-                      ncols=min(len(shown), 2 * num_columns - 4), columnspacing=1, handletextpad=0.4)
+        figure.legend(handles=patches, loc='lower right', bbox_to_anchor=(1, 0), fontsize=7, frameon=False,
+                      handlelength=1, ncols=min(len(shown), 2 * num_columns - 4), columnspacing=1, handletextpad=0.4)
     return figure
 
 
