@@ -35,3 +35,11 @@ def is_resumed(runner: Runner) -> bool:
 def loaded_path(runner: Runner) -> str | None:
     """The checkpoint that the run loads; None if it loads none, or the latest one."""
     return runner._load_from
+
+
+def replace_train_loop(runner: Runner, loop: BaseLoop) -> None:
+    """Put another train loop in the place of the one that is built.
+
+    mmengine has no place for this: a config may leave the class of the loop to it, and then the registry is not asked.
+    """
+    runner._train_loop = loop

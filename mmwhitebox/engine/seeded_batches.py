@@ -113,6 +113,9 @@ def number_batches(loader: DataLoader, seed: int, epoch: Callable[[], int], rank
     """
     if loader.batch_sampler is None or isinstance(loader.dataset, IterableDataset):
         raise TypeError('the loader reads a stream of samples without indices or batches')
+    # Set on the objects that there are: a wrapped data set hides what hooks set on it (another pipeline, say), and a
+    # loader that is made anew from a batch sampler has no batch_size and no sampler for hooks to look at.
+    # ``__getitems__`` is how torch asks a data set for a batch.
     loader.dataset.__getitems__ = partial(read_batch, loader.dataset, seed)
     batches = NumberedBatches(loader.batch_sampler, epoch, rank, world_size)
     object.__setattr__(loader, 'batch_sampler', batches)  # torch guards it against a change in use; it is not in use

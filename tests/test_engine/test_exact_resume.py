@@ -42,7 +42,7 @@ def test_the_order_of_a_finite_sampler_goes_on_in_a_later_pass(images, tmp_path)
     options = {'train_dataloader.sampler.type': 'DefaultSampler', 'train_cfg.val_interval': 99, **UNSEEDED}
     train(images, tmp_path / 'whole', 'cls', options=options)
     resumed = train(images, tmp_path / 'resumed', 'cls', resume=tmp_path / 'whole/iter_10.pth', options=options)
-    assert resumed.train_loop.dataloader_iterator._epoch == 2
+    assert resumed.train_loop.dataloader_iterator.epoch == 2
     assert same(tmp_path / 'whole/iter_11.pth', tmp_path / 'resumed/iter_11.pth')
 
 

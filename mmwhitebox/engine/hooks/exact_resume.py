@@ -16,11 +16,11 @@ from mmengine.dist import gather_object, get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
 
 from mmwhitebox.registry import HOOKS
 
-from ..runner_parts import bare_model, single_wrappers
+from ..loops import EndlessBatches, index_sampler, own_loop
+from ..runner_parts import bare_model, is_training, single_wrappers
 from ..seeded_batches import ITERATION, NumberedBatches, number_batches, seed_generators
 from .checkpoint import saves_this_iteration
 from .hook_states import hook_states, restore_hooks, warn_of_inexact_hooks
@@ -28,33 +28,9 @@ from .hook_states import hook_states, restore_hooks, warn_of_inexact_hooks
 KEY = 'exact_resume'
 
 
-def index_sampler(loader: DataLoader) -> Sampler:
-    """The sampler that chooses the indices, also the one inside a batch sampler."""
-    return getattr(loader.batch_sampler, 'sampler', loader.sampler)
-
-
 def epoch_of_data(loop: BaseLoop) -> int:
     """Which pass over its loader a train loop is in."""
-    return loop.epoch if isinstance(loop, EpochBasedTrainLoop) else loop.dataloader_iterator._epoch
-
-
-def run_epoch(loop: EpochBasedTrainLoop, batches: NumberedBatches) -> None:
-    """``EpochBasedTrainLoop.run_epoch`` for an epoch that may begin at any of its batches."""
-    loop.runner.call_hook('before_train_epoch')
-    loop.runner.model.train()
-    for idx, data_batch in enumerate(loop.dataloader, batches.start):
-        loop.run_iter(idx, data_batch)
-    loop.runner.call_hook('after_train_epoch')
-    loop._epoch += 1
-
-
-def skip_to(loop: IterBasedTrainLoop, batches: NumberedBatches, epoch: int, batch: int, num_iters: int) -> None:
-    """``skip_iter`` of the loop's iterator (by ``num_iters``): go to a place, without reading what is before it."""
-    loop.dataloader_iterator._epoch = epoch
-    sampler = index_sampler(loop.dataloader)
-    if epoch > 0 and hasattr(sampler, 'set_epoch'):
-        sampler.set_epoch(epoch)
-    batches.start = batch
+    return loop.epoch if isinstance(loop, EpochBasedTrainLoop) else loop.dataloader_iterator.epoch
 
 
 def is_accumulating(runner: Runner) -> bool:
@@ -114,6 +90,11 @@ class ExactResumeHook(Hook):
         """Note what the checkpoint says."""
         self.loaded = checkpoint.get(KEY)
 
+    def before_run(self, runner: Runner) -> None:
+        """Let the train loop begin anywhere."""
+        if self.enabled and is_training(runner):
+            own_loop(runner)
+
     def before_train(self, runner: Runner) -> None:
         """Number the batches, and go to the place of the checkpoint."""
         if not self.enabled:
@@ -126,10 +107,10 @@ class ExactResumeHook(Hook):
                 raise TypeError(f'{type(loop).__name__} is a train loop of another kind')
             self.batches = number_batches(loop.dataloader, runner.seed, partial(epoch_of_data, loop), runner.rank,
                                           runner.world_size)
+            if isinstance(loop, IterBasedTrainLoop):
+                loop.dataloader_iterator = EndlessBatches(loop.dataloader)
         except TypeError as error:
             runner.logger.warning(f'A resumed training will not be exact: {error}.')
-        if getattr(type(loop), 'run_epoch', None) is EpochBasedTrainLoop.run_epoch and self.batches is not None:
-            loop.run_epoch = partial(run_epoch, loop, self.batches)
         if loop.iter > 0 and self.loaded is not None and self.loaded['iteration'] == loop.iter:
             self.resume(runner, self.loaded)
             restore_hooks(runner, self.loaded.get('hooks', []))
@@ -170,10 +151,12 @@ class ExactResumeHook(Hook):
         if self.batches is None:
             return
         if isinstance(loop, EpochBasedTrainLoop):
-            self.batches.start = batch if loop.epoch == epoch else 0
+            batch = batch if loop.epoch == epoch else 0
+            loop.first_batch = batch
         else:
-            loop.fast_forward_on_resume = False  # nothing is slow about it any more
-            loop.dataloader_iterator.skip_iter = partial(skip_to, loop, self.batches, epoch, batch)
+            loop.fast_forward_on_resume = False  # it would warn that it does not
+            loop.dataloader_iterator = EndlessBatches(loop.dataloader, epoch)
+        self.batches.start = batch
 
     def batch(self, runner: Runner) -> tuple[int, int]:
         """Batch size of a process, number of processes."""

@@ -1,9 +1,11 @@
 """A training that is asked to stop writes a checkpoint first, and says how to go on."""
+import ctypes
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -18,6 +20,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from mmwhitebox.registry import HOOKS
 
+from ..loops import run_within
 from ..runner_parts import built_loops, is_training
 from ..signals import SignalWatch, shared_flag, shield_workers
 from .checkpoint import save_now
@@ -100,17 +103,17 @@ class StopOnSignalHook(Hook):
                                   'signal ends it at once.')
 
         self.watch = SignalWatch(self.signals, announce, partial(self.stop_waiting, runner))
-        run = runner.train_loop.run
+        run_within(runner, partial(self.watching, leaving))
 
-        def watched_run():
-            leaving.value = False
-            try:
-                with self.watch:
-                    return run()
-            finally:
-                leaving.value = True
-
-        runner.train_loop.run = watched_run
+    @contextmanager
+    def watching(self, leaving: ctypes.c_bool) -> Iterator[None]:
+        """The context of the train loop."""
+        leaving.value = False
+        try:
+            with self.watch:
+                yield
+        finally:
+            leaving.value = True
 
     def stop_waiting(self, runner: Runner, signum: int, frame: FrameType | None) -> None:
         """Handler of the signals, in the main thread: one process alone need not wait for the next batch."""
