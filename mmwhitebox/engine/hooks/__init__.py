@@ -9,9 +9,10 @@ from .interpret import CodingRateHook, MembershipVisHook
 from .predictions import LabelMapHook, PictureHook
 from .schedule import ScheduleHook
 from .stop_signals import StopOnSignalHook
+from .training_checks import TrainingChecksHook
 
 __all__ = [
     'AtomicCheckpointHook', 'BesideEMAHook', 'CodingRateHook', 'CompileHook', 'ExactResumeHook', 'FiniteHook',
     'InitialWeightsHook', 'LabelMapHook', 'MembershipVisHook', 'PictureHook', 'ScheduleHook', 'StopOnSignalHook',
-    'TF32Hook'
+    'TF32Hook', 'TrainingChecksHook'
 ]

@@ -125,9 +125,9 @@ class FiniteHook(Hook):
             if self.passes(runner, norm.isfinite(), lambda: name_gradients(bare_model(runner.model))):
                 step(**kwargs)
 
-        # On the object, not by a class of OPTIM_WRAPPERS: any wrapper of a config is guarded, and schedulers, which have
-        # set their own ``step`` on it in the same way, hold this object by now. torch's hooks of a step cannot leave it
-        # out, and come after the gradients are clipped.
+        # On the object, not by a class of OPTIM_WRAPPERS: any wrapper of a config is guarded, and the schedulers, which
+        # have set a ``step`` of their own on it, hold this object by now. torch's hooks of a step cannot leave it out,
+        # and come after the gradients are clipped.
         wrapper.update_params = update_params
         if not hasattr(wrapper, 'loss_scaler'):
             wrapper.step = guarded_step

@@ -1,7 +1,6 @@
 """Weights that a training starts from: what of them fits stands in one line, and too little is refused."""
 import logging
 
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -30,7 +29,7 @@ def report(found: Fit, path: str) -> None:
 
 @HOOKS.register_module()
 class InitialWeightsHook(Hook):
-    """Looks at a checkpoint before it is loaded into the model: ``load_from``, ``resume``.
+    """Looks at a checkpoint before it is loaded into the model: ``load_from``, ``resume``, ``init_cfg`` of Pretrained.
 
     Of ``load_from`` the parts that do not fit (a head of other classes) start anew and are named in one line. A
     checkpoint to resume from has to fit exactly, and so do its classes. ``load_from`` may be a bare state dict.
@@ -48,6 +47,11 @@ class InitialWeightsHook(Hook):
         if not 0 <= min_fraction <= 1:
             raise ValueError(f'min_fraction={min_fraction}: it is a share of the model, 0 to 1.')
         self.min_fraction = min_fraction
+
+    def before_run(self, runner: Runner) -> None:
+        """Before the model is initialised, let it look at the weights that ``init_cfg`` of type Pretrained names."""
+        if is_training(runner):
+            WEIGHT_INITIALIZERS.register_module(name='Pretrained', module=CheckedPretrainedInit, force=True)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare, and put what will be loaded in the place of the state dict."""
@@ -102,9 +106,3 @@ class CheckedPretrainedInit(PretrainedInit):
         module.load_state_dict(found.state_dict)
         if hasattr(module, '_params_init_info'):
             update_init_info(module, init_info=self._get_init_info())
-
-
-def check_initial_weights(cfg: Config) -> None:
-    """Let the trainings of this process look at the weights that they start from: ``load_from``, ``Pretrained``."""
-    cfg.setdefault('default_hooks', {}).setdefault(NAME, dict(type='mmwhitebox.InitialWeightsHook'))
-    WEIGHT_INITIALIZERS.register_module(name='Pretrained', module=CheckedPretrainedInit, force=True)
