@@ -76,7 +76,6 @@ def one_class(folder):
     (lambda folder: {'val_dataloader.dataset.metainfo': REORDERED}, 'in another order'),
     (lambda folder: {'model.decode_head.num_classes': 4}, 'num_classes'),
     (lambda folder: {'model.decode_head.in_channels': 9}, 'in_channels'),
-    (lambda folder: {'default_hooks.checkpoint.save_best': 'accuracy/top1'}, 'accuracy/top1'),
 ])
 def test_refused_before_the_first_iteration(own_images, tmp_path, monkeypatch, spoil, message):
     options = spoil(own_images)
