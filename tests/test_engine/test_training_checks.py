@@ -112,7 +112,7 @@ def test_what_train_py_has_checked_is_not_checked_again(images, tmp_path, monkey
     runner_at_work(images, tmp_path, monkeypatch, **{'default_hooks.training_checks.enabled': False})
     assert not asked
     runner_at_work(images, tmp_path, monkeypatch)
-    assert asked == ['check_parts', 'load_safely', 'check_whole']
+    assert asked == ['load_safely', 'check_parts', 'check_whole']
 
 
 def test_the_lock_is_held_while_the_loop_runs_alone(images, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What train.py makes sure of, for a training that is started by ``Runner.from_cfg(cfg).train()``."""
+"""What train.py makes sure of, for a run that is started by ``Runner.from_cfg(cfg)``."""
 from functools import partial
 
 from mmengine.hooks import Hook
@@ -19,7 +19,7 @@ class TrainingChecksHook(Hook):
     """Looks at a training before it starts, and after its workers and its work dir while it runs.
 
     The config is checked, part by part and as a whole, with its data, masks and model; every checkpoint is read with
-    weights only; no other training may be in the work dir; a data-loader worker that dies is named with its sample.
+    weights only, in a test too; no other training may be in the work dir; a data-loader worker that dies is named with its sample.
     mmengine calls it when model and data sets are built: what these refuse themselves is said by them.
 
     Args:
@@ -38,10 +38,12 @@ class TrainingChecksHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Check, unless ``mmwhitebox train`` has."""
-        if not self.enabled or not is_training(runner) or is_checked():
+        if not self.enabled or is_checked():
+            return
+        load_safely(self.trust_checkpoint)
+        if not is_training(runner):
             return
         check_parts(runner.cfg)
-        load_safely(self.trust_checkpoint)
         check_whole(runner.cfg)
         check_model(runner.model)
         prepare_folder(runner.work_dir, '--work-dir')
