@@ -63,27 +63,25 @@ class EndlessBatches:
         self.loader = loader
         self.epoch = epoch
         self.iterator: Iterator | None = None
-        if epoch > 0:
-            self.tell_sampler()
 
-    def tell_sampler(self) -> None:
-        """A sampler with an order for every pass."""
+    def begin(self) -> None:
+        """Begin a pass, of which a sampler with an order for every pass is told: a hook has told it of the first."""
         sampler = index_sampler(self.loader)
-        if hasattr(sampler, 'set_epoch'):
+        if self.epoch > 0 and hasattr(sampler, 'set_epoch'):
             sampler.set_epoch(self.epoch)
+        self.iterator = iter(self.loader)
 
     def __iter__(self) -> 'EndlessBatches':
         return self
 
     def __next__(self) -> Any:
         if self.iterator is None:
-            self.iterator = iter(self.loader)
+            self.begin()
         try:
             return next(self.iterator)
         except StopIteration:
             self.epoch += 1
-            self.tell_sampler()
-            self.iterator = iter(self.loader)
+            self.begin()
             return next(self.iterator)
 
     def skip_iter(self, num_iters: int) -> None:

@@ -19,7 +19,8 @@ class TrainingChecksHook(Hook):
     """Looks at a training before it starts, and after its workers and its work dir while it runs.
 
     The config is checked, part by part and as a whole, with its data, masks and model; every checkpoint is read with
-    weights only, in a test too; no other training may be in the work dir; a data-loader worker that dies is named with its sample.
+    weights only, in a test too; no other training may be in the work dir; a data-loader worker that dies is named with
+    its sample.
     mmengine calls it when model and data sets are built: what these refuse themselves is said by them.
 
     Args:
