@@ -10,7 +10,6 @@ from contextvars import ContextVar
 from mmengine.config import Config
 
 from mmwhitebox.checkpoints import use_safe_loading
-from mmwhitebox.config.check import check_config
 from mmwhitebox.config.consistency import check_consistency, raise_together
 from mmwhitebox.datasets import check_datasets, look_at_masks
 
@@ -30,15 +29,6 @@ def checked() -> Iterator[None]:
 def is_checked() -> bool:
     """Whether the caller is :func:`checked`."""
     return _checked.get()
-
-
-def check_parts(cfg: Config) -> None:
-    """Look at a training config part by part.
-
-    Raises:
-        ConfigError: Unknown keys or types, values of the wrong kind.
-    """
-    check_config(cfg)
 
 
 def load_safely(trust_checkpoint: bool = False) -> None:

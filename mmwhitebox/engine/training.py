@@ -2,11 +2,12 @@
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 
+from mmwhitebox.config.check import check_config
 from mmwhitebox.config.errors import named_build_errors
 from mmwhitebox.config.model_check import check_model
 from mmwhitebox.datasets import watch_workers
 
-from .checks import check_parts, check_whole, checked, load_safely
+from .checks import check_whole, checked, load_safely
 from .resume import resolve_resume
 from .runner import ConsoleRunner
 from .setup import (
@@ -44,7 +45,7 @@ def train(cfg: Config, resume: str | None = None, resume_schedule: str | None = 
         use_amp(cfg)  # first: the check looks at what will be built
     fit_precision(cfg)
     if check:
-        check_parts(cfg)
+        check_config(cfg)
     prepare_folder(cfg.work_dir, '--work-dir')
     with lock_work_dir(cfg), checked():
         load_safely(trust_checkpoint)

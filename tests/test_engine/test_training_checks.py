@@ -104,7 +104,7 @@ def test_checkpoints_are_read_with_weights_only(images, tmp_path, monkeypatch):
 
 def test_what_train_py_has_checked_is_not_checked_again(images, tmp_path, monkeypatch):
     asked = []
-    for name in ('check_parts', 'check_whole', 'load_safely'):
+    for name in ('check_config', 'check_whole', 'load_safely'):
         monkeypatch.setattr(training_checks, name, lambda *args, name=name: asked.append(name))
     with checks.checked():
         runner_at_work(images, tmp_path, monkeypatch)
@@ -112,7 +112,7 @@ def test_what_train_py_has_checked_is_not_checked_again(images, tmp_path, monkey
     runner_at_work(images, tmp_path, monkeypatch, **{'default_hooks.training_checks.enabled': False})
     assert not asked
     runner_at_work(images, tmp_path, monkeypatch)
-    assert asked == ['load_safely', 'check_parts', 'check_whole']
+    assert asked == ['load_safely', 'check_config', 'check_whole']
 
 
 def test_the_lock_is_held_while_the_loop_runs_alone(images, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from mmengine.hooks import Hook
 
 from mmwhitebox.registry import HOOKS
 
-GONE = dict(OneDNNHook='float32 products on a CPU are those of torch')  # until 0.3: why nothing is missing
+GONE = dict(OneDNNHook='float32 products on a CPU are those of torch')  # and why nothing is missing
 
 
 def stand_in(name: str, reason: str) -> type[Hook]:

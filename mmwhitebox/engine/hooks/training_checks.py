@@ -4,11 +4,12 @@ from functools import partial
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmwhitebox.config.check import check_config
 from mmwhitebox.config.model_check import check_model
 from mmwhitebox.datasets import watch_workers
 from mmwhitebox.registry import HOOKS
 
-from ..checks import check_parts, check_whole, is_checked, load_safely
+from ..checks import check_whole, is_checked, load_safely
 from ..loops import run_within
 from ..runner_parts import is_training
 from ..work_dir import lock_work_dir, prepare_folder
@@ -44,7 +45,7 @@ class TrainingChecksHook(Hook):
         load_safely(self.trust_checkpoint)
         if not is_training(runner):
             return
-        check_parts(runner.cfg)
+        check_config(runner.cfg)
         check_whole(runner.cfg)
         check_model(runner.model)
         prepare_folder(runner.work_dir, '--work-dir')
