@@ -1,5 +1,20 @@
 from mmwhitebox import stack  # noqa: F401  # isort: skip
-from .hooks import *  # noqa: F403
+from .hooks import (
+    AtomicCheckpointHook,
+    BesideEMAHook,
+    CodingRateHook,
+    CompileHook,
+    ExactResumeHook,
+    FiniteHook,
+    InitialWeightsHook,
+    LabelMapHook,
+    MembershipVisHook,
+    PictureHook,
+    ScheduleHook,
+    StopOnSignalHook,
+    TF32Hook,
+    TrainingChecksHook,
+)
 from .metrics import IoUMetric, ModelForMetrics, PerClassIoUMetric, ZeroShotSegmentation
 from .optim import (
     BFloat16OptimWrapper,
@@ -12,7 +27,10 @@ from .optim import (
 from .visualizer import SideBySideVisualizer, TolerantVisBackend
 
 __all__ = [
-    'BFloat16OptimWrapper', 'IoUMetric', 'LayerDecayOptimizerConstructor', 'LearningRateDecayOptimizerConstructor',
-    'Lion', 'ModelForMetrics', 'PerClassIoUMetric', 'RampedCosineLR', 'SideBySideVisualizer', 'TolerantVisBackend',
-    'WarmupCosineLR', 'ZeroShotSegmentation'
+    'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'BesideEMAHook', 'CodingRateHook', 'CompileHook',
+    'ExactResumeHook', 'FiniteHook', 'InitialWeightsHook', 'IoUMetric', 'LabelMapHook',
+    'LayerDecayOptimizerConstructor', 'LearningRateDecayOptimizerConstructor', 'Lion', 'MembershipVisHook',
+    'ModelForMetrics', 'PerClassIoUMetric', 'PictureHook', 'RampedCosineLR', 'ScheduleHook', 'SideBySideVisualizer',
+    'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend', 'TrainingChecksHook', 'WarmupCosineLR',
+    'ZeroShotSegmentation'
 ]
