@@ -83,6 +83,11 @@ def use_schedule(cfg: Config, resume_schedule: str | None) -> None:
     cfg.default_hooks = {**hooks, 'schedule': schedule}
 
 
+def use_initial_weights(cfg: Config) -> None:
+    """Look at the weights that a training starts from in configs that do not."""
+    cfg.setdefault('default_hooks', {}).setdefault('initial_weights', dict(type='mmwhitebox.InitialWeightsHook'))
+
+
 def pin_memory(cfg: Config) -> None:
     """Let the data loaders fill pinned memory where there is a GPU to copy it to (torch warns elsewhere)."""
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -94,6 +99,7 @@ def setup_launcher(cfg: Config) -> None:
     """On a machine without a GPU, use gloo and unplaced processes: mmengine would ask for CUDA."""
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         cfg.env_cfg.dist_cfg.backend = 'gloo'
+        cfg.sync_bn = None  # torch's SyncBatchNorm is for GPUs
         timeout = cfg.env_cfg.dist_cfg.get('timeout')
         torch.distributed.init_process_group(
             backend='gloo', timeout=None if timeout is None else timedelta(seconds=timeout))

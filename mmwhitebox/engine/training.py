@@ -2,16 +2,14 @@
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 
-from mmwhitebox.checkpoints import use_safe_loading
 from mmwhitebox.config.check import check_config
-from mmwhitebox.config.consistency import check_consistency, raise_together
 from mmwhitebox.config.errors import named_build_errors
 from mmwhitebox.config.model_check import check_model
-from mmwhitebox.datasets import check_datasets, look_at_masks, watch_workers
+from mmwhitebox.datasets import watch_workers
 
-from .console import ConsoleRunner
-from .initial_weights import check_initial_weights
+from .checks import check_whole, checked, load_safely
 from .resume import resolve_resume
+from .runner import ConsoleRunner
 from .setup import (
     fit_precision,
     pin_memory,
@@ -20,6 +18,7 @@ from .setup import (
     setup_launcher,
     use_amp,
     use_compile,
+    use_initial_weights,
     use_schedule,
 )
 from .work_dir import lock_work_dir, prepare_folder
@@ -48,14 +47,12 @@ def train(cfg: Config, resume: str | None = None, resume_schedule: str | None = 
     if check:
         check_config(cfg)
     prepare_folder(cfg.work_dir, '--work-dir')
-    with lock_work_dir(cfg):
-        if not trust_checkpoint:
-            use_safe_loading()
-        check_initial_weights(cfg)
+    with lock_work_dir(cfg), checked():
+        load_safely(trust_checkpoint)
+        use_initial_weights(cfg)
         resolve_resume(cfg, resume, trust_checkpoint)
         use_schedule(cfg, resume_schedule)
-        raise_together(lambda: check_consistency(cfg), lambda: check_datasets(cfg, splits=('train', 'val')),
-                       lambda: look_at_masks(cfg))
+        check_whole(cfg)
         use_compile(cfg)
         pin_memory(cfg)
         setup_determinism(cfg)

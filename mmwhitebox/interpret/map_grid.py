@@ -6,15 +6,12 @@ from dataclasses import dataclass
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from mmwhitebox.drawing import AREA_COLORS
+
 COLORMAP = 'inferno'
-# Okabe and Ito's palette for all kinds of colour vision, then lighter and darker ones for more heads.
-COLORS = np.array([to_rgb(color) for color in (
-    '#E69F00', '#56B4E9', '#009E73', '#F0E442', '#0072B2', '#D55E00', '#CC79A7', '#999999',
-    '#FFE0A3', '#BFE4FA', '#8FDDC4', '#7A7300', '#002F4D', '#6B2F00', '#F2D5E3', '#333333')])
 PANEL_INCHES = 1.35
 GAP_INCHES = 0.06
 LABEL_INCHES = 0.36
@@ -63,9 +60,9 @@ def heat(image: np.ndarray, values: np.ndarray, high: float) -> np.ndarray:
 
 
 def paint(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """A label map in :data:`COLORS` over the grey image, (height, width, 3) float RGB in [0, 1]."""
+    """A label map in :data:`AREA_COLORS` over the grey image, (height, width, 3) float RGB in [0, 1]."""
     grey = (image @ np.array([0.299, 0.587, 0.114]) / 255)[..., None]
-    return 0.35 * grey + 0.65 * COLORS[labels % len(COLORS)]
+    return 0.35 * grey + 0.65 * AREA_COLORS[labels % len(AREA_COLORS)]
 
 
 def draw_map_grid(image: np.ndarray,
@@ -134,9 +131,9 @@ def draw_map_grid(image: np.ndarray,
     figure.text(GAP_INCHES / figure.get_size_inches()[0], top, title, fontsize=9.5, va='top', weight='bold')
     _draw_scale(figure, meaning, 'row maximum' if shared_scale else 'panel maximum')
     if shown:
-        figure.legend(handles=[Patch(color=COLORS[k % len(COLORS)], label=f'{label_name} {k}') for k in shown],
-                      loc='lower right', bbox_to_anchor=(1, 0), fontsize=7, frameon=False, handlelength=1,
-                      ncols=min(len(shown), 2 * num_columns - 4), columnspacing=1, handletextpad=0.4)
+        patches = [Patch(color=AREA_COLORS[k % len(AREA_COLORS)], label=f'{label_name} {k}') for k in shown]
+        figure.legend(handles=patches, loc='lower right', bbox_to_anchor=(1, 0), fontsize=7, frameon=False,
+                      handlelength=1, ncols=min(len(shown), 2 * num_columns - 4), columnspacing=1, handletextpad=0.4)
     return figure
 
 

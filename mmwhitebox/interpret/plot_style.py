@@ -3,11 +3,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-PALETTE = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
-"""Okabe and Ito's colours, which colour-blind readers tell apart; yellow is left out (too light for lines)."""
+from mmwhitebox.drawing import LINE_COLORS
 
 
 def new_figure(num_panels: int, width: float = 3.6, height: float = 2.9) -> tuple[Figure, np.ndarray]:
@@ -30,7 +28,7 @@ def tidy(axes: Axes) -> None:
 
 def colour(index: int) -> str:
     """Colour of a series; they repeat after seven."""
-    return PALETTE[index % len(PALETTE)]
+    return LINE_COLORS[index % len(LINE_COLORS)]
 
 
 def layer_ticks(axes: Axes, numbers: Sequence[int]) -> None:
@@ -38,10 +36,3 @@ def layer_ticks(axes: Axes, numbers: Sequence[int]) -> None:
     shown = sorted(set(numbers))
     axes.set_xticks(shown[::-(-len(shown) // 12)])
     axes.set_xlabel('layer')
-
-
-def to_array(figure: Figure) -> np.ndarray:
-    """Pixels of a figure, (h, w, 3) uint8 RGB."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mmwhitebox.interpret.plot_style import PALETTE, colour, layer_ticks, new_figure, to_array
+from mmwhitebox.drawing import LINE_COLORS, to_array
+from mmwhitebox.interpret.plot_style import colour, layer_ticks, new_figure
 
 from .page import METRICS, RATES, all_trainings, layer_number, layer_rates, rate_logs
 from .suites import SUITES, Suite
@@ -39,7 +40,7 @@ def training_figure(suite: Suite, table: str, logs: Path) -> Figure | None:
     figure, (loss, metric) = new_figure(2, 4.6, 3.3)
     for i, row in enumerate(suite.tables[table]):
         if row.name in runs:
-            line = '-' if i < len(PALETTE) else '--'  # colours repeat
+            line = '-' if i < len(LINE_COLORS) else '--'  # colours repeat
             steps, curves = common(runs[row.name], lambda log: dict(zip(log['train']['step'], log['train']['loss'])))
             band(loss, steps, curves, colour(i), row.title, linestyle=line)
             steps, curves = common(

@@ -15,7 +15,7 @@ from mmengine.hooks import EMAHook
 from mmengine.runner import CheckpointLoader
 
 from mmwhitebox.checkpoints import newest_checkpoint, verify_checkpoint
-from mmwhitebox.engine import checkpoint_hook
+from mmwhitebox.engine.hooks import checkpoint as checkpoint_hook
 from mmwhitebox.errors import CheckpointError, UserError
 from tests.test_engine.small import SCORES, continued, files, make_runner, parameters
 

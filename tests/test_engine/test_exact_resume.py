@@ -10,8 +10,7 @@ from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.runner import Runner
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
-from mmwhitebox.engine.sampling import NumberedBatch, number_batches
-from mmwhitebox.engine.streams import ITERATION, seed_generators
+from mmwhitebox.engine.seeded_batches import ITERATION, NumberedBatch, number_batches, seed_generators
 from tests.configs import ROOT
 from tests.test_engine.trainings import BATCH, IMAGES, make_config, same, train
 
@@ -43,7 +42,7 @@ def test_the_order_of_a_finite_sampler_goes_on_in_a_later_pass(images, tmp_path)
     options = {'train_dataloader.sampler.type': 'DefaultSampler', 'train_cfg.val_interval': 99, **UNSEEDED}
     train(images, tmp_path / 'whole', 'cls', options=options)
     resumed = train(images, tmp_path / 'resumed', 'cls', resume=tmp_path / 'whole/iter_10.pth', options=options)
-    assert resumed.train_loop.dataloader_iterator._epoch == 2
+    assert resumed.train_loop.dataloader_iterator.epoch == 2
     assert same(tmp_path / 'whole/iter_11.pth', tmp_path / 'resumed/iter_11.pth')
 
 

@@ -3,13 +3,12 @@ import logging
 
 import pytest
 import torch
-from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
 from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner import Runner
 from torch import nn
 
-from mmwhitebox.engine.initial_weights import CheckedPretrainedInit, check_initial_weights
+from mmwhitebox.engine.hooks.initial_weights import CheckedPretrainedInit, InitialWeightsHook
 from mmwhitebox.errors import CheckpointError
 from tests.test_engine.trainings import make_config, train, write_images
 
@@ -76,7 +75,7 @@ def test_such_a_training_runs(folder, tmp_path, state):
     torch.save(state, tmp_path / 'w.pth')
     runner = train(folder, tmp_path, options={
         'load_from': str(tmp_path / 'w.pth'), 'model.decode_head.num_classes': 5, 'train_cfg.max_iters': 1,
-        'custom_hooks': [dict(type='EMAHook')]})
+        'custom_hooks': [dict(type='EMAHook')], 'default_hooks.training_checks.enabled': False})
     assert runner.iter == 1
 
 
@@ -119,7 +118,8 @@ class Part(BaseModule):
 
 def test_pretrained_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(WEIGHT_INITIALIZERS, '_module_dict', dict(WEIGHT_INITIALIZERS.module_dict))
-    check_initial_weights(ConfigDict())
+    monkeypatch.setattr('mmwhitebox.engine.hooks.initial_weights.is_training', lambda runner: True)
+    InitialWeightsHook().before_run(None)
     assert WEIGHT_INITIALIZERS.get('Pretrained') is CheckedPretrainedInit
     weight = torch.randn(3, 4)
     path = str(tmp_path / 'w.pth')

@@ -5,6 +5,7 @@ from mmengine.config import Config
 
 from mmwhitebox.engine import resume
 from mmwhitebox.engine.resume import resolve_resume
+from mmwhitebox.engine.setup import use_schedule
 from mmwhitebox.errors import CheckpointError, UserError
 from tests.test_engine.small import make_runner
 
@@ -109,7 +110,7 @@ def test_if_any_never_restarts_in_silence(work_dir):
 def test_whose_schedule_is_followed(choice):
     for hooks in ({}, dict(schedule=dict(type='mmwhitebox.ScheduleHook', allow_zero_lr=True)), dict(schedule=None)):
         cfg = Config(dict(default_hooks=dict(hooks)))
-        resume.use_schedule(cfg, choice)
+        use_schedule(cfg, choice)
         if choice is not None:
             assert cfg.default_hooks.schedule.on_resume == choice
             assert cfg.default_hooks.schedule.get('allow_zero_lr') == (hooks.get('schedule') or {}).get('allow_zero_lr')

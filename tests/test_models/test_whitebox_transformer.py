@@ -227,16 +227,7 @@ def test_stems_and_positions_by_config(stem, position, patch_size, images):
 def test_conv_stem_widths():
     widths = [[stage[0].out_channels for stage in build(patch_size=p).stem.stages] for p in (16, 8)]
     assert widths == [[D // 8, D // 4, D // 2, D], [D // 4, D // 2, D]]
-    assert not any(isinstance(m, nn.SyncBatchNorm) for m in build().modules())
-
-
-def test_conv_stem_synchronises_its_norms_in_distributed_gpu_training_only(monkeypatch):
-    from mmwhitebox.models import embeddings
-    monkeypatch.setattr(embeddings, 'get_world_size', lambda: 2)
-    for device, expected in (('cuda', nn.SyncBatchNorm), ('cpu', nn.BatchNorm2d)):
-        monkeypatch.setattr(embeddings, 'get_comm_device', lambda device=device: torch.device(device))
-        stem = embeddings.ConvStem(D)
-        assert [type(stage[1]) for stage in stem.stages] == [expected] * 4
+    assert all(type(stage[1]) is nn.BatchNorm2d for stage in build().stem.stages)
 
 
 def test_vit_is_timm_s():

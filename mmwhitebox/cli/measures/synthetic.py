@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import track
 
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
+from mmwhitebox.drawing import to_array
 from mmwhitebox.engine.work_dir import prepare_folder
 from mmwhitebox.errors import UserError
-from mmwhitebox.interpret.plot_style import to_array
 from mmwhitebox.interpret.synthetic import (
     STEPS,
     draw_frame,

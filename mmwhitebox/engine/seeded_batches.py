@@ -1,16 +1,38 @@
-"""Where a data loader stands, and samples that do not depend on how they got there.
+"""Where a data loader stands, and random numbers as a function of place: what a sample or an iteration draws depends on
+nothing drawn before.
 
-The batches of a loader are numbered, and each sample is read with its own seed (``__getitems__`` is how torch asks
-a data set for a batch). So the stream of samples is the same for any number of workers, and it goes on from any batch
-without reading those before it.
+The batches of a loader are numbered, and each sample is read with its own seed. So the stream of samples is the same
+for any number of workers, and it goes on from any batch without reading those before it.
 """
+import random
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from .streams import SAMPLE, seed_generators
+SAMPLE = 0  # place of a sample: (SAMPLE, epoch, position in the epoch, counted over all processes)
+ITERATION = 1  # place of an iteration: (ITERATION, iteration)
+
+
+def seed_generators(seed: int, *place: int, devices: bool = False) -> None:
+    """Seed the generators of Python, NumPy and torch for one place of a run.
+
+    Args:
+        seed (int): Seed of the run, not negative.
+        *place (int): What is about to draw, :data:`SAMPLE` or :data:`ITERATION`, and where.
+        devices (bool): Seed the generators of the GPUs, too. Defaults to False: a data-loader worker must not
+            touch them.
+    """
+    words = np.random.SeedSequence((seed, *place)).generate_state(3, np.uint64)
+    random.seed(int(words[0]))
+    np.random.seed(words[1:2].view(np.uint32))
+    if devices:
+        torch.manual_seed(int(words[2]))
+    else:
+        torch.default_generator.manual_seed(int(words[2]))
 
 
 class NumberedBatch(list):
@@ -91,6 +113,9 @@ def number_batches(loader: DataLoader, seed: int, epoch: Callable[[], int], rank
     """
     if loader.batch_sampler is None or isinstance(loader.dataset, IterableDataset):
         raise TypeError('the loader reads a stream of samples without indices or batches')
+    # Set on the objects that there are: a wrapped data set hides what hooks set on it (another pipeline, say), and a
+    # loader that is made anew from a batch sampler has no batch_size and no sampler for hooks to look at.
+    # ``__getitems__`` is how torch asks a data set for a batch.
     loader.dataset.__getitems__ = partial(read_batch, loader.dataset, seed)
     batches = NumberedBatches(loader.batch_sampler, epoch, rank, world_size)
     object.__setattr__(loader, 'batch_sampler', batches)  # torch guards it against a change in use; it is not in use

@@ -10,13 +10,13 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from mmwhitebox.drawing import to_array
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret.capture import Call, attention_layers, capture
 from mmwhitebox.interpret.coding_rate import compression_layers, layer_rates
 from mmwhitebox.interpret.map_grid import MapRow, draw_map_grid, layer_label
 from mmwhitebox.interpret.membership import hard_assignment, has_membership, membership_maps
 from mmwhitebox.interpret.patch_maps import Picture
-from mmwhitebox.interpret.plot_style import to_array
 from mmwhitebox.registry import HOOKS
 
 

@@ -1,19 +1,20 @@
 """Weights that a training starts from: what of them fits stands in one line, and too little is refused."""
 import logging
 
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.model.weight_init import PretrainedInit, update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
-from mmengine.runner import BaseLoop, CheckpointLoader, Runner
+from mmengine.runner import CheckpointLoader, Runner
 
 from mmwhitebox.checkpoints.fitting import Fit, fit, require, select
 from mmwhitebox.checkpoints.loading import tensors_of
 from mmwhitebox.checkpoints.trained_classes import compare_classes
 from mmwhitebox.errors import CheckpointError
 from mmwhitebox.registry import HOOKS
+
+from ..runner_parts import is_resumed, is_training, loaded_path
 
 MIN_FRACTION = 0.5
 NAME = 'initial_weights'  # in default_hooks
@@ -28,7 +29,7 @@ def report(found: Fit, path: str) -> None:
 
 @HOOKS.register_module()
 class InitialWeightsHook(Hook):
-    """Looks at a checkpoint before it is loaded into the model: ``load_from``, ``resume``.
+    """Looks at a checkpoint before it is loaded into the model: ``load_from``, ``resume``, ``init_cfg`` of Pretrained.
 
     Of ``load_from`` the parts that do not fit (a head of other classes) start anew and are named in one line. A
     checkpoint to resume from has to fit exactly, and so do its classes. ``load_from`` may be a bare state dict.
@@ -47,19 +48,24 @@ class InitialWeightsHook(Hook):
             raise ValueError(f'min_fraction={min_fraction}: it is a share of the model, 0 to 1.')
         self.min_fraction = min_fraction
 
+    def before_run(self, runner: Runner) -> None:
+        """Before the model is initialised, let it look at the weights that ``init_cfg`` of type Pretrained names."""
+        if is_training(runner):
+            WEIGHT_INITIALIZERS.register_module(name='Pretrained', module=CheckedPretrainedInit, force=True)
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare, and put what will be loaded in the place of the state dict."""
         if not isinstance(runner, Runner):
             return  # the strategies of FlexibleRunner load the model by themselves
-        path = str(runner._load_from or 'to load')
+        path = str(loaded_path(runner) or 'to load')
         meta = checkpoint.get('meta')
-        if isinstance(runner._train_loop, BaseLoop) and isinstance(meta, dict):  # built, as in a training
+        if is_training(runner) and isinstance(meta, dict):  # built, as in a training
             metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
-            compare_classes(meta, metainfo.get('classes'), path, refuse=bool(runner._resume))
+            compare_classes(meta, metainfo.get('classes'), path, refuse=is_resumed(runner))
         tensors = tensors_of(checkpoint, path)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         found = fit(model, tensors)
-        if runner._resume and not found.exact:
+        if is_resumed(runner) and not found.exact:
             raise CheckpointError(f'Checkpoint {path} is not of this model, so nothing can be continued: '
                                   f'{found.summary}. To start from what fits, use --cfg-options load_from=PATH.')
         require(found, path, list(tensors), self.min_fraction,
@@ -100,9 +106,3 @@ class CheckedPretrainedInit(PretrainedInit):
         module.load_state_dict(found.state_dict)
         if hasattr(module, '_params_init_info'):
             update_init_info(module, init_info=self._get_init_info())
-
-
-def check_initial_weights(cfg: Config) -> None:
-    """Let the trainings of this process look at the weights that they start from: ``load_from``, ``Pretrained``."""
-    cfg.setdefault('default_hooks', {}).setdefault(NAME, dict(type='mmwhitebox.InitialWeightsHook'))
-    WEIGHT_INITIALIZERS.register_module(name='Pretrained', module=CheckedPretrainedInit, force=True)

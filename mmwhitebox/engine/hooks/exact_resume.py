@@ -2,58 +2,61 @@
 
 mmengine keeps the model, its average, the optimizer, the schedulers, the loss scaler and the message hub. Here is the
 rest: the place in the data, the randomness, gradients that wait for their update, what hooks remember. A validation
-that was cut short is the affair of :class:`.checkpoint_hook.AtomicCheckpointHook`, a schedule that the config has
-changed that of :class:`.resume_schedule.ScheduleHook`.
+that was cut short is the affair of :class:`.checkpoint.AtomicCheckpointHook`, a schedule that the config has
+changed that of :class:`.schedule.ScheduleHook`.
 
-Randomness needs no state. Every sample draws from a seed of its place in the data (:mod:`.sampling`), and every
-iteration, in the main process, from a seed of its number (:mod:`.streams`). Neither the number of workers, nor what
+Randomness needs no state. Every sample draws from a seed of its place in the data (:mod:`..seeded_batches`), and every
+iteration, in the main process, from a seed of its number. Neither the number of workers, nor what
 they have read ahead, nor a validation in between has an influence.
 """
 from functools import partial
 
 from mmengine.dataset import InfiniteSampler
+from mmengine.dist import gather_object, get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
-from torch.utils.data import DataLoader, Sampler
+from torch import Tensor
 
 from mmwhitebox.registry import HOOKS
 
-from .accumulation import gather_gradients, is_accumulating, restore_gradients
+from ..loops import EndlessBatches, index_sampler, own_loop
+from ..runner_parts import bare_model, is_training, single_wrappers
+from ..seeded_batches import ITERATION, NumberedBatches, number_batches, seed_generators
+from .checkpoint import saves_this_iteration
 from .hook_states import hook_states, restore_hooks, warn_of_inexact_hooks
-from .sampling import NumberedBatches, number_batches
-from .saving import saves_this_iteration
-from .streams import ITERATION, seed_generators
 
 KEY = 'exact_resume'
 
 
-def index_sampler(loader: DataLoader) -> Sampler:
-    """The sampler that chooses the indices, also the one inside a batch sampler."""
-    return getattr(loader.batch_sampler, 'sampler', loader.sampler)
-
-
 def epoch_of_data(loop: BaseLoop) -> int:
     """Which pass over its loader a train loop is in."""
-    return loop.epoch if isinstance(loop, EpochBasedTrainLoop) else loop.dataloader_iterator._epoch
+    return loop.epoch if isinstance(loop, EpochBasedTrainLoop) else loop.dataloader_iterator.epoch
 
 
-def run_epoch(loop: EpochBasedTrainLoop, batches: NumberedBatches) -> None:
-    """``EpochBasedTrainLoop.run_epoch`` for an epoch that may begin at any of its batches."""
-    loop.runner.call_hook('before_train_epoch')
-    loop.runner.model.train()
-    for idx, data_batch in enumerate(loop.dataloader, batches.start):
-        loop.run_iter(idx, data_batch)
-    loop.runner.call_hook('after_train_epoch')
-    loop._epoch += 1
+def is_accumulating(runner: Runner) -> bool:
+    """Whether gradients of past iterations wait for the next update."""
+    return any(wrapper._accumulative_counts > 1 and not wrapper.should_update()
+               for wrapper in single_wrappers(runner))
 
 
-def skip_to(loop: IterBasedTrainLoop, batches: NumberedBatches, epoch: int, batch: int, num_iters: int) -> None:
-    """``skip_iter`` of the loop's iterator (by ``num_iters``): go to a place, without reading what is before it."""
-    loop.dataloader_iterator._epoch = epoch
-    sampler = index_sampler(loop.dataloader)
-    if epoch > 0 and hasattr(sampler, 'set_epoch'):
-        sampler.set_epoch(epoch)
-    batches.start = batch
+def gather_gradients(runner: Runner) -> list[dict[str, Tensor]] | None:
+    """The waiting gradients of all processes, by parameter name; None if there are none.
+
+    All processes call it together; the first one gets the answer.
+    """
+    if not is_accumulating(runner):
+        return None
+    own = {name: parameter.grad.detach().cpu() for name, parameter in bare_model(runner.model).named_parameters()
+           if parameter.grad is not None}
+    return gather_object(own)
+
+
+def restore_gradients(runner: Runner, gradients: list[dict[str, Tensor]]) -> None:
+    """Give this process its waiting gradients back."""
+    own = gradients[get_rank()]
+    for name, parameter in bare_model(runner.model).named_parameters():
+        if name in own:
+            parameter.grad = own[name].to(parameter.device, copy=True)
 
 
 @HOOKS.register_module()
@@ -87,6 +90,11 @@ class ExactResumeHook(Hook):
         """Note what the checkpoint says."""
         self.loaded = checkpoint.get(KEY)
 
+    def before_run(self, runner: Runner) -> None:
+        """Let the train loop begin anywhere."""
+        if self.enabled and is_training(runner):
+            own_loop(runner)
+
     def before_train(self, runner: Runner) -> None:
         """Number the batches, and go to the place of the checkpoint."""
         if not self.enabled:
@@ -99,10 +107,10 @@ class ExactResumeHook(Hook):
                 raise TypeError(f'{type(loop).__name__} is a train loop of another kind')
             self.batches = number_batches(loop.dataloader, runner.seed, partial(epoch_of_data, loop), runner.rank,
                                           runner.world_size)
+            if isinstance(loop, IterBasedTrainLoop):
+                loop.dataloader_iterator = EndlessBatches(loop.dataloader)
         except TypeError as error:
             runner.logger.warning(f'A resumed training will not be exact: {error}.')
-        if getattr(type(loop), 'run_epoch', None) is EpochBasedTrainLoop.run_epoch and self.batches is not None:
-            loop.run_epoch = partial(run_epoch, loop, self.batches)
         if loop.iter > 0 and self.loaded is not None and self.loaded['iteration'] == loop.iter:
             self.resume(runner, self.loaded)
             restore_hooks(runner, self.loaded.get('hooks', []))
@@ -143,10 +151,12 @@ class ExactResumeHook(Hook):
         if self.batches is None:
             return
         if isinstance(loop, EpochBasedTrainLoop):
-            self.batches.start = batch if loop.epoch == epoch else 0
+            batch = batch if loop.epoch == epoch else 0
+            loop.first_batch = batch
         else:
-            loop.fast_forward_on_resume = False  # nothing is slow about it any more
-            loop.dataloader_iterator.skip_iter = partial(skip_to, loop, self.batches, epoch, batch)
+            loop.fast_forward_on_resume = False  # it would warn that it does not
+            loop.dataloader_iterator = EndlessBatches(loop.dataloader, epoch)
+        self.batches.start = batch
 
     def batch(self, runner: Runner) -> tuple[int, int]:
         """Batch size of a process, number of processes."""
@@ -180,7 +190,7 @@ class ExactResumeHook(Hook):
             self.before_save_now(runner)
 
     def before_save_now(self, runner: Runner) -> None:
-        """Bring the waiting gradients together; all processes call it. A stage of :func:`.saving.save_now`."""
+        """Bring the waiting gradients together; all processes call it. A stage of :func:`.checkpoint.save_now`."""
         if self.enabled and self.gradients is None:
             self.gradients = gather_gradients(runner)
 

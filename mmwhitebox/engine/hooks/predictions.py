@@ -15,11 +15,9 @@ from torch import Tensor
 
 from mmwhitebox.datasets import read_image
 from mmwhitebox.datasets.output_names import dataset_names
+from mmwhitebox.drawing import captioned, draw_panels, save_labels
 from mmwhitebox.errors import ImageReadError
-from mmwhitebox.interpret.plot_style import new_figure, to_array
 from mmwhitebox.registry import HOOKS
-
-from .visualizer import draw_panels
 
 
 class PredictionHook(Hook, ABC):
@@ -61,23 +59,6 @@ class PredictionHook(Hook, ABC):
             inputs (Tensor): The image as the pipeline gives it to the model, (C, H, W) in BGR.
             metainfo (dict): ``classes`` and ``palette`` of the data set.
         """
-
-
-def save_labels(file: str | Path, labels: np.ndarray, palette: Sequence | None = None) -> None:
-    """Write a label map as PNG: 8 bit, with the colours of a palette if there is one; 16 bit if labels exceed 255.
-
-    Args:
-        file (str | Path): PNG file.
-        labels (np.ndarray): (H, W) integers, 0 to 65535.
-        palette (Sequence, optional): RGB colours, one for each label. Defaults to None, grey.
-    """
-    if labels.max(initial=0) > 255:
-        Image.fromarray(labels.astype(np.uint16)).save(file)
-        return
-    image = Image.fromarray(labels.astype(np.uint8))
-    if palette is not None:
-        image.putpalette(np.asarray(palette, np.uint8)[:256].ravel().tolist())
-    image.save(file)
 
 
 @HOOKS.register_module()
@@ -125,15 +106,6 @@ def class_lines(sample: DataSample, metainfo: dict) -> str:
     lines = [f'ground truth: {named(sample.gt_label)}'] if 'gt_label' in sample else []
     scores = sample.pred_score[sample.pred_label].flatten().tolist() if 'pred_score' in sample else []
     return '\n'.join([*lines, f'prediction: {named(sample.pred_label)} {" ".join(f"{s:.2f}" for s in scores)}'])
-
-
-def captioned(image: np.ndarray, text: str) -> np.ndarray:
-    """An image below its text, (h, w, 3) uint8 RGB."""
-    figure, (axes, ) = new_figure(1)
-    axes.imshow(image)
-    axes.set_title(text, fontsize=9, loc='left')
-    axes.axis('off')
-    return to_array(figure)
 
 
 def shown_image(sample: BaseDataElement, inputs: Tensor, size: tuple | None) -> np.ndarray:

@@ -1,9 +1,11 @@
 """A training that is asked to stop writes a checkpoint first, and says how to go on."""
+import ctypes
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -18,8 +20,10 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from mmwhitebox.registry import HOOKS
 
-from .saving import save_now
-from .signal_watch import SignalWatch, shared_flag, shield_workers
+from ..loops import run_within
+from ..runner_parts import built_loops, is_training
+from ..signals import SignalWatch, shared_flag, shield_workers
+from .checkpoint import save_now
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: not done, try again
 NOTE = 'MMWHITEBOX_STOP_NOTE'  # environment: a file that tells tools/dist_launch.py of an orderly stop
@@ -88,29 +92,28 @@ class StopOnSignalHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Watch the signals while the train loop runs, and keep them from the workers."""
-        if not self.signals or isinstance(runner._train_loop, (dict, type(None))):
+        if not self.signals or not is_training(runner):
             return
         leaving = shared_flag()
-        for loop in (runner._train_loop, runner._val_loop):
-            if hasattr(loop, 'dataloader'):
-                shield_workers(loop.dataloader, leaving)
+        for loop in built_loops(runner):
+            shield_workers(loop.dataloader, leaving)
 
         def announce(received: signal.Signals) -> None:
             runner.logger.warning(f'{received.name} received: the training stops after this iteration. A second '
                                   'signal ends it at once.')
 
         self.watch = SignalWatch(self.signals, announce, partial(self.stop_waiting, runner))
-        run = runner.train_loop.run
+        run_within(runner, partial(self.watching, leaving))
 
-        def watched_run():
-            leaving.value = False
-            try:
-                with self.watch:
-                    return run()
-            finally:
-                leaving.value = True
-
-        runner.train_loop.run = watched_run
+    @contextmanager
+    def watching(self, leaving: ctypes.c_bool) -> Iterator[None]:
+        """The context of the train loop."""
+        leaving.value = False
+        try:
+            with self.watch:
+                yield
+        finally:
+            leaving.value = True
 
     def stop_waiting(self, runner: Runner, signum: int, frame: FrameType | None) -> None:
         """Handler of the signals, in the main thread: one process alone need not wait for the next batch."""

@@ -20,8 +20,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from mmwhitebox.errors import UserError
 from mmwhitebox.registry import HOOKS
 
-from .accumulation import bare_model, single_wrappers
-from .saving import save_now
+from ..runner_parts import bare_model, single_wrappers
+from .checkpoint import save_now
 
 COUNT = 'nonfinite_in_a_row'  # in the message hub, so that it survives a resume
 MAX_NAMED = 3
@@ -125,6 +125,9 @@ class FiniteHook(Hook):
             if self.passes(runner, norm.isfinite(), lambda: name_gradients(bare_model(runner.model))):
                 step(**kwargs)
 
+        # On the object, not by a class of OPTIM_WRAPPERS: any wrapper of a config is guarded, and the schedulers, which
+        # have set a ``step`` of their own on it, hold this object by now. torch's hooks of a step cannot leave it out,
+        # and come after the gradients are clipped.
         wrapper.update_params = update_params
         if not hasattr(wrapper, 'loss_scaler'):
             wrapper.step = guarded_step

@@ -21,7 +21,8 @@ from mmwhitebox.checkpoints.verify import POINTER
 from mmwhitebox.errors import UserError, WriteError
 from mmwhitebox.registry import HOOKS
 
-from .verified_backend import NAME
+from ..runner_parts import is_resumed, is_training, loaded_path
+from ..verified_backend import NAME
 
 # In the message hub, and so in the checkpoint:
 SUPERSEDED = 'superseded_best_ckpts'  # to be deleted once the checkpoint is in place
@@ -117,9 +118,9 @@ class AtomicCheckpointHook(CheckpointHook):
         Raises:
             UserError: They see different files (a shared file system that lags, or work dirs that are not shared).
         """
-        if not runner._resume:
+        if not is_resumed(runner):
             return
-        chosen = sorted({Path(str(path)).name for path in all_gather_object(runner._load_from)})
+        chosen = sorted({Path(str(path)).name for path in all_gather_object(loaded_path(runner))})
         if len(chosen) > 1:
             raise UserError(f'The ranks would resume from different checkpoints: {", ".join(chosen)}. Name one: '
                             '--resume PATH.')
@@ -240,7 +241,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
         runner.message_hub.update_info(
-            VALIDATED, runner.epoch if isinstance(runner._train_loop, EpochBasedTrainLoop) else runner.iter)
+            VALIDATED, runner.epoch if is_training(runner) and isinstance(runner.train_loop, EpochBasedTrainLoop) else
+            runner.iter)
         super().after_val_epoch(runner, metrics)
 
     def after_val(self, runner: Runner) -> None:
@@ -312,3 +314,55 @@ class AtomicCheckpointHook(CheckpointHook):
         else:
             print_log(f'{ckpt_path} is published as {path}, without {sorted(set(checkpoint) - set(published))}.',
                       logger='current')
+
+
+# A checkpoint at a moment of one's own, written by the CheckpointHook of the run, whatever its class
+
+def checkpoint_hook(runner: Runner) -> CheckpointHook | None:
+    """The hook that writes the checkpoints; None if the run writes none."""
+    return next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
+
+
+def saves_this_iteration(runner: Runner) -> bool:
+    """Whether a checkpoint is due after the iteration that is just ending."""
+    hook = checkpoint_hook(runner)
+    return hook is not None and not hook.by_epoch and hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
+
+
+def last_checkpoint(runner: Runner) -> str:
+    """The path that ``last_checkpoint`` in the work dir holds; empty if there is none."""
+    pointer = Path(runner.work_dir) / 'last_checkpoint'
+    return pointer.read_text().strip() if pointer.is_file() else ''
+
+
+def save_now(runner: Runner, iteration: int, again: bool = False) -> str | None:
+    """Write a checkpoint between two iterations; all processes call it together.
+
+    It is one of the checkpoints that ``max_keep_ckpts`` counts: ``iter_I.pth``, or ``epoch_E.pth`` of a run that
+    saves by epoch, in the middle of an epoch ``epoch_E_iter_I.pth`` (E whole epochs, I iterations done).
+
+    Args:
+        runner (Runner): The training.
+        iteration (int): Iterations done.
+        again (bool): Write it even if the last checkpoint is of this very iteration. Defaults to False.
+
+    Returns:
+        str | None: Path of the checkpoint of this iteration; None if it could not be written.
+    """
+    hook = checkpoint_hook(runner)
+    if hook is None:
+        return None
+    step = iteration
+    if hook.by_epoch:
+        loop = runner.train_loop
+        whole = isinstance(loop, EpochBasedTrainLoop) and iteration == loop.epoch * len(loop.dataloader)
+        step = loop.epoch if whole else f'{loop.epoch}_iter_{iteration}'
+    name = hook.filename_tmpl.format(step)
+    runner.call_hook('before_save_now')  # where the processes bring together what the first one writes
+    found = [last_checkpoint(runner)]
+    broadcast_object_list(found)
+    if again or Path(found[0]).name != name:
+        hook._save_checkpoint_with_step(runner, step, meta=dict(epoch=runner.epoch, iter=iteration))
+        found = [last_checkpoint(runner)]
+        broadcast_object_list(found)
+    return found[0] if Path(found[0]).name == name else None

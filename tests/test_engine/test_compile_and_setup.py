@@ -4,13 +4,16 @@ import copy
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.model import convert_sync_batchnorm
 from mmengine.registry import HOOKS, MODELS, OPTIMIZERS
+from torch import nn
 
 from mmwhitebox.engine import BFloat16OptimWrapper, CompileHook, TF32Hook
-from mmwhitebox.engine.acceleration import compile_networks
-from mmwhitebox.engine.setup import fit_precision, pin_memory, use_amp, use_compile
+from mmwhitebox.engine.hooks.compile import compile_networks
+from mmwhitebox.engine.setup import fit_precision, pin_memory, setup_launcher, use_amp, use_compile
 from mmwhitebox.models.backbones import WhiteBoxTransformer
-from tests.configs import reduced
+from mmwhitebox.registry import EMBEDDINGS
+from tests.configs import ROOT, reduced
 
 
 def small_segmentor():
@@ -188,3 +191,15 @@ def test_a_recipe_in_float16_trains_without_a_gpu(monkeypatch, dtype, expected):
     cfg = Config(dict(optim_wrapper=dict(type='AmpOptimWrapper', dtype=dtype, loss_scale='dynamic')))
     fit_precision(cfg)
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+
+
+def test_norms_are_of_the_whole_batch_on_several_gpus_alone(monkeypatch):
+    """SyncBatchNorm by mmengine's own key, which torch has for GPUs only."""
+    cfg = Config.fromfile(ROOT / 'configs/_base_/default_runtime.py')
+    stem = convert_sync_batchnorm(EMBEDDINGS.build(dict(type='ConvStem', embed_dims=32)), cfg.sync_bn)
+    assert all(type(stage[1]) is nn.SyncBatchNorm for stage in stem.stages)
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    monkeypatch.setattr('torch.distributed.init_process_group', lambda **_: None)
+    cfg.launcher = 'pytorch'
+    setup_launcher(cfg)
+    assert cfg.sync_bn is None

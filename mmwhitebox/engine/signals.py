@@ -135,6 +135,7 @@ def shield_worker(worker_id: int, leaving: ctypes.c_bool, init: Callable[[int], 
 
 def shield_workers(loader: DataLoader, leaving: ctypes.c_bool) -> None:
     """Give every worker of a loader :func:`shield_worker`, before the loader is used."""
+    # On the loader: the configs of data loaders can name such a function, and every one would have to name this one.
     loader.worker_init_fn = partial(shield_worker, leaving=leaving, init=loader.worker_init_fn)
 
 

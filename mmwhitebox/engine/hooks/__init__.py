@@ -1,0 +1,18 @@
+from . import gone  # noqa: F401
+from .checkpoint import AtomicCheckpointHook
+from .compile import CompileHook, TF32Hook
+from .ema import BesideEMAHook
+from .exact_resume import ExactResumeHook
+from .finite import FiniteHook
+from .initial_weights import InitialWeightsHook
+from .interpret import CodingRateHook, MembershipVisHook
+from .predictions import LabelMapHook, PictureHook
+from .schedule import ScheduleHook
+from .stop_signals import StopOnSignalHook
+from .training_checks import TrainingChecksHook
+
+__all__ = [
+    'AtomicCheckpointHook', 'BesideEMAHook', 'CodingRateHook', 'CompileHook', 'ExactResumeHook', 'FiniteHook',
+    'InitialWeightsHook', 'LabelMapHook', 'MembershipVisHook', 'PictureHook', 'ScheduleHook', 'StopOnSignalHook',
+    'TF32Hook', 'TrainingChecksHook'
+]
