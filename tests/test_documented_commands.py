@@ -22,8 +22,8 @@ from mmwhitebox.engine.setup import use_amp
 from tests.configs import ROOT
 
 PAGES = [ROOT / 'README.md', *sorted(ROOT.glob('docs/*.md')), *sorted(ROOT.glob('configs/**/README.md'))]
-SOURCES = sorted(path for folder in ('mmwhitebox', 'tools') for path in (ROOT / folder).rglob('*.py')
-                 if 'configs' not in path.parts)
+SOURCES = sorted(path for folder in ('mmwhitebox', 'tools', 'benchmarks', 'projects', 'examples')
+                 for path in (ROOT / folder).rglob('*.py') if 'configs' not in path.parts)
 FOREIGN = {'source', 'pip', 'export', 'mkdir'}  # programs that are not ours
 # Of pip, srun, pytest, git.
 FOREIGN_FLAGS = {'--help', '--force-reinstall', '--no-deps', '--signal', '--hypothesis-profile', '--short'}
@@ -44,7 +44,7 @@ SLOW = {
     'python tools/test.py configs/cbt_decoder/cbt_decoder_mini_ade20k.py': ['--cfg-options', *NO_WORKERS],
 }
 TOOLS = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / 'tools').rglob('*.py'))
-         if re.search(r'ArgumentParser\(|cli.main', path.read_text()) or path.name.startswith('make_mini')]
+         if re.search(r'ArgumentParser\(|cli.main|run_module', path.read_text())]
 MINI = 'configs/cbt_decoder/cbt_decoder_mini_ade20k.py'
 
 
@@ -128,9 +128,9 @@ def test_a_documented_command_is_taken_by_its_parser(monkeypatch, page, words):
         return
     assert words[0] in ('bash', 'python', 'python3', 'mmwhitebox'), f'{page}: {words[0]} is no program of ours'
     for word in words[1:]:
-        if word.startswith(('configs/', 'tools/', 'docs/')):
+        if word.startswith(('configs/', 'tools/', 'docs/', 'projects/')):
             assert (ROOT / word).exists(), f'{page}: {word} does not exist'
-    if words[1] in ('tools/run_tests.sh', 'tools/quickstart.sh'):
+    if words[1] in ('tools/run_tests.sh', 'tools/quickstart.sh', 'tools/stress.sh'):
         return
     script, *args = python_command(words)
     if script == '-m':
