@@ -69,7 +69,7 @@ def saved_bytes(case: Case, contestant: Contestant, settings: Settings) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), case.precision(settings):
-        root, _ = case.objective(contestant.call(settings, *contestant.inputs))
+        root, _ = case.objective(contestant.call(*contestant.inputs))
     del root
     return sum(storage.nbytes() for storage in saved.values())
 
