@@ -5,7 +5,6 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl', timeout=1800))  # seconds that a process waits for another one
 default_hooks = dict(
     tf32=dict(type='mmwhitebox.TF32Hook', enabled=False),
-    onednn=dict(type='mmwhitebox.OneDNNHook', enabled='auto'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),

@@ -9,9 +9,9 @@ from mmwhitebox.config.errors import named_build_errors
 from mmwhitebox.config.model_check import check_model
 from mmwhitebox.datasets import check_datasets, look_at_masks, watch_workers
 
-from .console import ConsoleRunner
-from .initial_weights import check_initial_weights
+from .hooks.initial_weights import check_initial_weights
 from .resume import resolve_resume
+from .runner import ConsoleRunner
 from .setup import (
     fit_precision,
     pin_memory,

@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from mmwhitebox.engine.stop_signals import STOPPED
+from mmwhitebox.engine.hooks.stop_on_signal import STOPPED
 
 from .board import Board
 from .job import Job, Setting, difference, inspect
