@@ -1,4 +1,5 @@
 from .checkpoint import AtomicCheckpointHook
+from .checks import TrainingChecksHook
 from .compile import CompileHook, TF32Hook
 from .ema import BesideEMAHook
 from .exact_resume import ExactResumeHook
@@ -13,5 +14,5 @@ from .stop_on_signal import StopOnSignalHook
 __all__ = [
     'AtomicCheckpointHook', 'BesideEMAHook', 'CodingRateHook', 'CompileHook', 'ExactResumeHook', 'FiniteHook',
     'InitialWeightsHook', 'LabelMapHook', 'MembershipVisHook', 'OneDNNHook', 'PictureHook', 'ScheduleHook',
-    'StopOnSignalHook', 'TF32Hook'
+    'StopOnSignalHook', 'TF32Hook', 'TrainingChecksHook'
 ]
