@@ -3,11 +3,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
+from mmwhitebox import ops
+
 FOLDER = Path(__file__).parent / 'data' / 'golden'
 RTOL, ATOL = 1e-4, 1e-5
+
+
+@pytest.fixture(params=['naive', 'torch'])
+def form(request):
+    """The recorded numbers hold for the equation and for the fast form."""
+    with ops.use(request.param):
+        yield request.param
 
 
 class Golden:

@@ -5,8 +5,11 @@ import sys
 import textwrap
 
 import pytest
+import torch
 
+from mmwhitebox.cli.main import main
 from mmwhitebox.models.attention import BaseAttention, build_attention
+from mmwhitebox.ops import self_check
 from mmwhitebox.registry import ATTENTIONS
 
 HEAD = """dict(type={type}, in_channels=8, channels=8, num_classes=3, num_layers=1,
@@ -94,3 +97,31 @@ def test_doctor_names_an_upstream_package_beside_its_fork(tmp_path):
     assert done.returncode == 1
     assert 'wrong: mmcv 2.1.0 overwrites the files of onedl-mmcv' in done.stdout
     assert 'mend it: pip uninstall -y mmcv onedl-mmcv && pip install "onedl-mmcv>=' in done.stdout
+
+
+@pytest.mark.slow
+def test_doctor_compares_the_kernels():
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-m', 'mmwhitebox', 'doctor', '--gpu'], text=True,
+                          capture_output=True, env={**os.environ, 'TRITON_INTERPRET': '1', 'CUDA_VISIBLE_DEVICES': ''})
+    rows = [line.split('|')[1:-1] for line in done.stdout.splitlines() if line.startswith('|')][1:]
+    assert done.returncode == 0 and len(rows) == 12 and {row[6].strip() for row in rows} == {'agrees'}
+
+
+def test_doctor_names_kernels_that_disagree(monkeypatch, capsys):
+    cpu = torch.device('cpu')
+    monkeypatch.setenv('TRITON_INTERPRET', '1')
+    monkeypatch.setattr(self_check, 'compare_kernels', lambda device: [
+        self_check.Comparison('tssa', cpu, torch.float32, 1e-7, dict(w=2e-7, temp=3e-7), 1e-4, 0.5, True, ''),
+        self_check.Comparison('cbsa', cpu, torch.float16, 0.5, dict(w=0.1), 1e-2, 0.5, False, 'its kernels disagree')])
+    with pytest.raises(SystemExit) as ended:
+        main(['doctor', '--gpu'])
+    printed = capsys.readouterr().out
+    assert ended.value.code == 1
+    assert '3.0e-07 (temp)' in printed and '1.0e-01 (w)' in printed and 'its kernels disagree' in printed
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_doctor_without_a_gpu(monkeypatch):
+    monkeypatch.delenv('TRITON_INTERPRET', raising=False)
+    with pytest.raises(SystemExit, match='error: --gpu: torch sees no GPU'):
+        main(['doctor', '--gpu'])

@@ -11,7 +11,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args, run
 
-STOPPED = 75  # of mmwhitebox.engine.stop_signals, which takes long to import
+STOPPED = 75  # of mmwhitebox.engine.hooks.stop_on_signal, which takes long to import
 NOTE = 'MMWHITEBOX_STOP_NOTE'
 REFUSED_NOTE = 'MMWHITEBOX_REFUSED_NOTE'
 LOGGERS = ('torch.distributed.elastic.multiprocessing.api', 'torch.distributed.elastic.agent.server.api')

@@ -3,9 +3,10 @@ env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl', timeout=1800))  # seconds that a process waits for another one
+sync_bn = 'torch'  # on several GPUs
 default_hooks = dict(
+    checks=dict(type='mmwhitebox.TrainingChecksHook'),
     tf32=dict(type='mmwhitebox.TF32Hook', enabled=False),
-    onednn=dict(type='mmwhitebox.OneDNNHook', enabled='auto'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),

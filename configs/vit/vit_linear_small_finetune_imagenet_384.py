@@ -1,2 +1,2 @@
 _base_ = './vit_cbsa_small_finetune_imagenet_384.py'
-model = dict(backbone=dict(attention='linear'))
+model = dict(backbone=dict(attention='relu_linear'))

@@ -7,8 +7,8 @@ from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from mmwhitebox.engine.prediction_hooks import captioned, save_labels
-from mmwhitebox.engine.visualizer import blend
+from mmwhitebox.drawing import blend
+from mmwhitebox.engine.hooks.predictions import captioned, save_labels
 from mmwhitebox.errors import UserError, WriteError
 
 from .inputs import as_file

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from mmwhitebox.errors import CheckpointError
+from mmwhitebox.models.access import unwrap
 
 from .archive import check_sizes, check_sums, is_archive
 from .fitting import fit
@@ -155,7 +156,7 @@ def load_weights(model: nn.Module, path: str | Path, trust: bool = False) -> dic
         CheckpointError: The file cannot be read or is of another model; keys and shapes are named.
     """
     checkpoint = torch.load(path, map_location='cpu', weights_only=False) if trust else safe_load(path)
-    module = model.module if hasattr(model, 'module') else model
+    module = unwrap(model)
     found = fit(module, tensors_of(checkpoint, path))
     if not found.exact:
         raise CheckpointError(f'Checkpoint {path} is not of this model.\n  ' + '\n  '.join(found.differences) +

@@ -2,6 +2,7 @@
 import argparse
 import importlib
 import importlib.util
+import os
 import platform
 import sys
 import warnings
@@ -105,11 +106,44 @@ def accelerator_rows() -> list[tuple[str, str]]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It has none."""
+    """Arguments of the command."""
+    parser.add_argument('--gpu', action='store_true',
+                        help='compare the Triton kernels of every operator with its equation, on the first GPU (in '
+                        "Triton's interpreter, TRITON_INTERPRET=1, on the CPU)")
+
+
+def kernel_report() -> int:
+    """Print how far the kernels agree with the equations; 1 if one does not.
+
+    Raises:
+        UserError: There is no GPU, and Triton's interpreter is off.
+    """
+    import torch
+    from prettytable import PrettyTable
+
+    from mmwhitebox.errors import UserError
+    from mmwhitebox.ops.self_check import compare_kernels
+
+    interpreted = os.environ.get('TRITON_INTERPRET') == '1'
+    if not torch.cuda.is_available() and not interpreted:
+        raise UserError('--gpu: torch sees no GPU. TRITON_INTERPRET=1 compares the kernels in an interpreter, slowly.')
+    found = compare_kernels('cpu' if interpreted else 'cuda')
+    table = PrettyTable(['operator', 'type', 'output', 'worst gradient', 'allowed', 'seconds', 'verdict'], align='l')
+    for each in found:
+        worst = max(each.gradient_errors.items(), key=lambda item: item[1], default=None)
+        table.add_row([each.operator, str(each.dtype).removeprefix('torch.'),
+                       '-' if worst is None else f'{each.output_error:.1e}',
+                       '-' if worst is None else f'{worst[1]:.1e} ({worst[0]})',
+                       f'{each.tolerance:.0e}', f'{each.seconds:.1f}', each.reason or 'agrees'])
+    print(f"{table}\nErrors are relative, ||difference|| / ||naive form in float64||. "
+          "impl='auto' takes the kernels that agree.")
+    return int(not all(each.agrees for each in found))
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the report; 1 if something is wrong."""
+    if getattr(args, 'gpu', False):
+        return kernel_report()
     rows = [('Python', f'{platform.python_version()} ({sys.executable})'), ('platform', platform.platform())]
     problems = []
     package_rows, package_problems = check_packages()

@@ -12,7 +12,7 @@ from rich.progress import Progress
 from mmwhitebox.apis import iter_inference
 from mmwhitebox.apis.sources import named_images
 from mmwhitebox.datasets.video import Video, VideoWriter, is_video
-from mmwhitebox.engine.prediction_hooks import save_labels
+from mmwhitebox.engine.hooks.predictions import save_labels
 from mmwhitebox.errors import ImageReadError
 
 MANY_WINDOWS = 16

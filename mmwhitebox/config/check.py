@@ -270,7 +270,7 @@ def _check_keys(path: str, value: dict, arguments: Arguments, builds: str, reade
             if wanted:
                 yield f'{path}.{key}: {builds} takes {wanted} here, got {item!r}'
             continue
-        near = nearest(key, {*arguments.known, 'type'}, VERY_CLOSE if arguments.open_ended else CLOSE)
+        near = nearest(key, {*arguments.known, *RESERVED}, VERY_CLOSE if arguments.open_ended else CLOSE)
         if (near or not arguments.open_ended) and not any(mentions(reader, key) for reader in readers):
             some = sorted(name for name, known in arguments.known.items() if known is not None)
             yield f'{path}.{key}: unknown key; ' + (f'did you mean {near!r}?' if near else (

@@ -1,12 +1,12 @@
 """Do the parts of a model fit each other? Asked of the built model, before any data is read."""
 from collections.abc import Iterator
 
-from mmengine.model import is_model_wrapper
 from mmpretrain.models.heads import LinearClsHead, StackedLinearClsHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import nn
 
 from mmwhitebox.errors import ConfigError
+from mmwhitebox.models.access import unwrap
 
 CLS_OUT_TYPES = ('cls_token', 'avg_featmap')
 
@@ -55,7 +55,7 @@ def check_model(model: nn.Module) -> None:
         ConfigError: Another number of channels, an ``in_index`` out of range, an ``out_type`` of the other task, bands
             of mean and std that are not those of the backbone.
     """
-    model = model.module if is_model_wrapper(model) else model
+    model = unwrap(model)
     backbone = getattr(model, 'backbone', None)
     channels, out_type = getattr(backbone, 'out_channels', None), getattr(backbone, 'out_type', None)
     if not isinstance(channels, tuple) or getattr(model, 'neck', None) is not None:

@@ -13,8 +13,8 @@ from mmwhitebox.datasets import check_datasets, watch_workers
 from mmwhitebox.datasets.layout import leaf_datasets
 from mmwhitebox.errors import UserError
 
-from .console import ConsoleRunner
 from .devices import autocast_dtype
+from .runner import ConsoleRunner
 from .setup import pin_memory, setup_launcher, use_compile
 from .work_dir import prepare_folder
 

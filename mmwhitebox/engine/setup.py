@@ -93,6 +93,7 @@ def pin_memory(cfg: Config) -> None:
 def setup_launcher(cfg: Config) -> None:
     """On a machine without a GPU, use gloo and unplaced processes: mmengine would ask for CUDA."""
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
+        cfg.sync_bn = None  # torch has it for GPUs alone
         cfg.env_cfg.dist_cfg.backend = 'gloo'
         timeout = cfg.env_cfg.dist_cfg.get('timeout')
         torch.distributed.init_process_group(

@@ -4,14 +4,14 @@ from mmengine.registry import RUNNERS
 
 from mmwhitebox.checkpoints import use_safe_loading
 from mmwhitebox.config.check import check_config
-from mmwhitebox.config.consistency import check_consistency, raise_together
 from mmwhitebox.config.errors import named_build_errors
 from mmwhitebox.config.model_check import check_model
-from mmwhitebox.datasets import check_datasets, look_at_masks, watch_workers
+from mmwhitebox.datasets import watch_workers
 
-from .console import ConsoleRunner
-from .initial_weights import check_initial_weights
+from .hooks.checks import check_training, checked
+from .hooks.initial_weights import check_initial_weights
 from .resume import resolve_resume
+from .runner import ConsoleRunner
 from .setup import (
     fit_precision,
     pin_memory,
@@ -48,14 +48,13 @@ def train(cfg: Config, resume: str | None = None, resume_schedule: str | None = 
     if check:
         check_config(cfg)
     prepare_folder(cfg.work_dir, '--work-dir')
-    with lock_work_dir(cfg):
+    with lock_work_dir(cfg), checked():
         if not trust_checkpoint:
             use_safe_loading()
         check_initial_weights(cfg)
         resolve_resume(cfg, resume, trust_checkpoint)
         use_schedule(cfg, resume_schedule)
-        raise_together(lambda: check_consistency(cfg), lambda: check_datasets(cfg, splits=('train', 'val')),
-                       lambda: look_at_masks(cfg))
+        check_training(cfg)
         use_compile(cfg)
         pin_memory(cfg)
         setup_determinism(cfg)

@@ -250,13 +250,13 @@ def lock_work_dir(cfg: Config) -> AbstractContextManager:
     """The lock of a training's work dir, as a context; of several processes the first one holds it for all.
 
     Args:
-        cfg (Config): With ``work_dir`` and ``launcher``.
+        cfg (Config): With ``work_dir``, and ``launcher`` unless it is 'none'.
 
     Raises:
         UserError: On entering: another training is in the work dir.
     """
     ranks = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
-    first = os.environ.get(ranks.get(cfg.launcher, ''), '0') == '0'
+    first = os.environ.get(ranks.get(cfg.get('launcher', 'none'), ''), '0') == '0'
     return hold(WorkDirLock(cfg.work_dir)) if first else nullcontext()
 
 

@@ -7,7 +7,7 @@ from .attention_map import (
     class_token_maps,
     representative_footprints,
 )
-from .capture import Call, attention_layers, capture, feedforward_layers, run
+from .capture import Call, attention_layers, capture, feedforward_layers
 from .coding_rate import RateCurves, coding_rate, compression_layers, compression_verdict, layer_rates, sparsity
 from .complexity import activation_memory, count_flops, count_parameters, count_similarities
 from .membership import gate_maps, hard_assignment, membership_maps, membership_statistics
@@ -32,6 +32,6 @@ __all__ = [
     'compression_verdict', 'count_flops', 'count_parameters', 'count_similarities', 'feedforward_layers',
     'gate_maps', 'hard_assignment', 'iterate', 'jaccard', 'layer_rates', 'layer_reduction', 'make_classes',
     'make_targets', 'mass_sets', 'membership_maps', 'membership_statistics', 'noise_sweep', 'orthonormality_error',
-    'patch_maps', 'perturbed', 'principal_angles', 'representative_footprints', 'representative_layers', 'run',
+    'patch_maps', 'perturbed', 'principal_angles', 'representative_footprints', 'representative_layers',
     'score_image', 'score_maps', 'sparsity', 'subspace_bases', 'subspace_layers', 'summarize', 'to_pixels'
 ]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import timm.layers
-import torch
 from timm.layers.attention import AttentionRope
 from timm.models.eva import EvaAttention
 from torch import Tensor, nn
@@ -90,18 +89,3 @@ def capture(modules: dict[str, nn.Module], max_images: int | None = None) -> Ite
         for name, module in modules.items():
             stack.callback(module.register_forward_hook(recorder(name)).remove)
         yield calls
-
-
-def run(model: nn.Module, images: Tensor) -> Any:
-    """Scores of whole images, through backbone, neck and head; no sliding window, no post-processing.
-
-    Args:
-        model (nn.Module): A segmentor (mmseg) or a classifier (mmpretrain), in evaluation mode.
-        images (Tensor): Preprocessed images, (B, 3, H, W).
-
-    Returns:
-        Tensor: Masks at the resolution of the head, (B, classes, h, w), or class scores, (B, classes).
-    """
-    with torch.inference_mode():
-        features = model.extract_feat(images)
-        return (model.decode_head if hasattr(model, 'decode_head') else model.head)(features)

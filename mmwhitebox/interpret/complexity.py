@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmwhitebox.models.attention import BaseAttention
 from mmwhitebox.models.feedforward import ISTA
+from mmwhitebox.ops.saved import saved_storages
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -100,17 +101,5 @@ def activation_memory(module: nn.Module, loss: Callable[[], Tensor]) -> tuple[in
         loss().backward()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - start, 'measured'
-    own = {t.untyped_storage().data_ptr() for t in (*module.parameters(), *module.buffers())}
-    saved: dict[int, int] = {}
-    keep = []  # storages stay alive, so that no address is used twice
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            saved[storage.data_ptr()] = storage.nbytes()
-            keep.append(storage)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss().backward()
-    return sum(saved.values()), 'computed'
+    own = (*module.parameters(), *module.buffers())
+    return sum(saved_storages(lambda: loss().backward(), own)), 'computed'

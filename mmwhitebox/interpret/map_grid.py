@@ -10,10 +10,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from mmwhitebox.drawing import OKABE_ITO
+
 COLORMAP = 'inferno'
-# Okabe and Ito's palette for all kinds of colour vision, then lighter and darker ones for more heads.
+# Lighter and darker ones follow, for more heads.
 COLORS = np.array([to_rgb(color) for color in (
-    '#E69F00', '#56B4E9', '#009E73', '#F0E442', '#0072B2', '#D55E00', '#CC79A7', '#999999',
+    *OKABE_ITO, '#999999',
     '#FFE0A3', '#BFE4FA', '#8FDDC4', '#7A7300', '#002F4D', '#6B2F00', '#F2D5E3', '#333333')])
 PANEL_INCHES = 1.35
 GAP_INCHES = 0.06

@@ -6,8 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-PALETTE = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
-"""Okabe and Ito's colours, which colour-blind readers tell apart; yellow is left out (too light for lines)."""
+from mmwhitebox.drawing import OKABE_ITO
+
+PALETTE = (*(OKABE_ITO[i] for i in (4, 5, 2, 6, 0, 1)), '#000000')  # without yellow, too light for lines
 
 
 def new_figure(num_panels: int, width: float = 3.6, height: float = 2.9) -> tuple[Figure, np.ndarray]:

@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
-from mmengine.dist import get_comm_device, get_world_size
 from torch import Tensor, nn
 
 from mmwhitebox.models.sizes import check_sizes
@@ -62,8 +61,8 @@ class ConvStem(BaseStem):
         embed_dims (int): Token width D.
         patch_size (int): A power of two. Defaults to 16.
         in_channels (int): Image channels. Defaults to 3.
-        norm_cfg (dict): Norm of the convolutions. Training on several GPUs makes it SyncBN.
-            Defaults to BatchNorm.
+        norm_cfg (dict): Norm of the convolutions. On several GPUs mmengine makes it SyncBN where the config says
+            ``sync_bn='torch'``, as the runtime of our configs does. Defaults to BatchNorm.
 
     Raises:
         ValueError: If the patch size is no power of two, or D is not divisible by half of it.
@@ -88,8 +87,6 @@ class ConvStem(BaseStem):
             norm = build_norm_layer(norm_cfg, c_out)[1]
             stages.append(nn.Sequential(conv, norm, nn.GELU() if i < num_convs - 1 else nn.Identity()))
         self.stages = nn.Sequential(*stages)
-        if get_world_size() > 1 and get_comm_device().type == 'cuda':
-            self.stages = nn.SyncBatchNorm.convert_sync_batchnorm(self.stages)
 
     def embed(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # channels last: as the tokens are read

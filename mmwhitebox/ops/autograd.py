@@ -1,6 +1,6 @@
 """What the fast forms share: autograd functions that are differentiated once, by ``backward``."""
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 import torch
@@ -17,18 +17,10 @@ def refuse(name: str, what: str) -> None:
 
 
 class FirstOrder(torch.autograd.Function):
-    """Base of the fast forms. Forward-mode derivatives and vmap are refused in words."""
+    """Base of the fast forms, which have a backward pass and no other derivative."""
 
     name: str
     """Name of the operator."""
-
-    @classmethod
-    def jvp(cls, *args) -> None:
-        refuse(cls.name, 'a forward-mode derivative (jvp)')
-
-    @classmethod
-    def vmap(cls, *args) -> None:
-        refuse(cls.name, 'vmap')
 
     @classmethod
     def call(cls, *inputs: Any) -> Any:
@@ -38,7 +30,29 @@ class FirstOrder(torch.autograd.Function):
         longer than a small operator.
         """
         with no_autocast(inputs[0]):
-            return cls.apply(*inputs) if torch.is_grad_enabled() else cls.forward(*inputs)
+            if torch.compiler.is_compiling():
+                return cls.apply(*inputs) if torch.is_grad_enabled() else cls.forward(*inputs)
+            if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+                return in_words(cls).apply(*inputs)
+            return cls.forward(*inputs)
+
+
+class Refusals:
+    """Forward-mode derivatives and vmap of a fast form are refused in words."""
+
+    @classmethod
+    def jvp(cls, *args) -> None:
+        refuse(cls.name, 'a forward-mode derivative (jvp)')
+
+    @classmethod
+    def vmap(cls, *args) -> None:
+        refuse(cls.name, 'vmap')
+
+
+@cache
+def in_words(cls: type[FirstOrder]) -> type[FirstOrder]:
+    """A fast form with the refusals, which torch.compile cannot trace."""
+    return type(cls.__name__, (Refusals, cls), {})
 
 
 class _Once(torch.autograd.Function):

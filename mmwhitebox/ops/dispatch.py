@@ -17,8 +17,8 @@ so. While a model is exported the eager form runs in their place, silently: a ke
 """
 import importlib
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ContextDecorator, nullcontext
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -69,11 +69,10 @@ class _AttentionWrittenOut(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-@contextmanager
-def use(form: str) -> Iterator[None]:
+class use(ContextDecorator):
     """A context in which every operator runs in one form, whatever ``impl`` a model was built with.
 
-    It nests, and holds for the calling thread. The backward pass may come after it.
+    It nests, can be entered again, and holds for the calling thread. The backward pass may come after it.
 
     Args:
         form (str): 'auto', 'naive', 'torch' or 'triton', see the table above. 'naive' also writes out torch's
@@ -83,12 +82,20 @@ def use(form: str) -> Iterator[None]:
         ValueError: There is no such form.
         ImportError: It is 'triton' and triton cannot be imported.
     """
-    token = _form.set(check_form('use', form))
-    try:
-        with _AttentionWrittenOut() if form == 'naive' else nullcontext():
-            yield
-    finally:
+
+    def __init__(self, form: str) -> None:
+        self.form = check_form('mmwhitebox.ops.use', form)
+        self._entered: list[tuple] = []
+
+    def __enter__(self) -> None:
+        mode = _AttentionWrittenOut() if self.form == 'naive' else nullcontext()
+        mode.__enter__()
+        self._entered.append((mode, _form.set(self.form)))
+
+    def __exit__(self, *error) -> None:
+        mode, token = self._entered.pop()
         _form.reset(token)
+        mode.__exit__(*error)
 
 
 def recompute_contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
@@ -117,6 +124,11 @@ def no_kernels(name: str, impl: str) -> None:
     """Say once of an operator without kernels that 'triton' was asked for."""
     if (_form.get() or impl) == 'triton' and not _exporting():
         _say_once(name, 'it has no kernels')
+
+
+def may_be_fused(x: Tensor) -> bool:
+    """Whether 'auto' asks for kernels: on a GPU."""
+    return x.is_cuda
 
 
 class Kernels(NamedTuple):
@@ -149,7 +161,7 @@ class Operator(NamedTuple):
         form = _form.get() or impl
         if form == 'naive':
             return self.naive(x, *args)
-        if form == 'torch' or form == 'auto' and not x.is_cuda or _exporting():
+        if form == 'torch' or form == 'auto' and not may_be_fused(x) or _exporting():
             return self.eager(x, *args)
         kernels = self.kernels()
         if kernels is None:

@@ -46,10 +46,13 @@ class _Sparsemax(FirstOrder):
 
 
 def _written_out(z: Tensor, dim: int) -> Tensor:
-    """max(z - max_j tau_j, 0)."""
+    """max(z - tau_k, 0), k the largest j with z_(j) > tau_j."""
     x = widen(z).movedim(dim, -1)
-    ranks = torch.arange(1, x.shape[-1] + 1, dtype=x.dtype, device=x.device)
-    tau = ((x.sort(-1, descending=True).values.cumsum(-1) - 1) / ranks).amax(-1, keepdim=True)
+    x = x - x.detach().amax(-1, keepdim=True)  # the projection ignores a shift; sums of small numbers are exact
+    ordered = x.sort(-1, descending=True).values
+    tau = (ordered.cumsum(-1) - 1) / torch.arange(1, x.shape[-1] + 1, dtype=x.dtype, device=x.device)
+    k = (ordered > tau).sum(-1, keepdim=True)
+    tau = tau.gather(-1, k - 1)
     return (x - tau).relu().movedim(-1, dim).to(z.dtype)
 
 

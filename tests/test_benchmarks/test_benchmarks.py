@@ -137,7 +137,7 @@ def test_who_cannot_run_is_a_row_with_the_reason():
 def test_a_fused_form_that_falls_back_is_not_timed_as_fused():
     class FallsBack(nn.Module):
         def forward(self, x):
-            logging.getLogger('mmwhitebox.ops').warning('ista runs in its plain form, not fused: p = 7.')
+            logging.getLogger('mmwhitebox.ops').warning('ista runs in its eager form, not fused: p = 7.')
             return x
 
     case = ista_case('inference', ('ours', ))

@@ -6,8 +6,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import HOOKS, MODELS, OPTIMIZERS
 
-from mmwhitebox.engine import BFloat16OptimWrapper, CompileHook, TF32Hook
-from mmwhitebox.engine.acceleration import compile_networks
+from mmwhitebox.engine import BFloat16OptimWrapper
+from mmwhitebox.engine.hooks import CompileHook, TF32Hook
+from mmwhitebox.engine.hooks.compile import compile_networks
 from mmwhitebox.engine.setup import fit_precision, pin_memory, use_amp, use_compile
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from tests.configs import reduced

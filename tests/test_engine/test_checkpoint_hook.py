@@ -15,7 +15,7 @@ from mmengine.hooks import EMAHook
 from mmengine.runner import CheckpointLoader
 
 from mmwhitebox.checkpoints import newest_checkpoint, verify_checkpoint
-from mmwhitebox.engine import checkpoint_hook
+from mmwhitebox.engine.hooks import checkpoint
 from mmwhitebox.errors import CheckpointError, UserError
 from tests.test_engine.small import SCORES, continued, files, make_runner, parameters
 
@@ -153,7 +153,7 @@ def test_a_checkpoint_that_does_not_load_is_a_failed_one(tmp_path, monkeypatch):
     def cannot(path, **kwargs):
         raise CheckpointError('it is nonsense')
 
-    monkeypatch.setattr('mmwhitebox.engine.verified_backend.safe_load', cannot)
+    monkeypatch.setattr('mmwhitebox.engine.hooks.checkpoint_backend.safe_load', cannot)
     with pytest.raises(UserError, match='it is nonsense'):
         make_runner(tmp_path).train()
     assert checkpoints(tmp_path) == []
@@ -388,7 +388,7 @@ def test_mmengines_own_choice_still_works(tmp_path):
 def test_ranks_that_see_different_files_stop(tmp_path, monkeypatch):
     make_runner(tmp_path, max_iters=4).train()
     runner = make_runner(tmp_path, resume=tmp_path / 'iter_4.pth')
-    monkeypatch.setattr(checkpoint_hook, 'all_gather_object', lambda own: [own, str(tmp_path / 'iter_2.pth')])
+    monkeypatch.setattr(checkpoint, 'all_gather_object', lambda own: [own, str(tmp_path / 'iter_2.pth')])
     with pytest.raises(UserError, match='different checkpoints: .*iter_2.pth, .*iter_4.pth'):
         runner.train()
 

@@ -10,8 +10,8 @@ from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.runner import Runner
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
-from mmwhitebox.engine.sampling import NumberedBatch, number_batches
-from mmwhitebox.engine.streams import ITERATION, seed_generators
+from mmwhitebox.engine.hooks.numbered_batches import NumberedBatch, number_batches
+from mmwhitebox.engine.hooks.seeds import ITERATION, seed_generators
 from tests.configs import ROOT
 from tests.test_engine.trainings import BATCH, IMAGES, make_config, same, train
 

@@ -4,8 +4,8 @@ from mmengine.hooks import EarlyStoppingHook
 from mmengine.registry import HOOKS
 
 from mmwhitebox.checkpoints import verify_checkpoint
-from mmwhitebox.engine.exact_resume import ExactResumeHook
-from mmwhitebox.engine.hook_states import INEXACT, STATES
+from mmwhitebox.engine.hooks.exact_resume import ExactResumeHook
+from mmwhitebox.engine.hooks.hook_states import INEXACT, STATES
 from tests.test_engine import small
 from tests.test_engine.trainings import same, train
 

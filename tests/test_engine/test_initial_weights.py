@@ -9,7 +9,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner import Runner
 from torch import nn
 
-from mmwhitebox.engine.initial_weights import CheckedPretrainedInit, check_initial_weights
+from mmwhitebox.engine.hooks.initial_weights import CheckedPretrainedInit, check_initial_weights
 from mmwhitebox.errors import CheckpointError
 from tests.test_engine.trainings import make_config, train, write_images
 

@@ -8,7 +8,7 @@ from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 from torch import nn
 
-from mmwhitebox.engine.finite import COUNT, FiniteHook, NonFiniteError, name_gradients, name_losses
+from mmwhitebox.engine.hooks.finite import COUNT, FiniteHook, NonFiniteError, name_gradients, name_losses
 from mmwhitebox.errors import UserError
 from tests.test_engine.trainings import everything, make_config, same, train
 

@@ -10,9 +10,9 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from torch import nn
 
 from mmwhitebox.checkpoints import verify_checkpoint
-from mmwhitebox.engine.exact_resume import ExactResumeHook
-from mmwhitebox.engine.resume_schedule import ScheduleHook
-from mmwhitebox.engine.schedules import fast_forward
+from mmwhitebox.engine.hooks.exact_resume import ExactResumeHook
+from mmwhitebox.engine.hooks.rehearsal import fast_forward
+from mmwhitebox.engine.hooks.schedule import ScheduleHook
 from mmwhitebox.errors import UserError
 from tests.test_engine import small
 

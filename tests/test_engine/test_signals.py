@@ -12,8 +12,8 @@ from mmengine.registry import TRANSFORMS
 from mmengine.runner import Runner
 
 from mmwhitebox.checkpoints import newest_checkpoint
-from mmwhitebox.engine.signal_watch import SignalWatch
-from mmwhitebox.engine.stop_signals import STOPPED, TrainingStopped, resume_command
+from mmwhitebox.engine.hooks.signals import SignalWatch
+from mmwhitebox.engine.hooks.stop_on_signal import STOPPED, TrainingStopped, resume_command
 from tests.configs import ROOT
 from tests.test_engine.trainings import make_config, same, train
 
@@ -199,7 +199,7 @@ def test_the_command_to_go_on_with(argv, launcher, processes, command):
 
 STUCK = f"""
 import hashlib, runpy, signal
-SignalWatch = runpy.run_path('{ROOT}/mmwhitebox/engine/signal_watch.py')['SignalWatch']
+SignalWatch = runpy.run_path('{ROOT}/mmwhitebox/engine/hooks/signals.py')['SignalWatch']
 
 with SignalWatch([signal.SIGTERM], lambda number: print(number.name, flush=True), lambda *_: None):
     print('ready', flush=True)

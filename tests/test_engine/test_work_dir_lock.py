@@ -11,7 +11,7 @@ import time
 import pytest
 from mmengine.config import Config
 
-from mmwhitebox.engine import work_dir_lock
+from mmwhitebox.engine import work_dir
 from mmwhitebox.engine.work_dir import NAME, WorkDirLock, hold, identity, lock_work_dir
 from mmwhitebox.errors import UserError, WriteError
 from tests.configs import ROOT
@@ -22,9 +22,9 @@ fork = multiprocessing.get_context('fork')
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
     """Seconds become fractions of one."""
-    monkeypatch.setattr(work_dir_lock, 'BEAT', 0.05)
-    monkeypatch.setattr(work_dir_lock, 'STALE', 0.6)
-    monkeypatch.setattr(work_dir_lock, 'POLL', 0.01)
+    monkeypatch.setattr(work_dir, 'BEAT', 0.05)
+    monkeypatch.setattr(work_dir, 'STALE', 0.6)
+    monkeypatch.setattr(work_dir, 'POLL', 0.01)
 
 
 def leave(folder, age=0., **changes):

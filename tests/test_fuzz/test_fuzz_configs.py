@@ -26,7 +26,7 @@ def keys_of(cfg):
     """(path of a dict, key in it) for every key that a class or mmengine reads."""
     return [(path, key) for path, node in walk(cfg)
             if path.split('.')[0] in PARTS and path not in OWN_NAMES and not FREE & set(path.split('.'))
-            for key in node if key not in ('type', '_scope_')]  # neither is an argument, so neither is suggested
+            for key in node if key != 'type']
 
 
 KEYS = {name: keys_of(cfg) for name, cfg in CONFIGS.items()}

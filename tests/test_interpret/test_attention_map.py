@@ -27,7 +27,7 @@ from tests.configs import reduced
 from tests.test_interpret.small import command, numbers, save_config, save_images, save_model
 
 GRID = (3, 5)
-NO_SUM = ('CBSA', 'Linear')
+NO_SUM = ('CBSA', 'Linear', 'Spectral')
 ATTENTIONS.import_from_location()
 
 
@@ -146,7 +146,7 @@ def main():
 
 @pytest.fixture(scope='module')
 def cbt(tmp_path_factory):
-    return save_model(tmp_path_factory.mktemp('cbt'), 'cbt_decoder/cbt_decoder_mini_ade20k.py')
+    return save_model(tmp_path_factory.mktemp('cbt'), 'cbt_decoder_ade20k_mini.py')
 
 
 def test_command(main, cbt, tmp_path):
@@ -165,7 +165,7 @@ def test_command(main, cbt, tmp_path):
 
 
 def test_default_queries(main, tmp_path):
-    depict = save_model(tmp_path, 'depict/depict_ca_mini_ade20k.py')
+    depict = save_model(tmp_path, 'depict_ca_ade20k_mini.py')
     images = save_images(tmp_path / 'images', a=(48, 64))
     main([*depict, images, '--out', str(tmp_path / 'out'), '--device', 'cpu'])
     rows = numbers(tmp_path / 'out', 'attention_map')
@@ -195,7 +195,7 @@ def test_command_with_bad_input(main, cbt, tmp_path, options, message):
 
 
 def test_command_on_a_model_without_class_token(main, tmp_path):
-    cfg = reduced('tost/tost_mini_imagenet.py')
+    cfg = reduced('tost_imagenet_mini.py')
     cfg.model.backbone.update(out_type='avg_featmap', with_cls_token=False)
     tost = save_config(tmp_path, 'tost.py', cfg)
     with pytest.raises(UserError, match='no attention map of the query class-token. Commands that apply.*membership'):

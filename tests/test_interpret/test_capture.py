@@ -9,7 +9,8 @@ from mmwhitebox.cli.measures.outputs import save_numbers
 from mmwhitebox.cli.measures.selection import commands_for, select
 from mmwhitebox.cli.options import parse
 from mmwhitebox.errors import UserError
-from mmwhitebox.interpret.capture import attention_layers, capture, feedforward_layers, layer_numbers, run
+from mmwhitebox.interpret.capture import attention_layers, capture, feedforward_layers, layer_numbers
+from mmwhitebox.models.access import logits
 from mmwhitebox.models.attention import CBSA
 from mmwhitebox.models.backbones import TimmViT, WhiteBoxTransformer
 from tests.configs import reduced
@@ -35,7 +36,7 @@ def test_layers_come_in_forward_order(segmentor):
     ran = []
     for name, module in attention_layers(segmentor).items():
         module.register_forward_hook(lambda *_, name=name: ran.append(name))
-    masks = run(segmentor, torch.randn(1, 3, 64, 64))
+    masks = logits(segmentor, torch.randn(1, 3, 64, 64))
     assert ran == names and masks.shape == (1, 150, 8, 8)
     for module in attention_layers(segmentor).values():
         module._forward_hooks.clear()
@@ -50,7 +51,7 @@ def test_attention_of_timm_models(name):
 def test_calls_are_those_of_the_forward_pass(segmentor):
     layers = attention_layers(segmentor)
     with capture(layers) as calls:
-        run(segmentor, torch.randn(2, 3, 64, 72))
+        logits(segmentor, torch.randn(2, 3, 64, 72))
         assert hooks(segmentor) == 3
     assert hooks(segmentor) == 0
     attention, call = layers['decode_head.layers.0.attn'], calls['decode_head.layers.0.attn']
@@ -70,7 +71,7 @@ def test_first_images_are_copies_without_a_graph():
 
 def test_hooks_are_removed_after_an_error(segmentor):
     with pytest.raises(RuntimeError), capture(attention_layers(segmentor)):
-        run(segmentor, torch.randn(1, 4, 64, 64))
+        logits(segmentor, torch.randn(1, 4, 64, 64))
     assert hooks(segmentor) == 0
 
 
@@ -119,7 +120,7 @@ def test_images_of_mixed_sizes(segmentor, tmp_path):
         height, width = sample.img_shape[:2]
         assert tensor.shape[0] == 1 and tensor.shape[2] >= height and tensor.shape[3] >= width
         assert height / width == pytest.approx(image.shape[0] / image.shape[1], rel=0.05) and 'gt_sem_seg' not in sample
-        run(segmentor, tensor)
+        logits(segmentor, tensor)
     assert [i.name for i in iter_inputs(segmentor, arguments(folder, max_images=2))] == ['a', 'b']
 
 

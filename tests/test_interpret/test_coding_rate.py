@@ -7,7 +7,7 @@ import torch
 
 from mmwhitebox.apis import init_model
 from mmwhitebox.errors import UserError
-from mmwhitebox.interpret.capture import capture, run
+from mmwhitebox.interpret.capture import capture
 from mmwhitebox.interpret.coding_rate import (
     RateCurves,
     coding_rate,
@@ -17,6 +17,7 @@ from mmwhitebox.interpret.coding_rate import (
     sparsity,
 )
 from mmwhitebox.interpret.running_moments import RunningMoments
+from mmwhitebox.models.access import logits
 from tests.configs import reduced
 from tests.golden import Golden, assert_close
 from tests.test_interpret.small import command, numbers, save_config, save_images, save_model
@@ -105,7 +106,7 @@ def test_layers_of_an_encoder_by_hand(cbt):
     images = torch.randn(2, 3, 64, 72)
     curves = RateCurves(layers, [0, 1])
     with capture(curves.modules) as calls:
-        run(cbt, images)
+        logits(cbt, images)
     with torch.no_grad():
         x, hw_shape = cbt.backbone.stem(images)
         x = torch.cat([cbt.backbone.cls_token.expand(2, -1, -1), x], 1) + cbt.backbone.pos_embed(hw_shape)

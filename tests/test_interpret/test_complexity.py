@@ -6,8 +6,8 @@ from torch import nn
 from mmwhitebox.interpret import activation_memory, count_flops, count_parameters, count_similarities
 from mmwhitebox.models.attention import CBSA, MSCA, MSSA
 from mmwhitebox.models.backbones import WhiteBoxTransformer
-from mmwhitebox.models.decode_heads.whitebox_mask_head import AttentionLayer
 from mmwhitebox.models.feedforward import ISTA
+from mmwhitebox.models.layers import AttentionLayer
 
 
 def test_flops_are_two_per_multiply_add_and_ista_counts_two_products():

@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
-from mmwhitebox.engine import CodingRateHook, MembershipVisHook
+from mmwhitebox.engine.hooks import CodingRateHook, MembershipVisHook
 from mmwhitebox.errors import UserError
 from tests.configs import reduced
 
@@ -115,6 +115,6 @@ def test_a_model_without_the_notion(tmp_path, hook, name, message):
 
 
 def test_other_processes_do_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr('mmwhitebox.engine.interpret_hooks.is_main_process', lambda: False)
+    monkeypatch.setattr('mmwhitebox.engine.hooks.interpret.is_main_process', lambda: False)
     _, counter = train(tmp_path, 'cbt/cbt_mini_imagenet.py', CodingRateHook(interval=1), iterations=1)
     assert counter.during == [0]

@@ -6,7 +6,7 @@ import torch
 
 from mmwhitebox.apis import init_model
 from mmwhitebox.errors import UserError
-from mmwhitebox.interpret.capture import capture, run
+from mmwhitebox.interpret.capture import capture
 from mmwhitebox.interpret.coding_rate import coding_rate
 from mmwhitebox.interpret.rate_reduction import (
     REDUCTIONS,
@@ -16,6 +16,7 @@ from mmwhitebox.interpret.rate_reduction import (
     layer_reduction,
     representative_layers,
 )
+from mmwhitebox.models.access import logits
 from mmwhitebox.ops import cbsa
 from tests.configs import reduced
 from tests.test_interpret.small import command, numbers, save_images, save_model
@@ -55,7 +56,7 @@ def test_layers_of_a_model():
     assert [layer.name for layer in layers] == ['backbone.layers.0.attn', 'decode_head.layers.0.attn']
     reductions = Reductions(layers, [0, 1])
     with capture(reductions.modules) as calls:
-        run(model, torch.randn(2, 3, 64, 64))
+        logits(model, torch.randn(2, 3, 64, 64))
     reductions.update(calls)
     single = layer_reduction(layers[1], calls)
     rows = [row for row in reductions.rows() if row['layer'] == 1]

@@ -2,7 +2,7 @@
 import pytest
 
 from mmwhitebox.models.attention import CBSA, MSSA, TSSA, AgentAttention
-from tests.golden import Golden, assert_close, check_gradients
+from tests.golden import Golden, assert_close, check_gradients, form  # noqa: F401
 
 PROJ = {'proj.weight': 'qkv.weight'}
 SEQUENTIAL_OUT = {**PROJ, 'to_out.weight': 'to_out.0.weight', 'to_out.bias': 'to_out.0.bias'}
@@ -25,7 +25,7 @@ CASES = {
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_outputs_and_gradients(case):
+def test_outputs_and_gradients(case, form):  # noqa: F811
     golden = Golden(case)
     build, hw_shape, keys = CASES[case]
     module = build()

@@ -5,7 +5,7 @@ from mmengine.registry import MODELS
 
 from mmwhitebox.checkpoints import convert_official, convert_to_official, describe_decoder
 from mmwhitebox.models.decode_heads import WhiteBoxMaskHead
-from tests.golden import Golden, assert_close, check_gradients
+from tests.golden import Golden, assert_close, check_gradients, form  # noqa: F401
 
 # case -> family of checkpoint keys, grid, heads where the weights do not tell
 CASES = {
@@ -36,7 +36,7 @@ def decode_head(case):
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_masks_and_gradients(case):
+def test_masks_and_gradients(case, form):  # noqa: F811
     golden = Golden(case)
     family, (h, w), _ = CASES[case]
     head = decode_head(case)

@@ -2,11 +2,11 @@
 import pytest
 
 from mmwhitebox.models.feedforward import ISTA
-from tests.golden import Golden, assert_close, check_gradients
+from tests.golden import Golden, assert_close, check_gradients, form  # noqa: F401
 
 
 @pytest.mark.parametrize('case', ['ista', 'ista_crate'])
-def test_outputs_and_gradients(case):
+def test_outputs_and_gradients(case, form):  # noqa: F811
     golden = Golden(case)
     module = ISTA(48)
     module.load_state_dict(golden.params)

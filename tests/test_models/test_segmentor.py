@@ -13,7 +13,7 @@ from torch import nn
 
 from mmwhitebox.errors import ConfigError
 from mmwhitebox.models.segmentors import EncoderDecoder
-from mmwhitebox.models.segmentors.tiles import AxisMap, WindowRows, product, rounds_products, window_starts
+from mmwhitebox.models.segmentors.logit_map import AxisMap, WindowRows, product, rounds_products, window_starts
 
 CLASSES = 7
 SLIDE = dict(mode='slide', crop_size=(32, 48), stride=(21, 32))

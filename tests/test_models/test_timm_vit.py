@@ -93,7 +93,7 @@ def test_pretrained_positions_are_fitted_by_the_rule_of_the_model(tmp_path, suff
     torch.testing.assert_close(model.vit.blocks[1].mlp.fc1.weight, source.blocks[1].mlp.fc1.weight)
 
 
-@pytest.mark.parametrize('attention', ['softmax', 'cbsa'])
+@pytest.mark.parametrize('attention', [None, 'agent'])
 def test_positions_of_an_image_are_fitted_by_the_rule_of_the_model(attention):
     model = build(interpolate_mode='dino', attention=attention, norm_eps=1e-5).eval()
     other = build(img_size=(80, 48), interpolate_mode='dino', attention=attention, norm_eps=1e-5).eval()

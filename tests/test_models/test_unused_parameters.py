@@ -33,7 +33,7 @@ def test_white_box_transformers(family, out_type, indices):
 
 
 @pytest.mark.parametrize('indices', INDICES)
-@pytest.mark.parametrize('options', [dict(), dict(out_type='cls_token'), dict(attention='cbsa', pool_size=2)])
+@pytest.mark.parametrize('options', [dict(), dict(out_type='cls_token'), dict(attention='agent', pool_size=2)])
 def test_timm_vits(options, indices):
     indices = (indices, ) if indices == -1 else indices
     model = TimmViT(model_name='vit_tiny_patch16_224', img_size=32, out_indices=indices,

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmwhitebox.interpret import count_similarities
 from mmwhitebox.models.attention import AgentAttention, ReLULinearAttention
 from mmwhitebox.models.backbones import TimmViT
-from tests.golden import Golden, assert_close, check_gradients
+from tests.golden import Golden, assert_close, check_gradients, form  # noqa: F401
 
 TINY = dict(embed_dim=24, depth=2, num_heads=2)
 PLAIN = ['vit_tiny_patch16_224', 'deit_tiny_distilled_patch16_224', 'deit3_small_patch16_224',
@@ -20,9 +20,9 @@ def build(attention, model_name='vit_tiny_patch16_224', model_kwargs=TINY, **kwa
     return TimmViT(model_name=model_name, attention=attention, model_kwargs=model_kwargs, **kwargs)
 
 
-def test_golden_attention():
+def test_golden_attention(form):  # noqa: F811
     golden = Golden('vit_adapt_attention')
-    attention = build('cbsa', pool_tokens='official', model_kwargs=dict(embed_dim=48, depth=1, num_heads=3)
+    attention = build('agent', pool_tokens='official', model_kwargs=dict(embed_dim=48, depth=1, num_heads=3)
                       ).vit.blocks[0].attn
     attention.load_state_dict(golden.params)  # under the official names, which are timm's
     x = golden.inputs['x'].requires_grad_()
@@ -32,10 +32,10 @@ def test_golden_attention():
 
 
 @pytest.mark.parametrize('name', PLAIN)
-@pytest.mark.parametrize('attention', ['cbsa', 'linear'])
+@pytest.mark.parametrize('attention', ['agent', 'relu_linear'])
 def test_any_grid_with_the_weights_of_the_vit(name, attention):
     """The forward pass is the ViT's, with the attention computed on its own grid; extra tokens are first."""
-    softmax = build('softmax', name)
+    softmax = build(None, name)
     model = build(attention, name, out_indices=(0, 1))
     model.load_state_dict(softmax.state_dict())
     p, vit = model.patch_size[0], model.vit
@@ -45,7 +45,7 @@ def test_any_grid_with_the_weights_of_the_vit(name, attention):
     sum(m.square().sum() for m in maps).backward()
     assert all(value.grad is not None for value in model.parameters())
 
-    plain = ReLULinearAttention(24, 2) if attention == 'linear' else \
+    plain = ReLULinearAttention(24, 2) if attention == 'relu_linear' else \
         AgentAttention(24, 2, shared_qkv=False, qkv_bias=True)
     block = vit.blocks[0]
     plain.load_state_dict({**{f'qkv.{k}': v for k, v in block.attn.qkv.state_dict().items()},
@@ -60,7 +60,7 @@ def test_any_grid_with_the_weights_of_the_vit(name, attention):
 
 def test_every_window_its_own_grid_while_activations_are_recomputed():
     """Two grids with as many tokens, both before the backward pass."""
-    plain, saving = build('cbsa'), build('cbsa', with_cp=True)
+    plain, saving = build('agent'), build('agent', with_cp=True)
     saving.load_state_dict(plain.state_dict())
     wide, high = torch.randn(1, 3, 32, 96), torch.randn(1, 3, 96, 32)
     for model in (plain, saving):
@@ -71,7 +71,7 @@ def test_every_window_its_own_grid_while_activations_are_recomputed():
 
 
 def test_a_copy_has_its_own_grid():
-    model = build('cbsa').eval()
+    model = build('agent').eval()
     copied = copy.deepcopy(model)
     x = torch.randn(1, 3, 48, 64)
     assert torch.equal(copied(x)[0], model(x)[0])
@@ -81,14 +81,14 @@ def test_a_copy_has_its_own_grid():
 def test_pretrained_weights_of_the_vit(tmp_path):
     source = timm.create_model('vit_tiny_patch16_224', num_classes=5, **TINY)
     torch.save(source.state_dict(), tmp_path / 'vit.pth')
-    model = build('cbsa', pretrained=str(tmp_path / 'vit.pth'))
+    model = build('agent', pretrained=str(tmp_path / 'vit.pth'))
     model.init_weights()
     own, theirs = model.vit.state_dict(), source.state_dict()
     assert set(own) == set(theirs) - {'head.weight', 'head.bias'}
     assert all(torch.equal(value, theirs[key]) for key, value in own.items())
 
 
-@pytest.mark.parametrize('attention', ['softmax', 'cbsa', 'linear'])
+@pytest.mark.parametrize('attention', [None, 'agent', 'relu_linear'])
 def test_class_token_for_a_classifier(attention):
     init_default_scope('mmpretrain')
     model = MODELS.build(dict(
@@ -98,19 +98,19 @@ def test_class_token_for_a_classifier(attention):
         head=dict(type='LinearClsHead', num_classes=5, in_channels=24))).eval()
     images = torch.randn(2, 3, 40, 64)
     assert model(images, mode='tensor').shape == (2, 5)
-    if attention == 'softmax':
+    if attention is None:
         vit = model.backbone.vit
         torch.testing.assert_close(model.backbone(images)[0], vit.forward_features(images)[:, 0])
 
 
 def test_it_costs_what_its_attention_says():
     images = torch.randn(1, 3, 224, 224)
-    assert count_similarities(build('cbsa').eval(), images) == 2 * 2 * 64 * 197 * 2  # two layers, two heads
-    assert count_similarities(build('linear').eval(), images) == 2 * 12**2 * 2
+    assert count_similarities(build('agent').eval(), images) == 2 * 2 * 64 * 197 * 2  # two layers, two heads
+    assert count_similarities(build('relu_linear').eval(), images) == 2 * 12**2 * 2
 
 
 def test_attention_maps_give_the_output():
-    attention = build('cbsa').vit.blocks[0].attn
+    attention = build('agent').vit.blocks[0].attn
     x = torch.randn(1, 21, 24)
     v = attention.split_heads(attention.qkv(x).chunk(3, dim=-1)[2])
     y = attention.project_out(attention.attention_map(x, (4, 5)) @ v)
@@ -118,15 +118,23 @@ def test_attention_maps_give_the_output():
 
 
 @pytest.mark.parametrize('kwargs, message', [
-    (dict(attention='mssa'), r"attention must be one of \('softmax', 'cbsa', 'linear'\), got 'mssa'"),
-    (dict(attention='cbsa', pool_tokens='all'), "pool_tokens must be one of"),
-    (dict(attention='softmax', out_type='raw'), "out_type must be one of .* got 'raw'"),
-    (dict(attention='cbsa', model_name='eva02_tiny_patch14_224'), 'does not apply to a Eva'),
-    (dict(attention='linear', model_kwargs=dict(TINY, qk_norm=True)),
+    (dict(attention='mssa'), r"attention must be one of \(None, 'agent', 'relu_linear'\), got 'mssa'"),
+    (dict(attention='agent', pool_tokens='all'), "pool_tokens must be one of"),
+    (dict(attention=None, out_type='raw'), "out_type must be one of .* got 'raw'"),
+    (dict(attention='agent', model_name='eva02_tiny_patch14_224'), 'does not apply to a Eva'),
+    (dict(attention='relu_linear', model_kwargs=dict(TINY, qk_norm=True)),
      'does not apply to a VisionTransformer'),
-    (dict(attention='softmax', out_type='cls_token', model_name='vit_base_patch16_siglip_224'),
+    (dict(attention=None, out_type='cls_token', model_name='vit_base_patch16_siglip_224'),
      "has no class token, so out_type is 'featmap'"),
 ])
 def test_errors(kwargs, message):
     with pytest.raises(ValueError, match=message):
         build(**kwargs)
+
+
+@pytest.mark.parametrize('former, name', [('cbsa', 'agent'), ('linear', 'relu_linear'), ('softmax', None)])
+def test_former_names_are_taken_with_a_warning(former, name):
+    with pytest.warns(DeprecationWarning, match=f'{former!r} is now attention={name!r}'):
+        model = build(former)
+    assert model.attention == name
+    model.load_state_dict(build(name).state_dict())

@@ -6,7 +6,7 @@ from mmpretrain.registry import MODELS
 
 from mmwhitebox.checkpoints import convert_official
 from mmwhitebox.models.backbones import WhiteBoxTransformer
-from tests.golden import Golden, assert_close
+from tests.golden import Golden, assert_close, form  # noqa: F401
 
 CBSA = dict(type='CBSA', pool_tokens='official')
 MSSA = dict(type='MSSA')
@@ -38,7 +38,7 @@ def pixels(u8):
 
 @pytest.mark.parametrize('case', CASES)
 @torch.no_grad()
-def test_logits(case):
+def test_logits(case, form):  # noqa: F811
     golden = Golden(case)
     model = classifier(golden, case)
     assert_close(model(pixels(golden.inputs['image_u8']), mode='tensor'), golden.outputs['logits'], 'logits')

@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from mmwhitebox.apis.result import SegResult
+from mmwhitebox.drawing import draw_panels
 from mmwhitebox.engine.metrics import PerClassIoUMetric
-from mmwhitebox.engine.visualizer import SideBySideVisualizer, draw_panels
+from mmwhitebox.engine.visualizer import SideBySideVisualizer
 from tests.golden import FOLDER
 
 CASES = json.loads((FOLDER / 'windows.json').read_text())['cases']

@@ -28,13 +28,13 @@ def error(got: Tensor, exact: Tensor, norm: float) -> float:
     return (difference / size if size > 0 else difference).item()
 
 
-def assert_as_exact(fused: Sequence[Tensor], naive: Sequence[Tensor], exact: Sequence[Tensor]) -> None:
-    """Fused results are of the naive form's types and, against float64, as exact as it, in norm and maximum.
+def assert_as_exact(fused: Sequence[Tensor], eager: Sequence[Tensor], exact: Sequence[Tensor]) -> None:
+    """Fused results are of the eager form's types and, against float64, as exact as it, in norm and maximum.
 
     As exact: within 1e-5 in float32 and one unit of the last place in half precision, where the
-    interpreter cuts bfloat16 off instead of rounding it, or within twice the naive form's own error.
+    interpreter cuts bfloat16 off instead of rounding it, or within twice the eager form's own error.
     """
-    for i, (a, b, c) in enumerate(zip(fused, naive, exact, strict=True)):
+    for i, (a, b, c) in enumerate(zip(fused, eager, exact, strict=True)):
         assert a.dtype == b.dtype and a.shape == b.shape
         floor = 1e-5 if a.dtype == torch.float32 else torch.finfo(a.dtype).eps
         for norm in (2, torch.inf):
@@ -42,10 +42,10 @@ def assert_as_exact(fused: Sequence[Tensor], naive: Sequence[Tensor], exact: Seq
             assert error(a, c, norm) <= limit, f'result {i}, norm {norm}: {error(a, c, norm)} > {limit}'
 
 
-def compare(fused: Callable, naive: Callable, inputs: Sequence[Tensor], grad: Tensor) -> None:
-    """Compare outputs and every gradient of two forms of an operator with each other and with float64."""
+def compare(fused: Callable, eager: Callable, naive: Callable, inputs: Sequence[Tensor], grad: Tensor) -> None:
+    """Outputs and every gradient of the fused form against the equation in float64, beside the eager form's."""
     assert_as_exact(
-        outputs_and_gradients(fused, inputs, grad), outputs_and_gradients(naive, inputs, grad),
+        outputs_and_gradients(fused, inputs, grad), outputs_and_gradients(eager, inputs, grad),
         outputs_and_gradients(naive, inputs, grad, torch.float64))
 
 

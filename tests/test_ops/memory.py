@@ -1,26 +1,8 @@
-"""What a computation keeps for its backward pass, and what it allocates."""
+"""What a computation allocates."""
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-import torch
-from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
-
-
-def saved_storages(forward: Callable, parameters: Iterable[Tensor] = ()) -> list[int]:
-    """Bytes of every storage that autograd saves in ``forward``, each once, parameters left out."""
-    own = {p.untyped_storage().data_ptr() for p in parameters}
-    kept = {}  # the storages stay alive, so that no address is used twice
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        forward()
-    return [storage.nbytes() for storage in kept.values()]
 
 
 def allocations(step: Callable) -> list[int]:

@@ -2,7 +2,13 @@
 import pytest
 import torch
 
-from mmwhitebox.ops import sparsemax
+from mmwhitebox.ops import sparsemax, use
+
+
+@pytest.fixture(params=['naive', 'torch'], autouse=True)
+def form(request):
+    with use(request.param):
+        yield
 
 
 def project_by_bisection(z):
@@ -44,6 +50,7 @@ def test_special_rows():
     on_the_simplex = torch.tensor([[0.5, 0.3, 0.2]])
     torch.testing.assert_close(sparsemax(on_the_simplex), on_the_simplex)
     torch.testing.assert_close(sparsemax(torch.tensor([[1e4, 1e4 + 0.5]])), torch.tensor([[0.25, 0.75]]))
+    torch.testing.assert_close(sparsemax(torch.tensor([[1e9, 1e9, 0.]])), torch.tensor([[0.5, 0.5, 0.]]))
     torch.testing.assert_close(sparsemax(torch.tensor([[3.], [-3.]])), torch.ones(2, 1))
 
 

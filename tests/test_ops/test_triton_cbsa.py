@@ -13,6 +13,7 @@ from triton.runtime import interpreter  # noqa: E402
 
 from mmwhitebox.ops.cbsa import triton_backward as cbsa_backward
 from mmwhitebox.ops.cbsa import triton_forward as cbsa_forward
+from mmwhitebox.ops.cbsa.eager import cbsa as eager  # noqa: E402
 from mmwhitebox.ops.cbsa.naive import cbsa as naive  # noqa: E402
 from mmwhitebox.ops.cbsa.triton import cbsa, unsupported  # noqa: E402
 from mmwhitebox.ops.kernels import launch  # noqa: E402
@@ -78,13 +79,13 @@ def inputs(batch, heads, tokens, dims, m, dtype=F32):
 def compare(contraction, tensors, grad):
     """Output and every gradient against the naive form and float64, in the norm and at the largest entry.
 
-    Errors are at most 1e-5 in float32 and one unit of the last place in 16 bits, or twice the naive form's own; of the
+    Errors are at most 1e-5 in float32 and one unit of the last place in 16 bits, or twice the eager form's own; of the
     steps' gradients, one number a head in which terms of either sign cancel, eight times as much.
     """
     floor = 1e-5 if tensors[0].dtype == F32 else torch.finfo(tensors[0].dtype).eps
-    fused_op, plain_op = partial(cbsa, contraction=contraction), partial(naive, contraction=contraction)
-    results = (outputs_and_gradients(fused_op, tensors, grad), outputs_and_gradients(plain_op, tensors, grad),
-               outputs_and_gradients(plain_op, tensors, grad, torch.float64))
+    forms = [partial(form, contraction=contraction) for form in (cbsa, eager, naive)]
+    results = [outputs_and_gradients(form, tensors, grad, dtype)
+               for form, dtype in zip(forms, (None, None, torch.float64))]
     for name, got, want, exact in zip(('output', 'w', 'r0', 'step_rep', 'step_x'), *results, strict=True):
         assert got.dtype == want.dtype and got.shape == want.shape, name
         slack = 8 if 'step' in name else 1
@@ -116,7 +117,7 @@ def skip_unless_taken(tensors):
     (1, 1, 197, 48, 64, F16, 'softmax'),
     (1, 1, 150, 16, 1, F16, None),
 ])
-def test_as_exact_as_the_plain_form(batch, heads, tokens, dims, m, dtype, contraction, poison):
+def test_as_exact_as_the_eager_form(batch, heads, tokens, dims, m, dtype, contraction, poison):
     tensors, grad = inputs(batch, heads, tokens, dims, m, dtype)
     skip_unless_taken(tensors)
     compare(contraction, tensors, grad)

@@ -7,6 +7,7 @@ tl = pytest.importorskip('triton.language')
 
 from mmwhitebox.ops import sparsemax  # noqa: E402
 from mmwhitebox.ops.dmsa import triton as module  # noqa: E402
+from mmwhitebox.ops.dmsa.eager import dmsa as eager  # noqa: E402
 from mmwhitebox.ops.dmsa.naive import dmsa as naive  # noqa: E402
 from mmwhitebox.ops.dmsa.triton import dmsa, unsupported  # noqa: E402
 from mmwhitebox.ops.kernels import launch, moments  # noqa: E402
@@ -39,15 +40,15 @@ def inputs(batch, heads, tokens, dims, dtype=F32):
     (1, 3, 63, 100, F16),
     (1, 4, 63, 128, F16),
 ])
-def test_as_exact_as_the_plain_form(batch, heads, tokens, dims, dtype):
+def test_as_exact_as_the_eager_form(batch, heads, tokens, dims, dtype):
     s, logits, grad = inputs(batch, heads, tokens, dims, dtype)
-    compare(dmsa, naive, (s, logits), grad)
+    compare(dmsa, eager, naive, (s, logits), grad)
 
 
 @pytest.mark.parametrize('gate_act', ['sigmoid', 'relu', 'gelu', None])
 def test_every_gate(gate_act):
     s, logits, grad = inputs(2, 3, 11, 16)
-    forms = [lambda *x, op=op: op(*x, gate_act=gate_act) for op in (dmsa, naive)]
+    forms = [lambda *x, op=op: op(*x, gate_act=gate_act) for op in (dmsa, eager, naive)]
     compare(*forms, (s, logits), grad)
 
 
@@ -77,9 +78,9 @@ def test_soft_thresholding_in_registers(heads):
 def test_gradients_of_ties():
     s, _, grad = inputs(1, 4, 40, 16)
     logits = torch.randint(-2, 3, (1, 4, 40), device=DEVICE) / 2
-    compare(dmsa, naive, (s, logits), grad)
-    compare(dmsa, naive, (s, torch.zeros_like(logits)), grad)
-    compare(dmsa, naive, (s, 1e4 * logits), grad)
+    compare(dmsa, eager, naive, (s, logits), grad)
+    compare(dmsa, eager, naive, (s, torch.zeros_like(logits)), grad)
+    compare(dmsa, eager, naive, (s, 1e4 * logits), grad)
 
 
 def test_any_strides():
@@ -140,7 +141,7 @@ def test_keeps_tokens_logits_and_statistics():
 
 def test_logits_wider_than_the_tokens():
     s, logits, grad = inputs(1, 3, 9, 16)
-    compare(dmsa, naive, (s.bfloat16(), logits), grad)
+    compare(dmsa, eager, naive, (s.bfloat16(), logits), grad)
 
 
 def test_autocast_changes_nothing():

@@ -6,6 +6,7 @@ pytest.importorskip('triton')
 
 from mmwhitebox.ops.kernels import launch, moments  # noqa: E402
 from mmwhitebox.ops.tssa import triton as module  # noqa: E402
+from mmwhitebox.ops.tssa.eager import tssa as eager  # noqa: E402
 from mmwhitebox.ops.tssa.naive import tssa as naive  # noqa: E402
 from mmwhitebox.ops.tssa.triton import tssa, unsupported  # noqa: E402
 
@@ -36,9 +37,9 @@ def inputs(batch, heads, tokens, dims, dtype=F32):
     (1, 3, 63, 100, F16),
     (1, 4, 63, 128, F16),
 ])
-def test_as_exact_as_the_plain_form(batch, heads, tokens, dims, dtype):
+def test_as_exact_as_the_eager_form(batch, heads, tokens, dims, dtype):
     w, temp, grad = inputs(batch, heads, tokens, dims, dtype)
-    compare(tssa, naive, (w, temp), grad)
+    compare(tssa, eager, naive, (w, temp), grad)
 
 
 def test_any_strides():
@@ -99,7 +100,7 @@ def test_channels_without_energy():
     w[..., 0] = 0
     w[..., 1] *= 1e-13
     got = outputs_and_gradients(tssa, (w, temp), grad)
-    for a, b in zip(got, outputs_and_gradients(naive, (w, temp), grad)):
+    for a, b in zip(got, outputs_and_gradients(eager, (w, temp), grad)):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
     assert (got[0][..., 0] == 0).all()
 
@@ -109,7 +110,7 @@ def test_the_clamp_has_a_gradient_of_its_own():
     w, temp, grad = inputs(1, 2, 4, 1)
     w *= 1e-13
     grad *= 1e13  # the gradient through the membership is not lost in that of the output
-    compare(tssa, naive, (w, temp), grad)
+    compare(tssa, eager, naive, (w, temp), grad)
 
 
 def test_keeps_tokens_membership_and_statistics():

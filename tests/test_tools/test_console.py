@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmwhitebox.cli import running
-from mmwhitebox.engine.console import ConsoleRunner, for_people
+from mmwhitebox.engine.runner import ConsoleRunner, for_people
 from mmwhitebox.errors import UserError
 from tests.configs import ROOT
 from tests.test_engine.trainings import make_config, write_images

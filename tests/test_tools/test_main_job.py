@@ -3,14 +3,12 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from mmwhitebox.engine.onednn import fast_products
 from tests.configs import ROOT
 
 CHILD = f"""
@@ -62,7 +60,6 @@ def job(tmp_path_factory):
 def test_a_child_config_of_three_lines_trains(job):
     root, _, log = job
     assert 'mIoU' in log and 'ADE20KDataset: 6 images with annotations' in log
-    assert ('oneDNN multiplies' in log) is not isinstance(fast_products('auto', torch.device('cpu')), nullcontext)
     state = torch.load(root / 'work' / 'iter_4.pth', weights_only=False)['state_dict']
     assert 'decode_head.layers.0.attn.proj.weight' in state and 'decode_head.layers.1.norm.weight' not in state
 

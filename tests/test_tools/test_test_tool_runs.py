@@ -8,7 +8,7 @@ from PIL import Image
 
 from mmwhitebox.cli.main import build_parser
 from mmwhitebox.cli.options import parse
-from mmwhitebox.engine.console import ConsoleRunner
+from mmwhitebox.engine.runner import ConsoleRunner
 from mmwhitebox.errors import UserError
 from tests.test_interpret.small import save_ade, save_images, save_model
 

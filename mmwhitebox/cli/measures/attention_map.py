@@ -30,10 +30,11 @@ from mmwhitebox.interpret.attention_map import (
     has_representatives,
     keyword_arguments,
 )
-from mmwhitebox.interpret.capture import attention_layers, capture, run
+from mmwhitebox.interpret.capture import attention_layers, capture
 from mmwhitebox.interpret.map_grid import MapRow, draw_map_grid, layer_label
 from mmwhitebox.interpret.patch_maps import Picture, patch_grid, patch_maps, patch_size
 from mmwhitebox.interpret.running_moments import RunningMoments
+from mmwhitebox.models.access import logits
 
 
 class Query(NamedTuple):
@@ -97,11 +98,11 @@ def default_queries(model: BaseModel) -> list[Query]:
             if any(notion_of(model, query)[0](*item) for item in layers)] or queries[:1]
 
 
-def locate(query: Query, logits: Tensor, seen_size: tuple[int, int], patch: tuple[int, int],
+def locate(query: Query, scores: Tensor, seen_size: tuple[int, int], patch: tuple[int, int],
            hw_shape: tuple[int, int]) -> int:
     """Index of a query in one image."""
     if query.index is None:
-        return int(logits.argmax(1).flatten().bincount().argmax())
+        return int(scores.argmax(1).flatten().bincount().argmax())
     if query.kind != 'patch':
         return query.index
     x, y = query.index
@@ -127,12 +128,12 @@ def main(args: argparse.Namespace) -> None:
     moments: dict[tuple, dict[str, RunningMoments]] = {}
     for item in iter_inputs(model, args):
         with capture(layers) as calls, keyword_arguments(layers) as kwargs:
-            logits = run(model, item.tensor)
+            scores = logits(model, item.tensor)
         seen_size = item.sample.img_shape[:2]
         hw_shape = patch_grid(model, item.tensor.shape[-2:])
         picture = Picture(model, item.tensor, seen_size)
         for query, found in chosen.items():
-            index = locate(query, logits, seen_size, patch_size(model), hw_shape)
+            index = locate(query, scores, seen_size, patch_size(model), hw_shape)
             rows = []
             for name, layer in found.items():
                 try:

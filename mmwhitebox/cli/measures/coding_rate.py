@@ -9,15 +9,18 @@ Quantities and readings: mmwhitebox/interpret/coding_rate.py.
 import argparse
 
 import numpy as np
+import torch
 from prettytable import PrettyTable
 
 from mmwhitebox.cli.measures.inputs import iter_inputs, open_model
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
 from mmwhitebox.cli.measures.selection import layers_with, model_names, select
-from mmwhitebox.interpret.capture import capture, layer_numbers, run
+from mmwhitebox.interpret.capture import capture, layer_numbers
 from mmwhitebox.interpret.coding_rate import RateCurves, compression_layers, compression_verdict, plot_rates
+from mmwhitebox.models.access import logits
 
 
+@torch.inference_mode()
 def measure(args: argparse.Namespace, config: str, checkpoint: str) -> RateCurves:
     """The curves of one checkpoint over all images."""
     model = open_model(args, config, checkpoint)
@@ -30,7 +33,7 @@ def measure(args: argparse.Namespace, config: str, checkpoint: str) -> RateCurve
     curves = RateCurves(layers, numbers, select(args.heads, fewest, '--heads', 'heads') if args.heads else None)
     for item in iter_inputs(model, args):
         with capture(curves.modules) as calls:
-            run(model, item.tensor)
+            logits(model, item.tensor)
         curves.update(calls)
     return curves
 

@@ -20,6 +20,7 @@ from mmwhitebox.config.names import published_figures
 from mmwhitebox.config.reading import load_config
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret import activation_memory, count_flops, count_parameters, count_similarities
+from mmwhitebox.models.access import logits
 
 TOLERANCE = 0.03
 PAPERS = published_figures()
@@ -59,12 +60,6 @@ def measure(cfg: Config, size: tuple | None, memory: bool) -> dict:
             features = model.backbone(image)
         costs.update(decoder_params=count_parameters(head) / 1e6, decoder_flops=count_flops(head, features) / 1e9)
     return costs
-
-
-def logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Class scores of a segmentor (masks) or a classifier."""
-    features = model.backbone(images)
-    return (model.decode_head if hasattr(model, 'decode_head') else model.head)(features)
 
 
 class Network(nn.Module):

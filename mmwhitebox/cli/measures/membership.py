@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmwhitebox.cli.measures.inputs import Input, iter_inputs, open_model
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
 from mmwhitebox.cli.measures.selection import layers_with, select
-from mmwhitebox.interpret.capture import capture, run
+from mmwhitebox.interpret.capture import capture
 from mmwhitebox.interpret.map_grid import MapRow, draw_map_grid, layer_label
 from mmwhitebox.interpret.membership import (
     gate_maps,
@@ -26,6 +26,7 @@ from mmwhitebox.interpret.membership import (
 )
 from mmwhitebox.interpret.patch_maps import Picture
 from mmwhitebox.interpret.running_moments import RunningMoments
+from mmwhitebox.models.access import logits
 
 
 def draw(model: nn.Module, item: Input, maps: dict[str, dict[str, Tensor]], heads: Sequence[int]) -> Figure:
@@ -61,7 +62,7 @@ def main(args: argparse.Namespace) -> None:
     moments: dict[str, dict[str, RunningMoments]] = {name: {} for name in layers}
     for item in iter_inputs(model, args):
         with capture(layers) as calls:
-            run(model, item.tensor)
+            logits(model, item.tensor)
         maps = {}
         for name, layer in layers.items():
             maps[name] = dict(Π=membership_maps(layer, calls[name].args)[0])

@@ -7,12 +7,13 @@ Definitions and readings: mmwhitebox/interpret/rate_reduction.py.
 """
 import argparse
 
+import torch
 from prettytable import PrettyTable
 
 from mmwhitebox.cli.measures.inputs import iter_inputs, open_model
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
 from mmwhitebox.cli.measures.selection import layers_with, select
-from mmwhitebox.interpret.capture import capture, layer_numbers, run
+from mmwhitebox.interpret.capture import capture, layer_numbers
 from mmwhitebox.interpret.rate_reduction import (
     REDUCTIONS,
     Reductions,
@@ -20,8 +21,10 @@ from mmwhitebox.interpret.rate_reduction import (
     plot_reductions,
     representative_layers,
 )
+from mmwhitebox.models.access import logits
 
 
+@torch.inference_mode()
 def main(args: argparse.Namespace) -> None:
     model = open_model(args)
     layers = {layer.name: layer for layer in representative_layers(model)}
@@ -33,7 +36,7 @@ def main(args: argparse.Namespace) -> None:
     reductions = Reductions(layers, numbers, select(args.heads, fewest, '--heads', 'heads') if args.heads else None)
     for item in iter_inputs(model, args):
         with capture(reductions.modules) as calls:
-            run(model, item.tensor)
+            logits(model, item.tensor)
         reductions.update(calls)
     rows = list(reductions.rows())
     table = PrettyTable(['layer', 'head', *REDUCTIONS], align='r')

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmwhitebox.models.position_tables import KEY as GRID_KEY
 from mmwhitebox.models.position_tables import no_grid, save_grid_size, told_grid
+from mmwhitebox.models.renamed import warn_renamed
 from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.ops.resampling import POSITION_RULES, fit_positions
 from mmwhitebox.registry import MODELS
@@ -20,6 +21,7 @@ from .timm_weights import file_img_size, load_timm_weights
 from .vit_adaptation import ADAPTATIONS, adapt, run_adapted
 
 OUT_TYPES = ('featmap', 'cls_token')
+OLD_ATTENTIONS = dict(cbsa='agent', linear='relu_linear', softmax=None)
 
 
 def extra_tokens(vit: nn.Module) -> list[Tensor]:
@@ -79,10 +81,10 @@ class TimmViT(BaseModule):
             ViTs; the published segmentation code uses 1e-5).
         out_type (str): 'featmap', or 'cls_token' as mmpretrain's classifiers take it.
             Defaults to 'featmap'.
-        attention (str): 'softmax' is timm's own; 'cbsa' and 'linear' adapt it, if it is a plain one
-            (AugReg, DeiT, DINOv2, ...). Defaults to 'softmax'.
-        pool_size (int): Side of the pool of 'cbsa'. Defaults to 8.
-        pool_tokens (str): 'patch', or 'official' for the window of the published code, of 'cbsa'.
+        attention (str, optional): None is timm's own; 'agent' and 'relu_linear' adapt it, if it is an ordinary
+            one (AugReg, DeiT, DINOv2, ...). Defaults to None.
+        pool_size (int): Side of the pool of 'agent'. Defaults to 8.
+        pool_tokens (str): 'patch', or 'official' for the window of the published code, of 'agent'.
             Defaults to 'patch'.
         model_kwargs (dict, optional): More arguments for ``timm.create_model``, e.g.
             ``dict(embed_dim=192, depth=4, num_heads=3, patch_size=8)``.
@@ -111,16 +113,19 @@ class TimmViT(BaseModule):
                  interpolate_mode: str = 'bicubic',
                  norm_eps: float | None = None,
                  out_type: str = 'featmap',
-                 attention: str = 'softmax',
+                 attention: str | None = None,
                  pool_size: int = 8,
                  pool_tokens: str = 'patch',
                  model_kwargs: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
+        if attention in OLD_ATTENTIONS:
+            attention, former = OLD_ATTENTIONS[attention], attention
+            warn_renamed(f'TimmViT attention={former!r}', f'attention={attention!r}')
         check_sizes(self, img_size=img_size, in_channels=in_channels, pool_size=pool_size)
         for name, value, known in (('interpolate_mode', interpolate_mode, POSITION_RULES),
                                    ('out_type', out_type, OUT_TYPES),
-                                   ('attention', attention, ('softmax', *ADAPTATIONS))):
+                                   ('attention', attention, (None, *ADAPTATIONS))):
             if value not in known:
                 raise ValueError(f'TimmViT: {name} must be one of {known}, got {value!r}.')
         self.model_name = model_name
@@ -154,10 +159,9 @@ class TimmViT(BaseModule):
             self.vit._pos_embed = partial(add_positions, self.vit, interpolate_mode)
         if out_type == 'cls_token' and getattr(self.vit, 'cls_token', None) is None:
             raise ValueError(f"TimmViT: {model_name} has no class token, so out_type is 'featmap'.")
-        if attention == 'cbsa':
-            adapt(self.vit, attention, pool_size=pool_size, pool_tokens=pool_tokens)
-        elif attention == 'linear':
-            adapt(self.vit, attention)
+        if attention is not None:
+            pool = dict(pool_size=pool_size, pool_tokens=pool_tokens) if attention == 'agent' else {}
+            adapt(self.vit, attention, **pool)
         self.vit.set_grad_checkpointing(with_cp)
         self.register_load_state_dict_pre_hook(self._fit_checkpoint)
         if self.vit.pos_embed is not None:
@@ -283,7 +287,7 @@ class TimmViT(BaseModule):
             (B, embed_dims, ceil(H / patch), ceil(W / patch)), or the class token (B, embed_dims).
         """
         with_cls_token = self.out_type == 'cls_token'
-        if self.attention != 'softmax':
+        if self.attention is not None:
             outs, hw_shape = run_adapted(self.vit, x, self.out_indices, self.with_cp)
             if with_cls_token:
                 return tuple(out[:, 0] for out in outs)

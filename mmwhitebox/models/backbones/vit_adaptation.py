@@ -1,7 +1,7 @@
 """Attention of linear cost for a pretrained ViT, its weights kept (CBSA, NeurIPS 2025, figure 9).
 
-    'cbsa':    R = 8 x 8 pool of Q;  softmax(s Q R^T) softmax(s R K^T) V       no contraction, no step sizes
-    'linear':  phi(Q) (phi(K)^T V), normalised, phi = relu
+    'agent':        R = 8 x 8 pool of Q;  softmax(s Q R^T) softmax(s R K^T) V       no contraction, no step sizes
+    'relu_linear':  phi(Q) (phi(K)^T V), normalised, phi = relu
 
 Queries, keys, values and the output map are those of the ViT, under the names timm gives them, so every
 checkpoint of the ViT is one of the adapted model and the other way round.
@@ -43,7 +43,7 @@ class AdaptedAttention(BaseAttention):
         return self.proj_drop(self.proj(self.merge_heads(heads)))
 
 
-class AdaptedCBSA(AdaptedAttention, AgentAttention):
+class AdaptedAgent(AdaptedAttention, AgentAttention):
     """Softmax attention through a pool of the queries.
 
     Args:
@@ -63,7 +63,7 @@ class AdaptedCBSA(AdaptedAttention, AgentAttention):
         self.adopt(attention)
 
 
-class AdaptedLinear(AdaptedAttention, ReLULinearAttention):
+class AdaptedReLULinear(AdaptedAttention, ReLULinearAttention):
     """Linear attention with ReLU features.
 
     Args:
@@ -75,7 +75,7 @@ class AdaptedLinear(AdaptedAttention, ReLULinearAttention):
         self.adopt(attention)
 
 
-ADAPTATIONS = dict(cbsa=AdaptedCBSA, linear=AdaptedLinear)
+ADAPTATIONS = dict(agent=AdaptedAgent, relu_linear=AdaptedReLULinear)
 
 
 def is_plain(attention: nn.Module) -> bool:

@@ -15,76 +15,18 @@ from collections.abc import Sequence
 import torch
 from mmcv.cnn import build_norm_layer
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
-from timm.layers import DropPath, LayerScale
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmwhitebox.models.attention import MHSA, ClassAttention, build_attention
+from mmwhitebox.models.attention import MHSA
 from mmwhitebox.models.embeddings import LearnedPositions, PatchConv
-from mmwhitebox.models.feedforward import MLP, build_feedforward
+from mmwhitebox.models.feedforward import MLP
+from mmwhitebox.models.layers import ClassAttentionLayer, TransformerLayer
 from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.ops.dispatch import recompute_contexts
 from mmwhitebox.registry import EMBEDDINGS, MODELS, build_component
 
 from .timm_weights import file_img_size, whitebox_weights
-
-
-def build_layer_scale(embed_dims: int, init_value: float) -> nn.Module:
-    """A learned factor per channel, or nothing for 0."""
-    return LayerScale(embed_dims, init_value) if init_value else nn.Identity()
-
-
-class TransformerLayer(nn.Module):
-    """Attention and feed-forward, each after its norm: (B, N, D) -> (B, N, D).
-
-    The attention is a residual update; so is the feed-forward, unless it replaces the tokens (ISTA).
-    LayerScale and drop path act on the residual updates.
-    """
-
-    def __init__(self, embed_dims: int, num_heads: int, attention: dict, feedforward: dict, norm_cfg: dict,
-                 layer_scale_init_value: float, drop_path_rate: float) -> None:
-        super().__init__()
-        self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.attn = build_attention(attention, embed_dims=embed_dims, num_heads=num_heads)
-        if not self.attn.updates_all_tokens:
-            raise ValueError(f'{type(self.attn).__name__} does not update every token, so it cannot be the '
-                             'attention of an encoder layer.')
-        self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.ffn = build_feedforward(feedforward, embed_dims=embed_dims)
-        self.scale1 = build_layer_scale(embed_dims, layer_scale_init_value)
-        self.scale2 = build_layer_scale(embed_dims, layer_scale_init_value if self.ffn.is_residual else 0)
-        self.drop_path = DropPath(drop_path_rate) if drop_path_rate else nn.Identity()
-
-    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        x = x + self.drop_path(self.scale1(self.attn(self.norm1(x), hw_shape)))
-        y = self.ffn(self.norm2(x))
-        return x + self.drop_path(self.scale2(y)) if self.ffn.is_residual else y
-
-
-class ClassAttentionLayer(nn.Module):
-    """ToST's class-attention layer, as released, for a class token c and patches P.
-
-        c <- c + gamma1 ClassAttention(LN1(c, P)),      P <- P + gamma1 LN1(P)
-        c, P <- LN2(c), LN2(P)
-        c <- c + gamma2 MLP(c),                         P <- 2 P
-    """
-
-    def __init__(self, embed_dims: int, num_heads: int, norm_cfg: dict,
-                 layer_scale_init_value: float) -> None:
-        super().__init__()
-        self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.attn = ClassAttention(embed_dims, num_heads)
-        self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.ffn = MLP(embed_dims)
-        self.scale1 = build_layer_scale(embed_dims, layer_scale_init_value)
-        self.scale2 = build_layer_scale(embed_dims, layer_scale_init_value)
-
-    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        y = self.norm1(x)
-        x = x + self.scale1(torch.cat([self.attn(y, hw_shape), y[:, 1:]], dim=1))
-        x = self.norm2(x)
-        cls, patches = x[:, :1], x[:, 1:]
-        return torch.cat([cls + self.scale2(self.ffn(cls)), 2 * patches], dim=1)
 
 
 def _arch(embed_dims: int, num_heads: int, num_layers: int, family: dict, **changes) -> dict:

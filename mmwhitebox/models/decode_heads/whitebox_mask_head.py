@@ -17,30 +17,11 @@ from mmcv.cnn import build_norm_layer
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 
-from mmwhitebox.models.attention import build_attention
+from mmwhitebox.models.layers import AttentionLayer, CrossAttentionLayer
 from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.registry import MODELS
 
 TRUNC_NORMAL = dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.)
-
-
-class AttentionLayer(nn.Module):
-    """X + Attention(LayerNorm(X)): (B, N, D) -> (B, N, D)."""
-
-    def __init__(self, embed_dims: int, attention: dict, norm_cfg: dict) -> None:
-        super().__init__()
-        self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.attn = build_attention(attention, embed_dims=embed_dims)
-
-    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        return x + self.attn(self.norm(x), hw_shape)
-
-
-class ClassAttentionLayer(AttentionLayer):
-    """Q + Attention(Q, LayerNorm(X)): the norm acts on the keys and values only (DEPICT-CA)."""
-
-    def forward(self, queries: Tensor, x: Tensor) -> Tensor:
-        return queries + self.attn(queries, self.norm(x))
 
 
 @MODELS.register_module()
@@ -117,7 +98,7 @@ class WhiteBoxMaskHead(BaseDecodeHead):
         self.class_layers = nn.ModuleList()
         if class_attention is not None:
             self.class_layers.extend(
-                ClassAttentionLayer(channels, class_attention, norm_cfg)
+                CrossAttentionLayer(channels, class_attention, norm_cfg)
                 for _ in range(num_class_layers))
             self.class_norm = build_norm_layer(norm_cfg, channels)[1]
         self.mask_norm = build_norm_layer(norm_cfg, num_classes)[1]

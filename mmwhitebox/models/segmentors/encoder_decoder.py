@@ -16,8 +16,8 @@ from mmwhitebox.errors import ConfigError
 from mmwhitebox.registry import MODELS
 
 from .alignment import Size, covered_size, head_loss
+from .logit_map import AxisMap, LogitMap, WindowRows, enlarged_size, label_maps, window_starts
 from .options import check_test_cfg, window_size
-from .tiles import AxisMap, LogitMap, WindowRows, enlarged_size, label_maps, window_starts
 
 NO_PADDING = (0, 0, 0, 0)
 
@@ -49,7 +49,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
 
     mmseg keeps the logits of all classes at the size of the network's input and again at the size of the
     original image. Here only what the head gives for every window is kept, and only as long as it is needed;
-    the label map is made of it tile by tile (:mod:`.tiles`). The labels are mmseg's, apart from those of an image
+    the label map is made of it tile by tile (:mod:`.logit_map`). The labels are mmseg's, apart from those of an image
     that is no whole number of patches (:mod:`.alignment`). The images of a batch may differ in size at test time.
 
     ``test_cfg`` has mmseg's keys ``mode`` ('whole', the default, or 'slide'), ``crop_size`` and ``stride`` (a height
@@ -65,7 +65,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
       on a CPU and 256 MiB on a GPU.
     - ``keep_logits``: False (the default) leaves ``pred_sem_seg`` alone in a result; True adds mmseg's
       ``seg_logits``, (K, H, W) at the original size; 'factors' adds ``logit_map``, a
-      :class:`~mmwhitebox.models.segmentors.tiles.LogitMap`, from which the probabilities can be had later.
+      :class:`~mmwhitebox.models.segmentors.logit_map.LogitMap`, from which the probabilities can be had later.
       It holds the head's logits of all windows.
 
     A head that has its own ``predict`` or ``predict_by_feat`` (MaskFormer, SAN, ...) works too, but its

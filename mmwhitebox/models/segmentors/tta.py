@@ -9,7 +9,7 @@ from torch import Tensor
 from mmwhitebox.registry import MODELS
 
 from .encoder_decoder import EncoderDecoder, groups_of_one_size
-from .tiles import LogitMap, merged_label_map
+from .logit_map import LogitMap, merged_label_map
 
 
 @MODELS.register_module()

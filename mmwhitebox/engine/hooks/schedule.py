@@ -8,7 +8,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from mmwhitebox.errors import ConfigError, UserError
 from mmwhitebox.registry import HOOKS
 
-from .schedules import epoch_length, fast_forward, learning_rates, options_of, scheduled_optimizers
+from .rehearsal import epoch_length, fast_forward, learning_rates, options_of, scheduled_optimizers
 
 LENGTHS = {'end', 'T_max', 'total_steps', 'periods'}  # options of a scheduler that say how long it is
 PROGRESS = {'last_step', 'base_values', 'best', 'num_bad_epochs', 'cooldown_counter', 'rule_worse'}

@@ -1,18 +1,26 @@
-"""Layer-wise learning-rate decay in segmentation: mmseg's constructors, for every encoder that knows its depths.
+"""How parameters are updated: timm's Lion, bfloat16 without a GPU, layer-wise learning-rate decay in segmentation.
 
-mmseg's know ConvNeXt, BEiT and MAE by the names of their classes and fail with any other encoder. These take their
-place under mmseg's names; with an encoder that has no ``get_layer_depth`` (mmpretrain's protocol) they are mmseg's.
+mmseg's constructors for layer-wise decay know ConvNeXt, BEiT and MAE by the names of their classes and fail with any
+other encoder. These take their place under mmseg's names; with an encoder that has no ``get_layer_depth``
+(mmpretrain's protocol) they are mmseg's.
 """
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
+import torch
 from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper
 from mmseg.engine.optimizers import LayerDecayOptimizerConstructor as MMSegLayerDecayOptimizerConstructor
 from mmseg.engine.optimizers import LearningRateDecayOptimizerConstructor as MMSegLearningRateDecayOptimizerConstructor
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMSEG_CONSTRUCTORS
+from timm.optim import Lion
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmwhitebox.errors import ConfigError
-from mmwhitebox.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmwhitebox.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
+OPTIMIZERS.register_module(module=Lion)
 DECAYS = ('layer_wise', 'layer_wise_vit')
 POSITIONS = ('pos_embed', 'cls_token', 'dist_token', 'reg_token')  # parts of names
 
@@ -88,3 +96,29 @@ class LearningRateDecayOptimizerConstructor(DepthsOfTheEncoder, MMSegLearningRat
 @MMSEG_CONSTRUCTORS.register_module(force=True)
 class LayerDecayOptimizerConstructor(DepthsOfTheEncoder, MMSegLayerDecayOptimizerConstructor):
     """mmseg's older constructor, which names the rate ``layer_decay_rate``, for both encoders as well."""
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16OptimWrapper(OptimWrapper):
+    """Forward passes under bfloat16 autocast on the model's own device; parameters and optimizer stay float32.
+
+    mmengine's ``AmpOptimWrapper`` asks for a GPU. bfloat16 has the exponents of float32 and needs no loss scaling,
+    and CPUs with bfloat16 instructions gain from it too.
+
+    Args:
+        flash_attention (bool): Whether ``scaled_dot_product_attention`` may take a flash kernel. On a CPU the backward
+            pass of that kernel is slow in bfloat16 for short sequences (64 tokens). Defaults to True.
+        **kwargs: Arguments of ``OptimWrapper``.
+    """
+
+    def __init__(self, *args, flash_attention: bool = True, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.flash_attention = flash_attention
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """The context of a training step's forward pass."""
+        kernels = nullcontext() if self.flash_attention else sdpa_kernel(SDPBackend.MATH)
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(device, torch.bfloat16), kernels:
+            yield

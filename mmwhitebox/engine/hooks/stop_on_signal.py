@@ -18,8 +18,8 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from mmwhitebox.registry import HOOKS
 
-from .saving import save_now
-from .signal_watch import SignalWatch, shared_flag, shield_workers
+from .save_now import save_now
+from .signals import SignalWatch, shared_flag, shield_workers
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: not done, try again
 NOTE = 'MMWHITEBOX_STOP_NOTE'  # environment: a file that tells tools/dist_launch.py of an orderly stop

@@ -21,7 +21,7 @@ from mmwhitebox.checkpoints.verify import POINTER
 from mmwhitebox.errors import UserError, WriteError
 from mmwhitebox.registry import HOOKS
 
-from .verified_backend import NAME
+from .checkpoint_backend import NAME
 
 # In the message hub, and so in the checkpoint:
 SUPERSEDED = 'superseded_best_ckpts'  # to be deleted once the checkpoint is in place

@@ -2,11 +2,11 @@
 
 mmengine keeps the model, its average, the optimizer, the schedulers, the loss scaler and the message hub. Here is the
 rest: the place in the data, the randomness, gradients that wait for their update, what hooks remember. A validation
-that was cut short is the affair of :class:`.checkpoint_hook.AtomicCheckpointHook`, a schedule that the config has
-changed that of :class:`.resume_schedule.ScheduleHook`.
+that was cut short is the affair of :class:`.checkpoint.AtomicCheckpointHook`, a schedule that the config has
+changed that of :class:`.schedule.ScheduleHook`.
 
-Randomness needs no state. Every sample draws from a seed of its place in the data (:mod:`.sampling`), and every
-iteration, in the main process, from a seed of its number (:mod:`.streams`). Neither the number of workers, nor what
+Randomness needs no state. Every sample draws from a seed of its place in the data (:mod:`.numbered_batches`), and every
+iteration, in the main process, from a seed of its number (:mod:`.seeds`). Neither the number of workers, nor what
 they have read ahead, nor a validation in between has an influence.
 """
 from functools import partial
@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader, Sampler
 
 from mmwhitebox.registry import HOOKS
 
-from .accumulation import gather_gradients, is_accumulating, restore_gradients
 from .hook_states import hook_states, restore_hooks, warn_of_inexact_hooks
-from .sampling import NumberedBatches, number_batches
-from .saving import saves_this_iteration
-from .streams import ITERATION, seed_generators
+from .numbered_batches import NumberedBatches, number_batches
+from .save_now import saves_this_iteration
+from .seeds import ITERATION, seed_generators
+from .waiting_gradients import gather_gradients, is_accumulating, restore_gradients
 
 KEY = 'exact_resume'
 
@@ -180,7 +180,7 @@ class ExactResumeHook(Hook):
             self.before_save_now(runner)
 
     def before_save_now(self, runner: Runner) -> None:
-        """Bring the waiting gradients together; all processes call it. A stage of :func:`.saving.save_now`."""
+        """Bring the waiting gradients together; all processes call it. A stage of :func:`.save_now.save_now`."""
         if self.enabled and self.gradients is None:
             self.gradients = gather_gradients(runner)
 

@@ -20,8 +20,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from mmwhitebox.errors import UserError
 from mmwhitebox.registry import HOOKS
 
-from .accumulation import bare_model, single_wrappers
-from .saving import save_now
+from .save_now import save_now
+from .waiting_gradients import bare_model, single_wrappers
 
 COUNT = 'nonfinite_in_a_row'  # in the message hub, so that it survives a resume
 MAX_NAMED = 3

@@ -15,11 +15,10 @@ from torch import Tensor
 
 from mmwhitebox.datasets import read_image
 from mmwhitebox.datasets.output_names import dataset_names
+from mmwhitebox.drawing import draw_panels
 from mmwhitebox.errors import ImageReadError
 from mmwhitebox.interpret.plot_style import new_figure, to_array
 from mmwhitebox.registry import HOOKS
-
-from .visualizer import draw_panels
 
 
 class PredictionHook(Hook, ABC):

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from .streams import SAMPLE, seed_generators
+from .seeds import SAMPLE, seed_generators
 
 
 class NumberedBatch(list):
