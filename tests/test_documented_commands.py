@@ -26,7 +26,8 @@ from mmwhitebox.engine.setup import use_amp
 from tests.configs import ROOT
 from tests.golden import Golden
 
-PAGES = [ROOT / 'README.md', *sorted(ROOT.glob('docs/*.md')), *sorted(ROOT.glob('configs/**/README.md'))]
+PAGES = [ROOT / 'README.md', *sorted(ROOT.glob('docs/*.md')), *sorted(ROOT.glob('configs/**/README.md')),
+         *sorted(ROOT.glob('projects/*/README.md'))]
 SOURCES = sorted(path for folder in ('mmwhitebox', 'tools', 'benchmarks', 'projects', 'examples')
                  for path in (ROOT / folder).rglob('*.py') if 'configs' not in path.parts)
 FOREIGN = {'source', 'pip', 'export', 'mkdir', 'eval', '.venv/bin/ruff'}  # programs that are not ours
@@ -82,6 +83,7 @@ NOT_RUN = {
     'bash tools/dist_train.sh': 'eight GPUs; tests/test_tools/test_main_job.py',
     'bash tools/dist_test.sh': 'eight GPUs; tests/test_tools/test_main_job.py',
     'bash tools/reproduce.sh': 'hours; tests/test_projects/test_runs.py',
+    'python tools/train.py projects/': 'CamVid; tests/test_projects/test_configs.py',
     'python tools/benchmark.py': 'hours; tests/test_benchmarks/test_benchmarks.py',
     'python -m benchmarks': 'hours; tests/test_benchmarks/test_benchmarks.py',
     'mmwhitebox train cbt_small_imagenet': 'ImageNet; the miniature is',
