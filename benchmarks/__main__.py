@@ -2,7 +2,7 @@
 
 Everything that is compared runs in one process, interleaved round by round, after it was shown to compute
 the same. Ratios are the result: how many times as fast as timm's ViT, as FlashAttention, as the papers' equations
-in plain torch. Writes every round as JSON, their summary as CSV and a plot into --out.
+in plain torch. Writes every round as JSON, their summary as CSV and a plot of the operators into --out.
 
     python -m benchmarks --quick                            # all in miniature, to see that it runs
     python -m benchmarks classification --sizes 224 --models cbt-tiny cbt-small --threads 2
@@ -78,7 +78,6 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument('--representatives', type=positive_int, default=64, help='operators: m of CBSA, a square')
     parser.add_argument('--call-budget', type=float, default=20., metavar='SECONDS',
                         help='leave a contestant out whose step takes longer')
-    parser.add_argument('--compile-mode', default='default', help='mode of torch.compile')
     parser.add_argument('--quick', action='store_true', help='tiny models, few rounds: to see that it runs')
     parser.add_argument('--out', default='work_dirs/benchmark', metavar='DIR', help='output folder')
     parser.add_argument('--name', help='stem of the output files, for one suite (name of the suite)')
@@ -157,10 +156,10 @@ def run_suite(suite: str, args: argparse.Namespace, settings: Settings, argv: Se
         report.say(f'[{i + 1}/{len(cases)}] {suite}: {case.title}{left}')
         result['cases'].append(run_case(case, settings))
         report.save(result, stem)
-    if cases:
+    if suite == 'operators' and cases:
         plots.save_plot(report.table(result), stem.with_suffix('.png'))
-        print(report.as_text(result))
-        print(f'{stem}.json, {stem}.csv, {stem}.png')
+    if cases:
+        print(f'{report.as_text(result)}\n{stem}.json, {stem}.csv')
 
 
 def main(argv: Sequence[str]) -> int:
@@ -176,7 +175,7 @@ def main(argv: Sequence[str]) -> int:
     settings = Settings(
         args.device, getattr(torch, args.dtype), rounds=3 if args.quick else args.rounds,
         warmup=1 if args.quick else args.warmup, min_seconds=0. if args.quick else 0.01,
-        call_budget=args.call_budget, compile_mode=args.compile_mode)
+        call_budget=args.call_budget)
     report.say(f'mmwhitebox {mmwhitebox.__version__} on {args.device}, {torch.get_num_threads()} CPU threads')
     for suite in args.suites:
         run_suite(suite, args, settings, argv)

@@ -59,10 +59,10 @@ def output_and_gradients(case: Case, contestant: Contestant, settings: Settings,
     module, inputs = contestant.module.train(case.training), contestant.inputs
     if not case.training:
         with torch.inference_mode(), precision:
-            return dict(output=contestant.call(settings, *inputs).clone())
+            return dict(output=contestant.call(*inputs).clone())
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     with precision:
-        output = contestant.call(settings, *inputs)
+        output = contestant.call(*inputs)
         root, gradient = case.objective(output)
     leaves = {f'input {i}': x for i, x in enumerate(inputs) if x.requires_grad}
     leaves.update(module.named_parameters())

@@ -26,7 +26,6 @@ class Settings:
             Defaults to 0.01.
         call_budget (float): Longest time of one step in seconds; a contestant above it is left out.
             Defaults to 20.
-        compile_mode (str): Mode of ``torch.compile``. Defaults to 'default'.
     """
 
     device: torch.device
@@ -35,7 +34,6 @@ class Settings:
     warmup: int = 3
     min_seconds: float = 0.01
     call_budget: float = 20.
-    compile_mode: str = 'default'
 
     def autocast(self) -> torch.autocast:
         """Autocast to the narrow type; off in float32."""
@@ -60,12 +58,10 @@ class Contestant:
     compiled: bool = False
     _call: Callable | None = None
 
-    def call(self, settings: Settings, *inputs: Tensor) -> Tensor:
+    def call(self, *inputs: Tensor) -> Tensor:
         """The output for these inputs, through the compiled graph if there is one."""
         if self._call is None:
-            self._call = self.module
-            if self.compiled:
-                self._call = torch.compile(self.module, dynamic=False, mode=settings.compile_mode)
+            self._call = torch.compile(self.module, dynamic=False) if self.compiled else self.module
         with use(self.form):
             return self._call(*inputs)
 
@@ -136,7 +132,7 @@ def make_step(case: Case, contestant: Contestant, settings: Settings) -> Callabl
 
     def infer() -> Tensor:
         with torch.inference_mode(), case.precision(settings):
-            return contestant.call(settings, *inputs)
+            return contestant.call(*inputs)
 
     if not case.training:
         return infer
@@ -148,7 +144,7 @@ def make_step(case: Case, contestant: Contestant, settings: Settings) -> Callabl
 
     def train() -> Tensor:
         with case.precision(settings):
-            root, gradient = case.objective(contestant.call(settings, *inputs))
+            root, gradient = case.objective(contestant.call(*inputs))
         torch.autograd.backward(scaler.scale(root), gradient)
         if optimizer is not None:
             scaler.step(optimizer)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, UntypedStorage
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
+
+from mmwhitebox.ops.saved import saved_storages
 
 from .contest import Case, Contestant, Settings
 
@@ -59,19 +61,12 @@ def peak_bytes(step: Callable[[], object], device: torch.device) -> int:
 def saved_bytes(case: Case, contestant: Contestant, settings: Settings) -> int:
     """Bytes that autograd keeps for the backward pass, each storage once, weights and buffers not counted."""
     module = contestant.module
-    own = {t.untyped_storage().data_ptr() for t in (*module.parameters(), *module.buffers())}
-    saved: dict[int, UntypedStorage] = {}  # storages stay alive, so that no address is used twice
 
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            saved[storage.data_ptr()] = storage
-        return tensor
+    def forward() -> tuple[Tensor, Tensor | None]:
+        with case.precision(settings):
+            return case.objective(contestant.call(*contestant.inputs))
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), case.precision(settings):
-        root, _ = case.objective(contestant.call(settings, *contestant.inputs))
-    del root
-    return sum(storage.nbytes() for storage in saved.values())
+    return sum(saved_storages(forward, (*module.parameters(), *module.buffers())))
 
 
 class LargeCopy:

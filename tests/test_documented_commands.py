@@ -26,9 +26,10 @@ from mmwhitebox.engine.setup import use_amp
 from tests.configs import ROOT
 from tests.golden import Golden
 
-PAGES = [ROOT / 'README.md', *sorted(ROOT.glob('docs/*.md')), *sorted(ROOT.glob('configs/**/README.md'))]
-SOURCES = sorted(path for folder in ('mmwhitebox', 'tools') for path in (ROOT / folder).rglob('*.py')
-                 if 'configs' not in path.parts)
+PAGES = [ROOT / 'README.md', *sorted(ROOT.glob('docs/*.md')), *sorted(ROOT.glob('configs/**/README.md')),
+         *sorted(ROOT.glob('projects/*/README.md'))]
+SOURCES = sorted(path for folder in ('mmwhitebox', 'tools', 'benchmarks', 'projects', 'examples')
+                 for path in (ROOT / folder).rglob('*.py') if 'configs' not in path.parts)
 FOREIGN = {'source', 'pip', 'export', 'mkdir', 'eval', '.venv/bin/ruff'}  # programs that are not ours
 # Of pip, srun, pytest, git, torchrun.
 FOREIGN_FLAGS = {'--help', '--force-reinstall', '--no-deps', '--signal', '--hypothesis-profile', '--short',
@@ -78,16 +79,17 @@ SLOW = {
 NOT_RUN = {
     'bash tools/quickstart.sh': 'its own commands are, one by one',
     'bash tools/run_tests.sh': 'these are the tests',
-    'bash tools/stress.sh': 'half an hour; tests/test_tools/test_stress.py',
+    'bash tools/stress.sh': 'half an hour; tests/stress/test_itself.py',
     'bash tools/dist_train.sh': 'eight GPUs; tests/test_tools/test_main_job.py',
     'bash tools/dist_test.sh': 'eight GPUs; tests/test_tools/test_main_job.py',
-    'bash tools/reproduce.sh': 'hours; tests/test_tools/test_reproduce.py',
-    'python tools/train.py configs/results/': 'CamVid; tests/test_tools/test_reproduce.py',
-    'python tools/benchmark.py': 'hours; tests/test_tools/test_benchmark.py',
+    'bash tools/reproduce.sh': 'hours; tests/test_projects/test_runs.py',
+    'python tools/train.py projects/': 'CamVid; tests/test_projects/test_configs.py',
+    'python tools/benchmark.py': 'hours; tests/test_benchmarks/test_benchmarks.py',
+    'python -m benchmarks': 'hours; tests/test_benchmarks/test_benchmarks.py',
     'mmwhitebox train cbt_small_imagenet': 'ImageNet; the miniature is',
 }
 TOOLS = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / 'tools').rglob('*.py'))
-         if re.search(r'ArgumentParser\(|cli.main', path.read_text()) or path.name.startswith('make_mini')]
+         if re.search(r'ArgumentParser\(|cli.main|run_module', path.read_text())]
 MINI = 'configs/cbt_decoder/cbt_decoder_mini_ade20k.py'
 MODELS = list_models()
 
@@ -194,9 +196,9 @@ def test_a_documented_command_is_taken_by_its_parser(monkeypatch, page, words):
         return
     assert words[0] in ('bash', 'python', 'torchrun', 'mmwhitebox'), f'{page}: {words[0]} is no program of ours'
     for word in words[1:]:
-        if word.startswith(('configs/', 'tools/', 'docs/')):
+        if word.startswith(('configs/', 'tools/', 'docs/', 'projects/')):
             assert (ROOT / word).exists(), f'{page}: {word} does not exist'
-    if words[1] in ('tools/run_tests.sh', 'tools/quickstart.sh'):
+    if words[1] in ('tools/run_tests.sh', 'tools/quickstart.sh', 'tools/stress.sh'):
         return
     script, *args = python_command(words)
     if script == '-m':

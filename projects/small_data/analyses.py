@@ -13,7 +13,7 @@ above chance by itself, so two more rows are scored alike: 'chance', as many map
 noise that picks the 60 % of the patches; 'untrained', the models at initial weights, the mean over the rows, whose maps
 depend on the picture as well.
 """
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -142,42 +142,40 @@ def speed(models: dict[str, BaseModel], images: dict[str, Tensor], reference: st
     return results
 
 
-def robustness(runs: Sequence[Run], quick: bool) -> dict[str, dict]:
-    """mIoU on the test dataset under noise on the projections of the decoder's attention."""
-    results: dict[str, dict] = {}
+def by_seed(what: str, runs: Sequence[Run], measured: Callable[[Run], object]) -> dict[str, dict[str, object]]:
+    """Row -> seed -> what was measured of a run; without the runs of which there is nothing."""
+    results: dict[str, dict[str, object]] = {}
     for run in runs:
-        model = load(run)
-        scores = noise_scores(model, run.seed, QUICK_IMAGES if quick else None)
-        if not scores:
-            say(f'robustness: {run.name} has no attention in its decoder')
-            continue
-        results.setdefault(run.row.name, dict(scales=list(SCALES), values={}))['values'][str(run.seed)] = scores
-        say(f'robustness: {run.name}, mIoU {" ".join(f"{score:.2f}" for score in scores)} under noise of {SCALES}')
+        found = measured(run)
+        say(f'{what}: {run.name} {"has none" if found == [] else found}')
+        if found != []:
+            results.setdefault(run.row.name, {})[str(run.seed)] = found
     return results
+
+
+def robustness(runs: Sequence[Run], quick: bool) -> dict[str, dict]:
+    """mIoU on the test dataset under noise on the projections of the decoder's attention; without it, nothing."""
+    found = by_seed(f'mIoU under noise of {SCALES} on the attention of the decoder', runs,
+                    lambda run: noise_scores(load(run), run.seed, QUICK_IMAGES if quick else None))
+    return {row: dict(scales=list(SCALES), values=values) for row, values in found.items()}
 
 
 def windowed(runs: Sequence[Run], quick: bool) -> dict[str, dict[str, float]]:
     """mIoU on the test dataset in sliding windows of the training's crops, half a window apart."""
-    results: dict[str, dict[str, float]] = {}
-    for run in runs:
+    def score(run: Run) -> float:
         model = load(run)
         height, width = model.cfg.model.data_preprocessor.size
         model.test_cfg.update(mode='slide', crop_size=(height, width), stride=(height // 2, width // 2))
-        score = evaluation(model, test_loader(model, QUICK_IMAGES if quick else None), lambda: None)()
-        results.setdefault(run.row.name, {})[str(run.seed)] = round(score, 2)
-        say(f'in windows: {run.name}, mIoU {score:.2f}')
-    return results
+        return round(evaluation(model, test_loader(model, QUICK_IMAGES if quick else None), lambda: None)(), 2)
+
+    return by_seed('mIoU in windows', runs, score)
 
 
 def augmented(runs: Sequence[Run], quick: bool) -> dict[str, dict]:
     """mIoU of the best recipes with test-time augmentation."""
-    results: dict[str, dict] = {}
-    for run in runs:
-        if run.row in run.suite.tables.get('best', ()):
-            found = augmented_metrics(run, checkpoint_of(run), run.suite.quick if quick else ())
-            results.setdefault(run.row.name, {})[str(run.seed)] = found['mIoU']
-            say(f'test-time augmentation: {run.name}, mIoU {found["mIoU"]:.2f}')
-    return results
+    best = [run for run in runs if run.row in run.suite.tables.get('best', ())]
+    return by_seed('mIoU with test-time augmentation', best, lambda run: augmented_metrics(
+        run, checkpoint_of(run), run.suite.quick if quick else ())['mIoU'])
 
 
 def noise_scores(model: BaseModel, seed: int, max_images: int | None) -> list[float]:

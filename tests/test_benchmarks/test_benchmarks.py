@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from benchmarks import models, operators, page, report, rounds
-from benchmarks.__main__ import FORMS, main
+from benchmarks.__main__ import FORMS, main, parse_args
 from benchmarks.agreement import Disagreement
 from benchmarks.contest import Case, Contestant, Settings, Unable
 from benchmarks.memory import peak_bytes, saved_bytes
@@ -222,8 +222,8 @@ def quick(tmp_path_factory):
 def test_quick_run_writes_everything(quick):
     out, done = quick
     assert {path.name for path in out.iterdir()} == {
-        f'{suite}{suffix}' for suite in ('classification', 'decoder', 'operators')
-        for suffix in ('.json', '.csv', '.png')}
+        'operators.png', *(f'{suite}{suffix}' for suite in ('classification', 'decoder', 'operators')
+                           for suffix in ('.json', '.csv'))}
     assert 'min left' in done.stderr and 'the fused kernels need a GPU' in done.stdout
     assert (out / 'operators.png').read_bytes().startswith(b'\x89PNG')
 
@@ -317,6 +317,17 @@ def test_what_the_page_says_in_short():
         ('tost-small', 'training'), ('dmst-small', 'training')}
     decoders = frames['cpu-decoder'][frames['cpu-decoder'].get('decoder') == 'cbt'].loc['ours']
     assert (decoders['x_segmenter'] > 6).all() and decoders['x_plain'].between(0.97, 1.02).all()
+
+
+def test_its_commands_are_taken():
+    text = PAGE.read_text().replace('\\\n', ' ')
+    variables = dict(re.findall(r'^(\w+)="(.*)"$', text, re.MULTILINE))
+    found = [re.sub(r'\$(\w+)', lambda m: variables[m[1]], line)
+             for line in re.findall(r'python -m benchmarks (.*?)(?: +#.*)?$', text, re.MULTILINE)]
+    assert len(found) == 12
+    for line in found:
+        args = parse_args(re.sub(r'\$(\w+)', lambda m: variables[m[1]], line).replace('--device cuda', '').split())
+        assert args.markdown or args.name.startswith(('cpu-', 'gpu-'))
 
 
 def test_plots_and_files_are_named_by_the_page():

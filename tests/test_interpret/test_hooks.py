@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
-from mmwhitebox.engine import CodingRateHook, MembershipVisHook
+from mmwhitebox.engine.hooks import CodingRateHook, MembershipVisHook
 from mmwhitebox.errors import UserError
 from tests.configs import reduced
 

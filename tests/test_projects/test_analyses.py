@@ -105,7 +105,7 @@ def test_segmentors(camvid, tmp_path, capsys):
     assert found['windows']['cbt']['0'] != curve['values']['0'][0]
     assert set(found['windows']['segmenter_linear']) == {'0'}
     check_zero_shot(found['zero_shot'], SEGMENTORS.rows(), ['0'])
-    assert 'segmenter_linear_seed0 has no attention' in capsys.readouterr().err
+    assert 'segmenter_linear_seed0 has none' in capsys.readouterr().err
 
 
 def test_classifiers(camvid, cifar10, tmp_path):

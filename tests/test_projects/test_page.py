@@ -173,7 +173,7 @@ def test_tables_of_camvid(tmp_path):
         environment=dict(hardware='a processor', threads=2))
     text = page.render('camvid-decoders', tmp_path)
     assert cells(text, 'CBT') == ['41.00 ± 1.41', '61.00 ± 1.41', '44.00 ± 1.41', '2 of 3', '4', '250.5', '150',
-                                  '1,000', '2000', '20 (19-21.5)', '1 (1-1)', '32.00 ± 2.83']
+                                  '1,000', '2,000', '20 (19-21.5)', '1 (1-1)', '32.00 ± 2.83']
     assert cells(text, others[-1].title)[5:] == ['-'] * 7
     assert 'a processor, threads: 2' in text and 'Not measured' not in text
     assert cells(page.render('camvid-robustness', tmp_path), 'CBT') == [
