@@ -67,8 +67,8 @@ def walk(root: Path) -> Found:
         problems.append(problem(f'files of a kind that is not read, {suffixes_of(strange)}', strange,
                                 'save them as PNG or TIFF if they are images or masks.'))
     if not images:
-        raise DatasetLayoutError('\n'.join([f'{root}: no image in it ({", ".join(IMAGE_SUFFIXES)}); {len(others)} other '
-                                            'files.', *problems]))
+        raise DatasetLayoutError('\n'.join([f'{root}: no image in it ({", ".join(IMAGE_SUFFIXES)}); {len(others)} '
+                                            'other files.', *problems]))
     return Found(root, sorted(images), sorted(others), problems)
 
 

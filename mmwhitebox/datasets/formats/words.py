@@ -14,12 +14,12 @@ SPLIT_WORDS = {
 }
 IMAGE_WORDS = frozenset((
     'image images img imgs im ims photo photos picture pictures pic pics rgb input inputs frame frames jpegimages '
-    'leftimg8bit originals x sat').split())
+    'leftimg8bit originals sat').split())
 MASK_WORDS = (  # those before are preferred
     'mask masks gt gts gtfine groundtruth groundtruths annotation annotations annot annots ann anns anno annos label '
     'labels labelmap labelmaps segmentation segmentations seg segs segmentationclass segmentationclassaug '
     'segmentationclasspng manual manual1 1st_manual target targets trimap trimaps truth stuffthingmaps gtcoarse '
-    'segmentationobject instance instances y').split()
+    'segmentationobject instance instances').split()
 NEUTRAL = frozenset((
     'dir folder set data dataset jpeg jpg png tif tiff bmp class classes fine coarse left semantic colour color bit '
     'full all original resized of files file final the raw aug ids id ground object objects index indexed binary list '
@@ -28,7 +28,7 @@ SUFFIX_WORDS = (  # of a mask's stem; those before are preferred
     'gtfine_labeltrainids gtfine_labelids gtcoarse_labelids labeltrainids labelids instance_color_rgb ground_truth '
     'gtfine_color gtcoarse_color gtfine_instanceids gtcoarse_instanceids instanceids 1stho manual1 lab lbl l 2ndho '
     'manual2').split()
-MASK_AFFIXES = [word for word in (*MASK_WORDS, *SUFFIX_WORDS) if word != 'y']
+MASK_AFFIXES = (*MASK_WORDS, *SUFFIX_WORDS)
 _AFTER = '|'.join(sorted(MASK_AFFIXES, key=len, reverse=True))
 MASK_SUFFIX = re.compile(rf'^(.+?)[\W_]+({_AFTER})(?:[\W_]*(\d+))?$', re.I)
 MASK_PREFIX = re.compile(r'^(masks?|gt|labels?|seg|segmentation|annotation|ann)[\W_]+(.+)$', re.I)
