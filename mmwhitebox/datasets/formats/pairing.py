@@ -86,11 +86,13 @@ def _in_two_splits(pairs: Pairs) -> list[str]:
     names = collections.defaultdict(list)
     for sample in pairs.samples:
         names[sample.image.name].append(sample)
-    twice = []
+    sizes = collections.defaultdict(list)
     for those in names.values():
-        for i, one in enumerate(those):
-            if any(one.split != other.split and one.image != other.image
-                   and filecmp.cmp(one.image, other.image, shallow=False) for other in those[:i]):
-                twice.append(one.image)
+        if len({sample.split for sample in those}) > 1:
+            for sample in those:
+                sizes[sample.image.name, sample.image.stat().st_size].append(sample)
+    twice = [one.image for those in sizes.values() for i, one in enumerate(those)
+             if any(one.split != other.split and filecmp.cmp(one.image, other.image, shallow=False)
+                    for other in those[:i])]
     return [problem('images that lie in two splits', twice, 'what is trained on cannot be validated on: delete them '
                     'from one.', pairs.root)] if twice else []
