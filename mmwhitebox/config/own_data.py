@@ -14,6 +14,8 @@ classes                        names in the order of the labels, or a text file 
 mapping, palette, ignored,     what values or colours of masks mean: see :class:`mmwhitebox.datasets.label_map.LabelMap`
 nearest                        (of a classification: labels in the folder -> classes, and labels to leave out)
 val_share, seed, group_prefix  how images are divided where the folder has no splits
+kind                           which annotations to take, where the folder holds several kinds
+bit_depth                      bits that the values of images of 16 bits use, 12 of many cameras
 cache                          folder for masks that are drawn of polygons or of several files per image
 ============================== =====================================================================================
 
@@ -41,14 +43,14 @@ from mmengine.registry import TRANSFORMS
 from mmwhitebox.config_parts import get, listed, steps
 from mmwhitebox.datasets.label_map import LabelMap
 from mmwhitebox.datasets.layout import leaf_datasets
-from mmwhitebox.datasets.transforms import LoadSegAnnotation
+from mmwhitebox.datasets.transforms import LoadImage, LoadSegAnnotation
 from mmwhitebox.errors import ConfigError, joined
 
 from .names import config_path, list_models
 
-OF_FOLDER = ('val_share', 'seed', 'group_prefix', 'cache')
+OF_FOLDER = ('kind', 'val_share', 'seed', 'group_prefix', 'cache')
 OF_MASKS = ('mapping', 'palette', 'ignored', 'nearest')
-OWN_DATA = ('root', 'classes', *OF_MASKS, *OF_FOLDER)
+OWN_DATA = ('root', 'classes', 'bit_depth', *OF_MASKS, *OF_FOLDER)
 RECIPE = ('model', 'crop', 'scale', 'class_weight')
 MODELS_DATA = ('ade20k', 'camvid', 'cityscapes', 'imagenet')  # what a name of a model may leave out
 PIPELINES = ('train_pipeline', 'test_pipeline', 'tta_pipeline')
@@ -184,6 +186,9 @@ def fill_steps(cfg: Config, own: dict, recipe: dict, count: int) -> None:
                 if 'mapping' in table or 'palette' in table:
                     step.cfg.update(table, classes=list(cfg.own_data.classes))
                 step.cfg['num_classes'] = count
+            elif step.cls is not None and issubclass(step.cls, LoadImage):
+                if 'bit_depth' in own:
+                    step.cfg['bit_depth'] = own['bit_depth']
             elif scale and (name == 'RandomResize' or (name == 'Resize' and 'scale' in step.cfg)):
                 step.cfg['scale'] = scale
             elif crop and name == 'RandomCrop':

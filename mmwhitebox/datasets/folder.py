@@ -19,6 +19,7 @@ class OfFolder:
     Args:
         data_root (str): The folder. Nothing in it is changed.
         split (str): 'train', 'val' or 'test'. Defaults to 'train'.
+        kind (str, optional): Which annotations to take, of :data:`.formats.KINDS`, where the folder holds several kinds.
         val_share (float): Share of the samples that becomes 'val' where the folder has no such split. Defaults to 0.2.
         seed (int): Of that division. Defaults to 0.
         group_prefix (str | int, optional): Images whose names begin alike stay on one side of it: a number of
@@ -34,10 +35,11 @@ class OfFolder:
     wants_masks = True
 
     def __init__(self, data_root: str, split: str = 'train', val_share: float = 0.2, seed: int = 0,
-                 group_prefix: str | int | None = None, cache: str | None = None, **kwargs) -> None:
+                 group_prefix: str | int | None = None, cache: str | None = None,
+                 kind: str | None = None, **kwargs) -> None:
         if split not in SPLITS:
             raise ConfigError(f'{type(self).__name__}: split={split!r} must be one of {joined(SPLITS)}.')
-        self.split, self.cache = split, cache
+        self.split, self.cache, self.kind = split, cache, kind
         self.division = dict(val_share=val_share, seed=seed, group_prefix=group_prefix)
         super().__init__(data_root=data_root, **kwargs)
 
@@ -51,7 +53,7 @@ class OfFolder:
         if not root.is_dir():
             raise DatasetLayoutError(f'The folder {root} does not exist. Where the data lies is own_data.root in the '
                                      'config.')
-        pairs = self.with_masks(split(find_pairs(root), **self.division))
+        pairs = self.with_masks(split(find_pairs(root, self.kind), **self.division))
         samples = pairs.of(self.split)
         if not samples:
             raise DatasetLayoutError(f'{root} has no images with annotations for {self.split}: it has '

@@ -33,8 +33,8 @@ class LabelMap:
             None: all, in the order of the mapping's values or of the palette.
         ignored (Sequence): Values, or colours, that do not count.
         ignore_index (int): Their label. Defaults to 255.
-        nearest (bool): A colour counts as the nearest one of the palette: for masks saved as JPEG, whose borders are
-            then guesses. Defaults to False.
+        nearest (bool): A value or colour counts as the nearest one of the table: for masks saved as JPEG, whose borders
+            are then guesses. Defaults to False.
 
     Raises:
         ConfigError: Both or neither of ``mapping`` and ``palette``, a value or colour of two classes or out of range, a
@@ -46,8 +46,6 @@ class LabelMap:
                  nearest: bool = False) -> None:
         if (mapping is None) == (palette is None):
             raise ConfigError('Give either mapping={VALUE: NAME} or palette={NAME: (R, G, B)} of the masks.')
-        if nearest and palette is None:
-            raise ConfigError('nearest=True is for the colours of a palette; mapping is exact.')
         self.coloured, self.nearest, self.ignore_index = palette is not None, nearest, ignore_index
         pairs = [*(of_palette(palette) if palette is not None else of_mapping(mapping)),
                  *((self._code(item), None) for item in ignored)]
@@ -113,7 +111,9 @@ class LabelMap:
         return labels[slots]
 
     def _nearest(self, codes: np.ndarray) -> np.ndarray:
-        apart = (channels_of(codes)[:, None] - channels_of(self.codes)) ** 2
+        points, known = (channels_of(codes), channels_of(self.codes)) if self.coloured else \
+            (codes.astype(np.int64)[:, None], self.codes[:, None])
+        apart = (points[:, None] - known) ** 2
         return self.labels[apart.sum(-1).argmin(1)]
 
     def _refusal(self, codes: np.ndarray, size: int, path: str | Path, lossy: bool) -> str:
@@ -122,8 +122,9 @@ class LabelMap:
         what = 'colours' if self.coloured else 'values'
         text = (f'{path}: {what} {joined([self._shown(v) for v in values[order].tolist()], 4)} '
                 f'({100 * len(codes) / size:.2g} % of its pixels) are not in {self._argument}')
-        if self.coloured and lossy:
-            return f'{text}. JPEG masks are not exact: nearest=True takes the nearest colour, or save them as PNG.'
+        if lossy:
+            return (f'{text}. JPEG masks are not exact: nearest=True takes the nearest {what[:-1]}, or save them as '
+                    'PNG.')
         if self.coloured:
             if np.isin([packed(unpacked(value)[::-1]) for value in values.tolist()], self.codes).all():
                 return f'{text}, but they are with red and blue swapped: write the colours as (R, G, B).'

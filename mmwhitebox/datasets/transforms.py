@@ -96,7 +96,7 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
         classes (Sequence[str], optional): Names in the order of their labels; others are ignored. Defaults to None:
             those of ``mapping`` or ``palette``.
         ignored (Sequence): Values, or colours, that do not count.
-        nearest (bool): Take the nearest colour of the palette, for masks saved as JPEG. Defaults to False.
+        nearest (bool): Take the nearest value or colour of the table, for masks saved as JPEG. Defaults to False.
         on_error (str): 'raise' or, in training, 'skip', see :class:`OnError`. Defaults to 'raise'.
         max_broken (int): Most samples to skip. Defaults to 100.
         **kwargs: Arguments of mmseg's ``LoadAnnotations``.

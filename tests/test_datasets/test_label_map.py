@@ -105,6 +105,12 @@ def test_colours_of_a_jpeg_are_not_exact(tmp_path):
     assert (found == np.repeat(np.repeat([[0, 1, 1], [2, 0, 0]], 16, 0), 16, 1)).mean() > 0.9
 
 
+def test_the_nearest_value(tmp_path):
+    found = load(tmp_path / 'm.png', Image.fromarray(np.array([[0, 3, 250, 100]], np.uint8)),
+                 mapping={0: 'a', 255: 'b'}, nearest=True)
+    assert found.tolist() == [[0, 0, 1, 0]]
+
+
 @pytest.mark.parametrize('arguments, message', [
     (dict(), 'needs num_classes, or mapping'),
     (dict(mapping={0: 'a'}, palette={'a': SKY}), 'either mapping'),
@@ -117,7 +123,6 @@ def test_colours_of_a_jpeg_are_not_exact(tmp_path):
     (dict(palette={'a': (1, 2, 256)}), 'is no colour'),
     (dict(mapping={-1: 'a'}), '-1 is no value'),
     (dict(mapping={'x': 'a'}), "'x' is no value"),
-    (dict(mapping={0: 'a'}, nearest=True), 'nearest=True is for the colours'),
 ])
 def test_tables_that_contradict_themselves(arguments, message):
     with pytest.raises(ConfigError, match=message):
