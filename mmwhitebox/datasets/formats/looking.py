@@ -270,8 +270,8 @@ class _Looker:
             every = jpeg or [sample.annotation[0] for sample in self.pairs.samples if sample.annotation]
             shown = joined(found.nearest, MOST_SHOWN)
             told('masks whose values are smeared', every, (f'{JPEG_ADVICE}; ' if jpeg else 'they look resized '
-                 'smoothly, or saved as JPEG once; ') + f'the nearest of {shown} is meant for each pixel: export them as PNG, or '
-                 'read them with the nearest value.')
+                 'smoothly, or saved as JPEG once; ') + f'the nearest of {shown} is meant for each pixel: '
+                 'export them as PNG, or read them with the nearest value.')
         elif files['jpeg']:
             told('masks saved as JPEG', files['jpeg'], f'{JPEG_ADVICE}, though these are; save masks as PNG.')
         kinds = {kind: files[kind] for kind in ('grey', 'palette', 'rgb', 'float') if files[kind]}
