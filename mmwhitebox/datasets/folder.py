@@ -19,7 +19,7 @@ class OfFolder:
     Args:
         data_root (str): The folder. Nothing in it is changed.
         split (str): 'train', 'val' or 'test'. Defaults to 'train'.
-        kind (str, optional): Which annotations to take, of :data:`.formats.KINDS`, where the folder holds several kinds.
+        kind (str, optional): Which annotations to take, of :data:`.formats.KINDS`, where the folder has several kinds.
         val_share (float): Share of the samples that becomes 'val' where the folder has no such split. Defaults to 0.2.
         seed (int): Of that division. Defaults to 0.
         group_prefix (str | int, optional): Images whose names begin alike stay on one side of it: a number of

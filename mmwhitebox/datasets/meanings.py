@@ -86,6 +86,7 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
             meaning.words.append(f'{shown} is the class {known[value]}')
     counted = [value for value in (known if known.keys() >= set(values) - set(meaning.ignored) else values)
                if value not in meaning.ignored]
+    counted = counted if meaning.coloured else sorted(counted)  # as LabelMap numbers them
     if names:
         if len(names) != len(counted):
             raise ConfigError(f'--classes has {len(names)} names, the masks {len(counted)} {what} that count: '
@@ -93,11 +94,10 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
         known = dict(zip(counted, names))
     meaning.names = {value: known.get(value) or default_name(value, counted) for value in counted}
     if len(meaning.classes) < 2:
-        raise AnnotationError(
-            f'{pairs.root}: the masks hold {joined(values, SHOWN)}' + (f', of which {joined(meaning.ignored)} is ignored'
-                                                                     if meaning.ignored else '')
-            + ': one class alone, so there is nothing to tell apart. If what is not drawn is background, make it a class '
-            '(--background class, --void class).')
+        of_them = f', of which {joined(meaning.ignored)} is ignored' if meaning.ignored else ''
+        raise AnnotationError(f'{pairs.root}: the masks hold {joined(values, SHOWN)}{of_them}: one class alone, so '
+                              'there is nothing to tell apart. If what is not drawn is background, make it a class '
+                              '(--background class, --void class).')
     return meaning
 
 

@@ -1,0 +1,250 @@
+"""Look at a folder of images and write a config that trains on them.
+
+Understood are images with masks (indices, colours, 0 and 255, one file per class) or polygons (COCO, YOLO, LabelMe) for
+segmentation, class folders or a table of names and labels for classification; with split folders, lists, or none. What
+can be meant in two ways is asked on a terminal, and taken for granted elsewhere; each has an option. Nothing in the
+folder is changed.
+"""
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from .options import positive_int
+
+MODELS = {'seg': 'cbt_decoder_cbt_mini', 'cls': 'cbt_mini'}
+MOST_LINES = 12  # of a list that is printed
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument('folder', type=Path, help='all of the images, and what is annotated of them')
+    parser.add_argument('--out', type=Path, default=Path('my_data.py'), help='config to write (%(default)s)')
+    parser.add_argument('--force', action='store_true', help='write over a config that is there')
+    parser.add_argument('--task', choices=('seg', 'cls'), help='segmentation or classification; what the folder is for')
+    parser.add_argument('--kind', help='which annotations to take, where there are several: masks, coco, yolo, '
+                        'labelme, csv, classes')
+    parser.add_argument('--model', help='name of an installed config, the name of its data may be left out: '
+                        'cbt_decoder_cbt_mini (from scratch), cbt_decoder_tiny (pretrained timm encoder); for '
+                        'classification cbt_mini')
+    meant = parser.add_argument_group('what masks mean')
+    meant.add_argument('--classes', nargs='+', default=(), metavar='NAME',
+                       help='names, in the order of the values that count')
+    meant.add_argument('--background', choices=('class', 'ignore'), help='0, or black: a class, or does not count')
+    meant.add_argument('--void', choices=('class', 'ignore'), help='255 of index masks: a class, or does not count')
+    meant.add_argument('--ignore', nargs='+', default=(), type=value_or_colour, metavar='VALUE',
+                       help='values, or colours as R,G,B or RRGGBB, that do not count')
+    parts = parser.add_argument_group('how images without splits are divided')
+    parts.add_argument('--val-share', type=float, default=0.2, help='share for validation (%(default)s)')
+    parts.add_argument('--seed', type=int, default=0, help='another seed, another division (%(default)s)')
+    parts.add_argument('--group-prefix', type=lambda text: int(text) if text.isdecimal() else text, metavar='N|TEXT',
+                       help='images whose names share N first characters, or all before TEXT, stay together')
+    rules = parser.add_argument_group('instead of the rules')
+    rules.add_argument('--crop', type=positive_int, help='side of what the model is trained on')
+    rules.add_argument('--scale', type=positive_int, nargs=2, metavar=('WIDTH', 'HEIGHT'),
+                       help='size into which images are resized first')
+    rules.add_argument('--batch', type=positive_int, help='images of a step')
+    rules.add_argument('--epochs', type=positive_int, help='times that every image is seen')
+    rules.add_argument('--no-class-weight', action='store_true', help='weigh all classes alike, however rare')
+    parser.add_argument('--look', type=positive_int, default=1000, metavar='N',
+                        help='most images to read (%(default)s)')
+
+
+def value_or_colour(text: str) -> int | tuple[int, ...]:
+    """A value, or a colour as R,G,B or RRGGBB.
+
+    Raises:
+        ArgumentTypeError: Neither.
+    """
+    digits = re.fullmatch(r'#?([0-9a-fA-F]{6})', text)
+    if re.fullmatch(r'\d{1,5}', text):
+        return int(text)
+    if re.fullmatch(r'\d{1,3},\d{1,3},\d{1,3}', text):
+        return tuple(map(int, text.split(',')))
+    if digits:
+        return tuple(bytes.fromhex(digits[1]))
+    raise argparse.ArgumentTypeError(f'{text} is neither a value nor a colour (R,G,B or RRGGBB)')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Look, ask, write."""
+    from mmwhitebox.config.starting import choose, config_text
+    from mmwhitebox.datasets.formats import CLASSIFICATION, KINDS, find_pairs, look, rasterize, split
+    from mmwhitebox.datasets.meanings import meaning_of
+    from mmwhitebox.errors import UserError
+
+    check_out(args.out, args.force)
+    pairs = find_pairs(args.folder, args.kind)
+    task = 'cls' if pairs.kind in CLASSIFICATION else 'seg'
+    if args.task not in (None, task):
+        raise UserError(f'--task {args.task}: {args.folder} holds {KINDS[pairs.kind]}.')
+    try:
+        pairs = split(pairs, args.val_share, args.seed, args.group_prefix)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    kind, root = pairs.kind, args.folder.expanduser().resolve()
+    own: dict[str, Any] = dict(root=str(root))
+    if args.kind:
+        own['kind'] = kind
+    if pairs.split_source == 'seeded':
+        own.update(val_share=args.val_share, seed=args.seed)
+        if args.group_prefix is not None:
+            own['group_prefix'] = args.group_prefix
+    if task == 'seg' and kind != 'masks':
+        own['cache'] = str(cache_beside(args.out, root))
+        pairs = rasterize(pairs, own['cache'])
+    found = look(pairs, args.look)
+    refuse_unknown_images(found)
+    if max(found.bit_depths) == 16 and found.largest < 1 << 14:
+        own['bit_depth'] = max(8, int(found.largest).bit_length())
+    say_pairs(pairs, KINDS[kind], found)
+    if task == 'seg':
+        meaning = meaning_of(pairs, found, decider(args), args.classes, args.ignore)
+        shares = say_classes(found, meaning)
+        notes, classes = meaning.words, meaning.classes
+        own.update(of_masks(meaning))
+    else:
+        shares, notes = [], []
+        classes = own['classes'] = say_labels(pairs, args.classes)
+    if len(classes) < 2:
+        raise UserError(f'{args.folder}: one class, {classes[0]}, so there is nothing to tell apart.')
+    say('to see to', [*pairs.problems, *found.problems])
+    start = choose(task, args.model or MODELS[task], found.sizes, len(pairs.of('train')), shares, args.crop,
+                   tuple(args.scale) if args.scale else None, args.batch, args.epochs, not args.no_class_weight)
+    say('chosen', start.rules)
+    say('meant', notes)
+    write(args.out, config_text(start, own, [
+        f'{len(pairs.samples)} images ({KINDS[kind]}), {len(classes)} classes; written by mmwhitebox new.',
+        *([f'Of the masks, {"; ".join(notes)}.'] if notes else [])], bool(pairs.of('test'))))
+    print(f'{args.out} is written. Next:\n  mmwhitebox check-data {args.out}\n  mmwhitebox train {args.out}')
+
+
+def check_out(path: Path, force: bool) -> None:
+    """Refuse to write over a config, or another kind of file."""
+    from mmwhitebox.errors import UserError
+
+    if path.suffix != '.py':
+        raise UserError(f'--out {path}: a config is NAME.py.')
+    if path.exists() and not force:
+        raise UserError(f'--out {path} is there already: --force writes over it, or name another.')
+
+
+def cache_beside(out: Path, root: Path) -> Path:
+    """Folder for drawn masks beside the config; hidden if that lies in the data, which is listed for masks."""
+    folder = out.expanduser().resolve().parent
+    return folder / f'{"." if folder.is_relative_to(root) else ""}{out.stem}_masks'
+
+
+def refuse_unknown_images(found) -> None:
+    """Refuse what the loading step of the config does not take."""
+    from mmwhitebox.errors import UserError
+
+    if not found.images:
+        raise UserError(' '.join(found.problems) or 'No image could be read.')
+    odd = [channels for channels in found.channels if channels not in (1, 3)]
+    if odd or 32 in found.bit_depths:
+        raise UserError((f'{found.channels[odd[0]]} images have {odd[0]} channels,' if odd else
+                         f'{found.bit_depths[32]} images are of 32 bits, or of fractions,')
+                        + ' and this command writes configs for 1 or 3 channels of 8 or 16 bits: save them so.')
+
+
+def decider(args: argparse.Namespace):
+    """What answers the questions about masks: options, or the person at the terminal, or what is usual."""
+    import sys
+
+    def decide(about: str, question: str, usual: str) -> str:
+        given = getattr(args, about)
+        if given or not sys.stdin.isatty():
+            return given or usual
+        while True:
+            answer = input(f'{question} [class/ignore; Enter: {usual}] ').strip().lower() or usual
+            found = [choice for choice in ('class', 'ignore') if choice.startswith(answer)]
+            if found:
+                return found[0]
+
+    return decide
+
+
+def of_masks(meaning) -> dict[str, Any]:
+    """What ``own_data`` says of the masks."""
+    if meaning.coloured:
+        palette: dict[str, Any] = {}
+        for colour, name in meaning.names.items():
+            several = palette.get(name)
+            palette[name] = colour if several is None else [*(several if isinstance(several, list) else [several]),
+                                                            colour]
+        own: dict[str, Any] = dict(palette=palette)
+    else:
+        own = dict(mapping=meaning.names)
+    if meaning.ignored:
+        own['ignored'] = meaning.ignored
+    return {**own, 'nearest': True} if meaning.nearest else own
+
+
+def say(title: str, lines: list[str]) -> None:
+    """A list, if there is anything in it."""
+    if lines:
+        print(f'{title}:\n  ' + '\n  '.join([*lines[:MOST_LINES], *(
+            [f'and {len(lines) - MOST_LINES} more'] if len(lines) > MOST_LINES else [])]))
+
+
+def say_pairs(pairs, kind: str, found) -> None:
+    """Pairs, splits, sizes and kinds."""
+    from mmwhitebox.datasets.formats import MASK_KINDS
+    from mmwhitebox.errors import joined
+
+    print(f'{pairs.root}: {len(pairs.samples)} images ({kind})'
+          + (f', {len(pairs.unlabelled)} without annotation' if pairs.unlabelled else ''))
+    print(f'  splits: {joined([f"{name} {count}" for name, count in pairs.splits.items()])} ({pairs.split_source})')
+    sizes = [f'{width} x {height} ({count})' for (width, height), count in found.sizes.items()]
+    print(f'  images: {found.images} looked at, {joined(sizes, 4)}; {joined(list(found.channels))} channels of '
+          f'{joined(list(found.bit_depths))} bits')
+    if found.kind:
+        print(f'  masks: {MASK_KINDS[found.kind]}')
+
+
+def say_classes(found, meaning) -> list[float]:
+    """Classes with their shares of the pixels; the shares, empty if they are not known exactly."""
+    shares = dict.fromkeys(meaning.classes, 0.)
+    values = {value.value: value for value in found.values}
+    lines = []
+    for value, name in meaning.names.items():
+        seen = values.get(value)
+        shares[name] += seen.share if seen else 0
+        lines.append(f'{value}: {name}' + (f', {seen.share:.2%} of the pixels, in {seen.files} masks' if seen
+                                           else ', nowhere'))
+    lines += [f'{value}: ignored' for value in meaning.ignored]
+    say('classes', lines)
+    return list(shares.values()) if found.exact else []
+
+
+def say_labels(pairs, names) -> list[str]:
+    """Classes of a classification with their numbers of images."""
+    from collections import Counter
+
+    from mmwhitebox.errors import UserError, joined
+
+    counts = Counter(sample.names[0] for sample in pairs.samples)
+    classes = list(names) or [name for name in pairs.classes or sorted(counts)]
+    unknown = sorted(set(counts) - set(classes))
+    if unknown:
+        images = sum(counts[name] for name in unknown)
+        raise UserError(f'--classes does not name {joined(unknown)}, which {images} images have; own_data.ignored of '
+                        'the config leaves labels out.')
+    say('classes', [f'{name}: {counts[name]} images' for name in classes])
+    return classes
+
+
+def write(path: Path, text: str) -> None:
+    """Write the config.
+
+    Raises:
+        WriteError: It cannot be written.
+    """
+    from mmwhitebox.errors import WriteError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding='utf-8')
+    except OSError as error:
+        raise WriteError(f'--out {path}: cannot be written ({error.strerror}).') from error
