@@ -57,13 +57,13 @@ def _read(found: Found, path: str, finder: Finder, split: str) -> tuple[list, li
     except (OSError, UnicodeDecodeError):
         return [], []
     for line in filter(None, map(str.strip, text.splitlines())):
-        image, second = finder.find(line, near, split), None
-        if image is None:  # a name may hold spaces, so the whole line came first
-            for separator in ('\t', ',', ' '):
-                first, _, second = line.partition(separator)
-                image = finder.find(first, near, split) if second else None
-                if image:
-                    break
+        for separator in ('\t', ',', ' '):
+            first, _, second = line.partition(separator)
+            image = finder.find(first, near, split) if second else None
+            if image:
+                break
+        else:  # one column, of a name with spaces perhaps
+            image, second = finder.find(line, near, split), None
         if image is None:
             lost.append(line)
         else:

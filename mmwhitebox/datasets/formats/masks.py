@@ -24,7 +24,6 @@ def find_masks(found: Found, where: dict[str, Place]) -> Pairs | None:
     if not masks:
         return None
     matches, lost = match(images, masks)
-    problems = []
     matches, problems = _one_source(matches)
     several = {path for path, those in matches.items() if len(those) > 1}
     samples = []
@@ -116,7 +115,7 @@ def _one_source(matches: dict[str, list[Match]]) -> tuple[dict[str, list[Match]]
     for path, those in matches.items():
         for one in those:
             of_source[one.file.source].add(path)
-    most = max(map(len, of_source.values()))
+    most = max(map(len, of_source.values()), default=0)
     order = sorted(of_source, key=lambda source: (10 * len(of_source[source]) < 9 * most, preference(*source)))
     kept, covered, dropped = set(), set(), []
     for source in order:
