@@ -115,7 +115,7 @@ def coco_content(numbers, name: str = '{i:03}.jpg', encoded: bool = False) -> di
             if encoded and label == 2:
                 area = np.asfortranarray(labels(i) == 2).astype(np.uint8)
                 compressed = rle.encode(area)
-                runs = np.diff(np.flatnonzero(np.diff(np.r_[-1, area.ravel('F'), -1].astype(int)) != 0))
+                runs = np.diff(np.flatnonzero(np.diff(np.r_[-1, area.ravel('F').astype(int), -1]) != 0))
                 shape = dict(size=[HEIGHT, WIDTH], counts=compressed['counts'].decode() if i % 2 else [
                     *([] if area.flat[0] == 0 else [0]), *runs.tolist()])
             annotations.append(dict(id=len(annotations) + 1, image_id=100 + i, category_id=10 * label, iscrowd=int(

@@ -2,6 +2,7 @@
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from mmwhitebox.datasets.formats import find_pairs, look
@@ -28,7 +29,7 @@ def test_indices(tmp_path):
 
 def test_mean_and_std(tmp_path):
     pixels = np.concatenate([own.picture(i).reshape(-1, 3) for i in range(6)]).astype(float)
-    got = found(own.pairs_of(tmp_path, 'images/{i}.png'))
+    got = found(own.pairs_of(tmp_path, 'images/{i:03}.png'))
     assert got.mean == pytest.approx(pixels.mean(0)) and got.std == pytest.approx(pixels.std(0))
     assert got.largest == pixels.max()
 
@@ -61,15 +62,15 @@ def test_sparse(tmp_path, encode, values):
 
 
 def test_three_equal_channels_and_alpha(tmp_path):
-    own.pairs_of(tmp_path, 'images/{i}.png', encode=lambda a: np.repeat(own.sparse(a)[..., None], 3, 2))
-    own.save(tmp_path / 'images/0.png', own.picture(0, 4))
+    own.pairs_of(tmp_path, 'images/{i:03}.png', encode=lambda a: np.repeat(own.sparse(a)[..., None], 3, 2))
+    own.save(tmp_path / 'images/000.png', own.picture(0, 4))
     own.save(tmp_path / 'masks/001.png', np.dstack([own.coloured(own.labels(1)), np.full((32, 40), 255, np.uint8)]))
-    own.save(tmp_path / 'images/2.png', own.picture(2, 1)[..., 0])
+    own.save(tmp_path / 'images/002.png', own.picture(2, 1)[..., 0])
     got = found(tmp_path)
-    assert got.alpha == [tmp_path / 'images/0.png'] and got.channels == {3: 5, 1: 1}
+    assert got.alpha == [tmp_path / 'images/000.png'] and got.channels == {3: 5, 1: 1}
     text = '\n'.join(got.problems)
-    assert '1 images with an alpha channel (images/0.png)' in text
-    assert '1 images of 1 channels and 8 bits, others have 3 and 8 (images/2.png)' in text
+    assert '1 images with an alpha channel (images/000.png)' in text
+    assert '1 images of 1 channels and 8 bits, others have 3 and 8 (images/002.png)' in text
     assert '1 masks with an alpha channel (masks/001.png): it is left out.' in text
     (tmp_path / 'masks/001.png').unlink()
     got = found(tmp_path)
@@ -81,7 +82,7 @@ def test_three_equal_channels_and_alpha(tmp_path):
 def test_jpeg_masks_are_not_exact(tmp_path, encode, nearest, kind):
     for i in range(4):
         own.save(tmp_path / f'images/{i}.jpg', own.picture(i))
-        big = np.kron(own.labels(i), np.ones((8, 8), np.uint8))
+        big = np.kron(own.labels(i), np.ones((7, 7), np.uint8))
         own.save(tmp_path / f'masks/{i}.jpg', encode(big), quality=75)
     got = found(tmp_path)
     assert (got.kind, got.exact) == (kind, False)
@@ -149,15 +150,21 @@ def test_orientation(tmp_path):
     assert 'The sides are swapped: see EXIF orientation.' in got.problems[0]
 
 
-@pytest.mark.parametrize('array, channels, bits', [
-    (own.picture(0, 4).astype(np.uint16) * 100, 3, 16), (np.zeros((32, 40), np.uint16), 1, 16),
-    (np.zeros((32, 40), np.float32), 1, 32), (np.zeros((32, 40, 6), np.uint8), 6, 8),
-    (np.zeros((32, 40, 5), np.uint16), 5, 16)])
-def test_channels_and_bits(tmp_path, array, channels, bits):
+@pytest.mark.parametrize('array, channels, bits, planes', [
+    (own.picture(0, 4).astype(np.uint16) * 100, 3, 16, None), (np.zeros((32, 40), np.uint16), 1, 16, None),
+    (np.zeros((32, 40), np.float32), 1, 32, None), (own.picture(0, 6), 6, 8, 'contig'),
+    (own.picture(0, 5).transpose(2, 0, 1).astype(np.uint16) * 9, 5, 16, 'separate')])
+def test_channels_and_bits(tmp_path, array, channels, bits, planes):
     own.pairs_of(tmp_path, 'images/{i:03}.tif', count=1)
-    cv2.imwrite(str(tmp_path / 'images/000.tif'), array)
+    if planes:
+        tifffile.imwrite(tmp_path / 'images/000.tif', array, photometric='minisblack', planarconfig=planes)
+    else:
+        cv2.imwrite(str(tmp_path / 'images/000.tif'), array)
     got = found(tmp_path)
     assert (got.channels, got.bit_depths, len(got.mean)) == ({channels: 1}, {bits: 1}, channels)
+    assert not got.mismatched
+    if planes:
+        assert got.mean == pytest.approx(np.moveaxis(array, np.argmin(array.shape), 2).reshape(-1, channels).mean(0))
     if array.shape[2:] == (4, ):  # BGR in the file's writer
         assert got.mean == pytest.approx(array[..., 2::-1].reshape(-1, 3).mean(0)) and len(got.alpha) == 1
 
