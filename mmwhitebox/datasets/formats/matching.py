@@ -2,9 +2,9 @@
 import collections
 import re
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from .paths import stem
 from .words import Place, bare_image, bare_mask
 
 
@@ -31,15 +31,15 @@ class Match(NamedTuple):
 
 def image_file(path: str, place: Place) -> File:
     """A file as an image."""
-    stem = PurePosixPath(path).stem.lower()
-    return File(path, place, stem, stem, bare_image(stem))
+    name = stem(path).lower()
+    return File(path, place, name, name, bare_image(name))
 
 
 def mask_file(path: str, place: Place) -> File:
     """A file as a mask or another annotation."""
-    stem = PurePosixPath(path).stem.lower()
-    bare, affix, number = bare_mask(stem)
-    return File(path, place, stem, bare, bare_image(bare), (place.source, affix), number)
+    name = stem(path).lower()
+    bare, affix, number = bare_mask(name)
+    return File(path, place, name, bare, bare_image(bare), (place.source, affix), number)
 
 
 def lower(parts: Iterable[str]) -> tuple[str, ...]:
@@ -108,7 +108,7 @@ def _longer_names(images: list[File], left: list[File], found: dict) -> list[Fil
     rest = []
     taken = {path for path, matches in found.items() if matches}
     for file in left:
-        for cut in [match.start() for match in re.finditer(r'[\W_]+', file.stem)][::-1]:
+        for cut in [gap.start() for gap in re.finditer(r'[\W_]+', file.stem)][::-1]:
             there = index.get(file.stem[:cut], ())
             if len(there) > 1:
                 there = [image for image in there if image.place.split == file.place.split]
