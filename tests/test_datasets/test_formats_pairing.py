@@ -1,11 +1,14 @@
 """Images and annotations are found, however they are named; what does not fit is named in one line."""
 import shutil
-from pathlib import PurePosixPath
+import tempfile
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mmwhitebox.datasets.formats import find_pairs
+from mmwhitebox.datasets.formats import find_pairs, look, split
 from mmwhitebox.datasets.formats.words import bare_mask, meaning, split_of
 from mmwhitebox.errors import ConfigError, DatasetLayoutError
 from tests.test_datasets import own_folders as own
@@ -251,6 +254,41 @@ def test_colour_files_with_slips(tmp_path):
     own.write(own.pairs_of(tmp_path) / 'class_dict.csv', 'name,r,g,b\nroad,1,1,1\ncar,1,1,1\nroad,2,2,2\n')
     text = '\n'.join(find_pairs(tmp_path).problems)
     assert 'class_dict.csv names road twice' in text
+
+
+def test_masks_beside_the_splits(tmp_path):
+    for kind in ('crack', 'hole'):
+        own.pairs_of(tmp_path, f'tile/test/{kind}/{{i:03}}.png', f'tile/ground_truth/{kind}/{{i:03}}_mask.png', 3)
+    own.class_folders(tmp_path, 'tile/train/{name}/{i}.png', ('good', ))
+    pairs = find_pairs(tmp_path)
+    assert pairs.splits == {'test': 6} and len(pairs.unlabelled) == 4
+    assert all(sample.image.parent.name == sample.annotation[0].parent.name for sample in pairs.samples)
+
+
+PARTS = st.sampled_from(['images', 'masks', 'train', 'val', 'a', 'B', 'cat', 'labels', '1'])
+NAMES = st.builds('{}{}{}'.format, st.sampled_from(['a', 'b_1', 'img_2', '003', 'mask_a']),
+                  st.sampled_from(['', '_mask', '-gt', '_labelIds', '_x', '_2']),
+                  st.sampled_from(['.jpg', '.png', '.PNG', '.txt', '.json', '.csv']))
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.tuples(st.lists(PARTS, max_size=3), NAMES), min_size=1, max_size=12))
+def test_whatever_lies_in_a_folder(files):
+    with tempfile.TemporaryDirectory() as folder:
+        for folders, name in files:
+            own.write(Path(folder, *folders, name), ['0 0 0 1 0 1 1\n', '{"shapes": []}', 'a,b\na,x\n'][len(name) % 3])
+        try:
+            pairs = find_pairs(folder)
+        except DatasetLayoutError:
+            return
+        images = [sample.image for sample in pairs.samples]
+        assert len(set(images)) == len(images) and images == sorted(images)
+        assert not set(images) & set(pairs.unlabelled)
+        assert not set(images) & {path for sample in pairs.samples for path in sample.annotation}
+        assert all(path.is_file() for sample in pairs.samples for path in (sample.image, *sample.annotation))
+        assert all('\n' not in line for line in pairs.problems)
+        look(pairs)
+        split(pairs) if len(pairs.of('train')) + len(pairs.of(None)) > 1 else None
 
 
 def test_words():

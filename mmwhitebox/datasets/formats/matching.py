@@ -46,38 +46,37 @@ def lower(parts: Iterable[str]) -> tuple[str, ...]:
     return tuple(part.lower() for part in parts)
 
 
-LEVELS = (  # what must be equal, the strictest first; an annotation goes to the only image at its level
-    (lambda f: (f.place.split, lower(f.place.rest), f.stem), lambda f: (f.place.split, lower(f.place.rest), f.stem)),
-    (lambda f: (f.place.split, lower(f.place.rest), f.bare), lambda f: (f.place.split, lower(f.place.rest), f.stem)),
-    (lambda f: (f.place.split, lower(f.place.rest), f.core), lambda f: (f.place.split, lower(f.place.rest), f.core)),
-    (lambda f: (f.place.split, f.stem), lambda f: (f.place.split, f.stem)),
-    (lambda f: (f.place.split, f.bare), lambda f: (f.place.split, f.stem)),
-    (lambda f: (f.place.split, f.core), lambda f: (f.place.split, f.core)),
-    (lambda f: f.stem, lambda f: f.stem),
-    (lambda f: f.bare, lambda f: f.stem),
-    (lambda f: f.core, lambda f: f.core),
-)
+def _places(file: File, level: str) -> tuple:
+    """What must be equal of the folders."""
+    rest = lower(file.place.rest)
+    return {'all': (file.place.split, rest), 'rest': rest, 'split': (file.place.split, ), 'none': ()}[level]
+
+
+LEVELS = [  # the folders that must be equal, the name of the annotation and that of the image; the strictest first
+    (folders, *names) for folders in ('all', 'rest', 'split', 'none')
+    for names in (('stem', 'stem'), ('bare', 'stem'), ('core', 'core'))]
 
 
 def match(images: list[File], annotations: list[File]) -> tuple[dict[str, list[Match]], list[File]]:
     """Give each annotation to an image.
 
-    Tried in turn: :data:`LEVELS`; the stem of an image that the annotation's begins with, up to a separator; the only
-    image of the same folder (``ID/images/ID.png``, ``ID/masks/*.png``).
+    Tried in turn: :data:`LEVELS`, where an annotation goes to the only image that is equal; the only image
+    of the same folder (``ID/images/ID.png``, ``ID/masks/*.png``); the stem of an image that the annotation's begins
+    with, up to a separator.
 
     Returns:
         tuple: Path of an image -> its annotations; the annotations without an image.
     """
     found, left = collections.defaultdict(list), annotations
-    for of_mask, of_image in LEVELS:
+    for level, of_mask, of_image in LEVELS:
         if not left:
             break
         index = collections.defaultdict(list)
         for file in images:
-            index[of_image(file)].append(file)
+            index[_places(file, level), getattr(file, of_image)].append(file)
         rest = []
         for file in left:
-            there = index.get(of_mask(file), ())
+            there = index.get((_places(file, level), getattr(file, of_mask)), ())
             if len(there) == 1:
                 found[there[0].path].append(Match(file))
             else:

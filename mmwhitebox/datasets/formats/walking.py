@@ -12,7 +12,7 @@ from .pairs import problem
 from .paths import stem, suffix
 
 UNREAD = ('.npy', '.npz', '.mat', '.dcm', '.nii', '.gz', '.heic', '.avif', '.jp2', '.pdf', '.zip', '.h5', '.svs',
-          '.tar', '.rar', '.7z', '.psd', '.xcf', '.svg', '.xml')
+          '.tar', '.rar', '.7z', '.psd', '.xcf', '.svg')
 
 
 class Found(NamedTuple):
