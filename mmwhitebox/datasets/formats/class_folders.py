@@ -1,9 +1,9 @@
 """A folder of each class, with or without splits, nested or not."""
 import collections
-from pathlib import PurePosixPath
 
 from .masks import mixed_suffixes
 from .pairs import Pairs, Sample, problem
+from .paths import parent
 from .splits import missing_classes
 from .walking import Found
 from .words import Place
@@ -11,7 +11,7 @@ from .words import Place
 
 def find_classes(found: Found, where: dict[str, Place]) -> Pairs | None:
     """Pairs of 'classes'; None if no image lies in a folder that says more than a split or a role."""
-    rests = {path: where[PurePosixPath(path).parent.as_posix()].rest for path in found.images}
+    rests = {path: where[parent(path)].rest for path in found.images}
     inner = [rest for rest in rests.values() if rest]
     if not inner:
         return None
@@ -21,7 +21,7 @@ def find_classes(found: Found, where: dict[str, Place]) -> Pairs | None:
     samples, loose = [], []
     for path, rest in rests.items():
         if rest:
-            place = where[PurePosixPath(path).parent.as_posix()]
+            place = where[parent(path)]
             samples.append(Sample(found.root / path, (), ('/'.join(rest[common:]), ), place.split))
         else:
             loose.append(path)

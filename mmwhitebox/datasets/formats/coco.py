@@ -6,6 +6,7 @@ from typing import Any
 
 from .class_folders import named_twice
 from .pairs import Pairs, Sample, problem
+from .paths import parent
 from .walking import Finder, Found
 from .words import Place, split_of
 
@@ -31,7 +32,7 @@ def json_files(found: Found) -> list[str]:
     """The json files to open: of a folder with many, a few, if these are no COCO."""
     folders = collections.defaultdict(list)
     for path in found.with_suffix('.json'):
-        folders[PurePosixPath(path).parent].append(path)
+        folders[parent(path)].append(path)
     return [path for those in folders.values() for path in (those if len(those) <= MANY else those[:PEEKED])]
 
 
@@ -76,7 +77,7 @@ def find_coco(found: Found, where: dict[str, Place]) -> Pairs | None:
                 second += [path] if taken[file] != path else [file]
             else:
                 taken[file] = path
-                split = where[PurePosixPath(file).parent.as_posix()].split or of_json
+                split = where[parent(file)].split or of_json
                 samples.append(Sample(found.root / file, (found.root / path, ), (), split, image['id']))
     if second:
         problems.append(problem('json files, or images in one, that state annotations of an image again',

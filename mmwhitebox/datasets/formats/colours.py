@@ -2,10 +2,11 @@
 import csv
 import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from mmwhitebox.errors import joined
 
+from .paths import stem
 from .walking import Found
 
 NAME_FILES = re.compile(r'(class(es)?([_-]?(names?|list|dict|labels?))?|labels?([_-]?(names?|map|colou?rs?))?|names?|'
@@ -25,7 +26,7 @@ def read_names(found: Found) -> tuple[list[str] | None, dict[str, tuple[int, int
     """
     read = {}
     for path in found.with_suffix('.txt', '.csv', '.names'):
-        if NAME_FILES.fullmatch(PurePosixPath(path).stem) or path.lower().endswith('.names'):
+        if NAME_FILES.fullmatch(stem(path)) or path.lower().endswith('.names'):
             rows = list(_rows(found.root / path))
             if rows and len(rows) < MOST:
                 read[path] = rows

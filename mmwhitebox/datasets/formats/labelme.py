@@ -1,12 +1,12 @@
 """LabelMe: a json of shapes of each image."""
 import collections
-from pathlib import PurePosixPath
 from typing import Any
 
 from .class_folders import named_twice
 from .coco import json_files, load_json
 from .matching import image_file, mask_file, match
 from .pairs import Pairs, Sample, problem
+from .paths import parent
 from .walking import Finder, Found
 from .words import Place
 
@@ -32,13 +32,13 @@ def find_labelme(found: Found, where: dict[str, Place]) -> Pairs | None:
             labels.update(str(shape.get('label')) for shape in content['shapes'] if isinstance(shape, dict))
         elif content is None:
             broken.append(path)
-    place = {path: where[PurePosixPath(path).parent.as_posix()] for path in (*found.images, *files)}
+    place = {path: where[parent(path)] for path in (*found.images, *files)}
     matches, lost = match([image_file(path, place[path]) for path in found.images],
                           [mask_file(path, place[path]) for path in files])
     taken = {image: those[0].file.path for image, those in matches.items() if those}
     finder, orphans = Finder(path for path in found.images if path not in taken), []
     for file in lost:  # renamed, but the json says of which image it is
-        image = finder.find(content_of[file.path], PurePosixPath(file.path).parent.as_posix())
+        image = finder.find(content_of[file.path], parent(file.path))
         if image and image not in taken:
             taken[image] = file.path
         else:

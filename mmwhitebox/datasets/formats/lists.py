@@ -1,9 +1,9 @@
 """Lists of a split (train.txt, val.txt): stems or paths, with masks or labels in a second column."""
 import collections
-from pathlib import PurePosixPath
 
 from ..image_io import IMAGE_SUFFIXES
 from .pairs import Pairs, Sample, problem
+from .paths import parent, stem
 from .walking import Finder, Found
 from .words import split_of
 
@@ -18,20 +18,19 @@ class Listed:
         problems (list[str]): Lines.
     """
 
-    def __init__(self, found: Found, images: list[str], every: bool = False) -> None:
+    def __init__(self, found: Found, images: list[str]) -> None:
         self.rows, self.problems = collections.defaultdict(list), []
-        finder = Finder(images)
         folders = collections.defaultdict(dict)
-        for path in found.with_suffix(*LISTS):
-            pure = PurePosixPath(path)
-            split = split_of(pure.stem)
-            if split:
-                rows, lost = _read(found, path, finder, split)
-                if 2 * len(rows) > len(lost) + len(rows):
-                    folders[pure.parent.as_posix()].setdefault(split, []).append((rows, lost, path))
-                elif rows:
-                    self.problems.append(problem(f'lines of {path} that name no image with an annotation', lost,
-                                                 'the list is left out; correct it.'))
+        paths = [path for path in found.with_suffix(*LISTS) if split_of(stem(path))]
+        finder = Finder(images if paths else ())
+        for path in paths:
+            split = split_of(stem(path))
+            rows, lost = _read(found, path, finder, split)
+            if 2 * len(rows) > len(lost) + len(rows):
+                folders[parent(path)].setdefault(split, []).append((rows, lost, path))
+            elif rows:
+                self.problems.append(problem(f'lines of {path} that name no image with an annotation', lost,
+                                             'the list is left out; correct it.'))
         if not folders:
             return
         chosen = max(sorted(folders), key=lambda name: (
@@ -51,19 +50,19 @@ class Listed:
 def _read(found: Found, path: str, finder: Finder, split: str) -> tuple[list, list[str]]:
     """Rows of a list that name an image, and the lines that do not."""
     rows, lost = [], []
-    near = PurePosixPath(path).parent.as_posix()
+    near = parent(path)
     try:
         text = (found.root / path).read_text('utf-8-sig')
     except (OSError, UnicodeDecodeError):
         return [], []
     for line in filter(None, map(str.strip, text.splitlines())):
-        image, second = finder.find(line, near, split), None
-        if image is None:  # a name may hold spaces, so the whole line came first
-            for separator in ('\t', ',', ' '):
-                first, _, second = line.partition(separator)
-                image = finder.find(first, near, split) if second else None
-                if image:
-                    break
+        for separator in ('\t', ',', ' '):
+            first, _, second = line.partition(separator)
+            image = finder.find(first, near, split) if second else None
+            if image:
+                break
+        else:  # one column, of a name with spaces perhaps
+            image, second = finder.find(line, near, split), None
         if image is None:
             lost.append(line)
         else:

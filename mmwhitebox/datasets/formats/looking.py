@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import tifffile
 from PIL import Image
 
 from mmwhitebox.errors import ImageReadError, joined
@@ -19,7 +20,7 @@ MOST_SHOWN = 12
 
 
 def read_stored(path: str | Path) -> tuple[np.ndarray, int, bool]:
-    """An image upright with all its channels and bits.
+    """An image upright with all its channels and bits; TIFFs of bands that Pillow does not know by tifffile.
 
     Returns:
         tuple: (H, W, C), RGB first, without alpha; bits of a channel; whether there was an alpha channel.
@@ -29,43 +30,38 @@ def read_stored(path: str | Path) -> tuple[np.ndarray, int, bool]:
     """
     try:
         with open(path, 'rb') as file, Image.open(file) as image:
-            wide = is_wide_colour(image)
-            stored = orientation_of(image)
-            if not wide:
+            alpha = image.mode in ('LA', 'La', 'RGBA', 'RGBa')
+            if is_wide_colour(image):
+                array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+                if array is None:
+                    raise ValueError('16-bit colour that cannot be decoded')
+                array = np.concatenate([array[..., 2::-1], array[..., 3:]], axis=2)
+            else:
+                stored = orientation_of(image)
                 image.load()
                 loaded = orientation_of(image)
                 if image.mode in ('P', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'PA', '1'):
                     image = image.convert('RGB' if image.mode != '1' else 'L')
-                array, alpha = np.asarray(image), image.mode in ('LA', 'La', 'RGBA', 'RGBa')
-                array = turned(array, stored, loaded)
-                array = np.atleast_3d(array)[..., :-1] if alpha else np.atleast_3d(array)
-                return array, _bits(array), alpha
+                array = np.atleast_3d(turned(np.asarray(image), stored, loaded))
     except FileNotFoundError as error:
         raise ImageReadError(f'{path}: no such image file.') from error
     except BROKEN_IMAGE as error:
-        array = _many_bands(path)
-        if array is None:
+        if not str(path).lower().endswith(('.tif', '.tiff')):
             raise ImageReadError(f'{path}: cannot read this image ({error}).') from error
-        return array, _bits(array), False
-    array = _many_bands(path)
-    if array is None:
-        raise ImageReadError(f'{path}: a 16-bit colour image that cannot be decoded.')
-    return array[..., :3] if array.shape[2] == 4 else array, _bits(array), array.shape[2] == 4
+        array, alpha = _bands(path), False
+    array = array[..., :-1] if alpha else array
+    return array, 8 * array.dtype.itemsize, alpha
 
 
-def _many_bands(path: str | Path) -> np.ndarray | None:
+def _bands(path: str | Path) -> np.ndarray:
+    """(H, W, C) of the first image of a TIFF; an ImageReadError if it is none."""
     try:
-        array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        return None
-    if array is None:
-        return None
-    array = np.atleast_3d(array)
-    return np.concatenate([array[..., 2::-1], array[..., 3:]], axis=2) if array.shape[2] >= 3 else array
-
-
-def _bits(array: np.ndarray) -> int:
-    return 8 * array.dtype.itemsize
+        with tifffile.TiffFile(path) as file:
+            array, axes = file.series[0].asarray(), file.series[0].axes
+        array = np.moveaxis(array, (axes.index('Y'), axes.index('X')), (0, 1))
+        return array.reshape(*array.shape[:2], -1)
+    except Exception as error:  # its parser raises what hostile bytes lead to
+        raise ImageReadError(f'{path}: cannot read this TIFF ({error}).') from error
 
 
 class Moments:

@@ -1,7 +1,7 @@
 """Masks as image files: which files are masks, and whether there is one of an image or several."""
 import collections
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -9,6 +9,7 @@ from PIL import Image
 from ..image_io import BROKEN_IMAGE
 from .matching import File, Match, image_file, mask_file, match
 from .pairs import Pairs, Sample, problem
+from .paths import parent, stem, suffix
 from .walking import Found, suffixes_of
 from .words import Place, preference
 
@@ -24,7 +25,6 @@ def find_masks(found: Found, where: dict[str, Place]) -> Pairs | None:
     if not masks:
         return None
     matches, lost = match(images, masks)
-    problems = []
     matches, problems = _one_source(matches)
     several = {path for path, those in matches.items() if len(those) > 1}
     samples = []
@@ -47,7 +47,7 @@ def find_masks(found: Found, where: dict[str, Place]) -> Pairs | None:
 
 def _roles(found: Found, where: dict[str, Place]) -> tuple[list[File], list[File]]:
     """Images and masks among the image files."""
-    place = {path: where[PurePosixPath(path).parent.as_posix()] for path in found.images}
+    place = {path: where[parent(path)] for path in found.images}
     masks = {path for path in found.images if place[path].role == 'mask'}
     free = [path for path in found.images if path not in masks]
     masks |= _by_affix(free, place)
@@ -64,7 +64,7 @@ def _by_affix(free: Iterable[str], place: dict[str, Place]) -> set[str]:
     folders = collections.defaultdict(list)
     for file in files:
         if file.source[1]:
-            folders[PurePosixPath(file.path).parent].append(file)
+            folders[parent(file.path)].append(file)
     return {file.path for those in folders.values() for file in those
             if 2 * sum(bool({other.bare, other.core} & stems) for other in those) >= len(those)}
 
@@ -73,8 +73,7 @@ def _by_suffix(free: Iterable[str], place: dict[str, Place]) -> set[str]:
     """Files that share their names with a JPEG in the same folder (a.png beside a.jpg), if half of the folder does."""
     folders = collections.defaultdict(lambda: collections.defaultdict(list))
     for path in free:
-        pure = PurePosixPath(path)
-        folders[pure.parent][pure.stem.lower()].append(path)
+        folders[parent(path)][stem(path).lower()].append(path)
     masks = set()
     for stems in folders.values():
         twins = [those for those in stems.values()
@@ -91,7 +90,7 @@ def _by_content(free: Iterable[str], place: dict[str, Place], root: Path) -> set
         rest = place[path].rest
         if not rest:
             return set()
-        families[rest[0]][place[path].split, *rest[1:], PurePosixPath(path).stem.lower()] = path
+        families[rest[0]][place[path].split, *rest[1:], stem(path).lower()] = path
     if len(families) != 2:
         return set()
     (a, these), (b, those) = families.items()
@@ -116,7 +115,7 @@ def _one_source(matches: dict[str, list[Match]]) -> tuple[dict[str, list[Match]]
     for path, those in matches.items():
         for one in those:
             of_source[one.file.source].add(path)
-    most = max(map(len, of_source.values()))
+    most = max(map(len, of_source.values()), default=0)
     order = sorted(of_source, key=lambda source: (10 * len(of_source[source]) < 9 * most, preference(*source)))
     kept, covered, dropped = set(), set(), []
     for source in order:
@@ -168,8 +167,8 @@ def _told(alone: list[str], lost: list[str], found: Found, matches: dict, images
         lines.append(problem('masks without an image', lost, 'add the images, or give both the same name; they are '
                              'left out.'))
     different = [one.file.path for image, those in matches.items() for one in those
-                 if PurePosixPath(image).stem not in PurePosixPath(one.file.path).stem
-                 and PurePosixPath(image).stem.lower() in one.file.stem]
+                 if stem(image) not in stem(one.file.path)
+                 and stem(image).lower() in one.file.stem]
     if different:
         lines.append(problem('masks whose names differ from those of their images in capitals', different,
                              'they are paired here; other programs will not: rename them.'))
@@ -183,10 +182,9 @@ def mixed_suffixes(what: str, paths: list[str]) -> list[str]:
     """A line if the same suffix is written in small and in capital letters."""
     forms = collections.defaultdict(collections.Counter)
     for path in paths:
-        suffix = PurePosixPath(path).suffix
-        forms[suffix.lower()][suffix] += 1
-    mixed = {lower for lower, those in forms.items() if len(those) > 1}
-    rare = [path for path in paths if PurePosixPath(path).suffix.lower() in mixed
-            and PurePosixPath(path).suffix != forms[PurePosixPath(path).suffix.lower()].most_common(1)[0][0]]
+        forms[suffix(path).lower()][suffix(path)] += 1
+    usual = {lower: those.most_common(1)[0][0] for lower, those in forms.items() if len(those) > 1}
+    rare = [path for path in paths if suffix(path).lower() in usual
+            and suffix(path) != usual[suffix(path).lower()]]
     return [problem(f'{what} whose suffix differs from the others in capitals, {suffixes_of(rare)}', rare,
                     'they are taken; programs that want one suffix miss them: rename them.')] if rare else []

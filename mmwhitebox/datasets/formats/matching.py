@@ -2,9 +2,9 @@
 import collections
 import re
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from .paths import stem
 from .words import Place, bare_image, bare_mask
 
 
@@ -31,53 +31,52 @@ class Match(NamedTuple):
 
 def image_file(path: str, place: Place) -> File:
     """A file as an image."""
-    stem = PurePosixPath(path).stem.lower()
-    return File(path, place, stem, stem, bare_image(stem))
+    name = stem(path).lower()
+    return File(path, place, name, name, bare_image(name))
 
 
 def mask_file(path: str, place: Place) -> File:
     """A file as a mask or another annotation."""
-    stem = PurePosixPath(path).stem.lower()
-    bare, affix, number = bare_mask(stem)
-    return File(path, place, stem, bare, bare_image(bare), (place.source, affix), number)
+    name = stem(path).lower()
+    bare, affix, number = bare_mask(name)
+    return File(path, place, name, bare, bare_image(bare), (place.source, affix), number)
 
 
 def lower(parts: Iterable[str]) -> tuple[str, ...]:
     return tuple(part.lower() for part in parts)
 
 
-LEVELS = (  # what must be equal, the strictest first; an annotation goes to the only image at its level
-    (lambda f: (f.place.split, lower(f.place.rest), f.stem), lambda f: (f.place.split, lower(f.place.rest), f.stem)),
-    (lambda f: (f.place.split, lower(f.place.rest), f.bare), lambda f: (f.place.split, lower(f.place.rest), f.stem)),
-    (lambda f: (f.place.split, lower(f.place.rest), f.core), lambda f: (f.place.split, lower(f.place.rest), f.core)),
-    (lambda f: (f.place.split, f.stem), lambda f: (f.place.split, f.stem)),
-    (lambda f: (f.place.split, f.bare), lambda f: (f.place.split, f.stem)),
-    (lambda f: (f.place.split, f.core), lambda f: (f.place.split, f.core)),
-    (lambda f: f.stem, lambda f: f.stem),
-    (lambda f: f.bare, lambda f: f.stem),
-    (lambda f: f.core, lambda f: f.core),
-)
+def _places(file: File, level: str) -> tuple:
+    """What must be equal of the folders."""
+    rest = lower(file.place.rest)
+    return {'all': (file.place.split, rest), 'rest': rest, 'split': (file.place.split, ), 'none': ()}[level]
+
+
+LEVELS = [  # the folders that must be equal, the name of the annotation and that of the image; the strictest first
+    (folders, *names) for folders in ('all', 'rest', 'split', 'none')
+    for names in (('stem', 'stem'), ('bare', 'stem'), ('core', 'core'))]
 
 
 def match(images: list[File], annotations: list[File]) -> tuple[dict[str, list[Match]], list[File]]:
     """Give each annotation to an image.
 
-    Tried in turn: :data:`LEVELS`; the stem of an image that the annotation's begins with, up to a separator; the only
-    image of the same folder (``ID/images/ID.png``, ``ID/masks/*.png``).
+    Tried in turn: :data:`LEVELS`, where an annotation goes to the only image that is equal; the only image
+    of the same folder (``ID/images/ID.png``, ``ID/masks/*.png``); the stem of an image that the annotation's begins
+    with, up to a separator.
 
     Returns:
         tuple: Path of an image -> its annotations; the annotations without an image.
     """
     found, left = collections.defaultdict(list), annotations
-    for of_mask, of_image in LEVELS:
+    for level, of_mask, of_image in LEVELS:
         if not left:
             break
         index = collections.defaultdict(list)
         for file in images:
-            index[of_image(file)].append(file)
+            index[_places(file, level), getattr(file, of_image)].append(file)
         rest = []
         for file in left:
-            there = index.get(of_mask(file), ())
+            there = index.get((_places(file, level), getattr(file, of_mask)), ())
             if len(there) == 1:
                 found[there[0].path].append(Match(file))
             else:
@@ -108,7 +107,7 @@ def _longer_names(images: list[File], left: list[File], found: dict) -> list[Fil
     rest = []
     taken = {path for path, matches in found.items() if matches}
     for file in left:
-        for cut in [match.start() for match in re.finditer(r'[\W_]+', file.stem)][::-1]:
+        for cut in [gap.start() for gap in re.finditer(r'[\W_]+', file.stem)][::-1]:
             there = index.get(file.stem[:cut], ())
             if len(there) > 1:
                 there = [image for image in there if image.place.split == file.place.split]

@@ -53,7 +53,8 @@ def find_pairs(folder: str | Path, kind: str | None = None) -> Pairs:
     where = places([*found.images, *found.others])
     candidates, tried = [], []
     for name in (('masks' if kind == 'binary' else kind, ) if kind else ORDER):
-        pairs = FINDERS[name](found, where)
+        lost_masks = any(other.kind == 'masks' and not other.samples for other in tried)
+        pairs = None if name == 'classes' and lost_masks else FINDERS[name](found, where)
         if pairs is None:
             continue
         tried.append(pairs)

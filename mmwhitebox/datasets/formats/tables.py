@@ -1,11 +1,11 @@
 """Tables of names and labels: csv with or without a header, one-hot columns, lists of ``path label``."""
 import collections
 import csv
-from pathlib import PurePosixPath
 
 from .class_folders import named_twice
 from .lists import Listed
 from .pairs import Pairs, Sample, problem
+from .paths import parent, stem
 from .splits import missing_classes
 from .walking import Finder, Found
 from .words import SPLIT_WORDS, Place, split_of
@@ -18,21 +18,21 @@ SPLIT_HEADERS = ('split', 'set', 'subset', 'data set', 'dataset', 'partition')
 def find_table(found: Found, where: dict[str, Place]) -> Pairs | None:
     """Pairs of 'csv'; None if no table names images and labels. Labels that are whole numbers are classes in their
     order, others in that of their names."""
-    finder = Finder(found.images)
-    samples, problems, lost = {}, [], []
-    conflicts, twice = [], []
-    for path in found.with_suffix('.csv', '.tsv'):
+    tables = found.with_suffix('.csv', '.tsv')
+    finder = Finder(found.images if tables else ())
+    samples, problems, lost, conflicts, twice = {}, [], [], [], []
+    for path in tables:
         rows = _read(found, path)
         if rows:
             named, missing = _labels(rows, path, finder)
             lost += missing if named else []
             for image, label, split in named:
-                _add(samples, found, where, image, label, split or split_of(PurePosixPath(path).stem), conflicts, twice)
+                _add(samples, found, where, image, label, split or split_of(stem(path)), conflicts, twice)
     if not samples:
         listed = Listed(found, found.images)
         labels = {second for rows in listed.rows.values() for _, second, _ in rows}
         if None in labels or not 1 < len(labels) < sum(map(len, listed.rows.values())) or all(
-                finder.find(label) for label in labels):
+                Finder(found.images).find(label) for label in labels):
             return None
         problems += listed.problems
         for split, rows in listed.rows.items():
@@ -62,7 +62,7 @@ def find_table(found: Found, where: dict[str, Place]) -> Pairs | None:
 
 def _add(samples: dict, found: Found, where: dict, image: str, label: str, split: str | None, conflicts: list,
          twice: list) -> None:
-    split = split or where[PurePosixPath(image).parent.as_posix()].split
+    split = split or where[parent(image)].split
     if image not in samples:
         samples[image] = Sample(found.root / image, (), (label.strip(), ), split)
         return
@@ -86,7 +86,7 @@ def _read(found: Found, path: str) -> list[list[str]]:
 
 def _labels(rows: list[list[str]], path: str, finder: Finder) -> tuple[list[tuple[str, str, str | None]], list[str]]:
     """(image, label, split) of the rows of a table, and the names that are no images."""
-    near = PurePosixPath(path).parent.as_posix()
+    near = parent(path)
     columns = list(zip(*rows))
     hits = [sum(finder.find(cell, near) is not None for cell in column[:200] if cell) for column in columns]
     names = max(range(len(columns)), key=hits.__getitem__)

@@ -13,6 +13,7 @@ from .findings import Value
 
 MOST_VALUES = 4096  # kept; the rarest are forgotten beyond twice as many
 NEAR = 40  # distance of a channel up to which a value may be one that JPEG or resizing has smeared
+MIXED = 0.2  # of the rarer of two values: the share below which one between them is a mixture
 RARE = 1e-3  # share of pixels below which no value is one that was drawn, if the masks are not exact
 
 
@@ -125,13 +126,22 @@ def unpacked(colour: int) -> tuple[int, int, int]:
 
 def main_values(values: list[Value]) -> list:
     """The values that were drawn, where others are near them: each the most frequent of those around it."""
-    main: list[np.ndarray] = []
+    main: list[tuple[np.ndarray, float]] = []
     for value in sorted(values, key=lambda value: -value.share):
         point = np.atleast_1d(np.asarray(value.value, np.int64))
-        if value.share >= RARE and all(abs(point - other).max() > NEAR for other in main):
-            main.append(point)
-    found = sorted(tuple(point.tolist()) for point in main)
+        if value.share >= RARE and all(abs(point - other).max() > NEAR for other, _ in main) and not any(
+                value.share < MIXED * min(one, two) and _between(point, a, b)
+                for i, (a, one) in enumerate(main) for b, two in main[:i]):
+            main.append((point, value.share))
+    found = sorted(tuple(point.tolist()) for point, _ in main)
     return [point if len(point) == 3 else point[0] for point in found]
+
+
+def _between(point: np.ndarray, a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether a colour is nearly a mixture of two others."""
+    along = b - a
+    share = np.clip((point - a) @ along / (along @ along), 0, 1)
+    return bool(abs(a + share * along - point).max() <= NEAR / 4)
 
 
 def is_smeared(values: list[Value]) -> bool:

@@ -9,9 +9,10 @@ from mmwhitebox.errors import DatasetLayoutError
 
 from ..image_io import IMAGE_SUFFIXES
 from .pairs import problem
+from .paths import stem, suffix
 
 UNREAD = ('.npy', '.npz', '.mat', '.dcm', '.nii', '.gz', '.heic', '.avif', '.jp2', '.pdf', '.zip', '.h5', '.svs',
-          '.tar', '.rar', '.7z', '.psd', '.xcf', '.svg', '.xml')
+          '.tar', '.rar', '.7z', '.psd', '.xcf', '.svg')
 
 
 class Found(NamedTuple):
@@ -81,7 +82,7 @@ def _bytes(path: str) -> int:
 
 def suffixes_of(paths: Iterable[str]) -> str:
     """The suffixes of files as they are written, the most frequent first."""
-    counts = collections.Counter(PurePosixPath(path).suffix for path in paths)
+    counts = collections.Counter(suffix(path) for path in paths)
     return ', '.join(suffix for suffix, _ in counts.most_common())
 
 
@@ -95,7 +96,7 @@ class Finder:
     def __init__(self, paths: Iterable[str]) -> None:
         self.by_stem = collections.defaultdict(list)
         for path in paths:
-            self.by_stem[PurePosixPath(path).stem.lower()].append(path)
+            self.by_stem[stem(path).lower()].append(path)
 
     def find(self, name: str, near: str = '', split: str | None = None) -> str | None:
         """The file of a name; None if there is none, or if several fit alike.

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from .pairs import SPLITS
+from .paths import parent
 
 SPLIT_WORDS = {
     **dict.fromkeys(('train', 'training', 'trn', 'tr', 'trains'), 'train'),
@@ -101,7 +101,7 @@ def places(paths: Iterable[str]) -> dict[str, Place]:
     class 'train' beside 'bus' is none. 'stage1_train' counts beside 'stage1_test'.
     """
     children = collections.defaultdict(set)
-    for folder in {PurePosixPath(path).parent for path in paths}:
+    for folder in map(PurePosixPath, {parent(path) for path in paths}):
         for child in (folder, *folder.parents):
             if child.name:
                 children[child.parent.as_posix()].add(child.name)
@@ -165,6 +165,3 @@ def preference(source: str, affix: str) -> tuple:
     whole = order.index(source) if source in order else len(order) - bool(said.role)
     return (order.index(affix) if affix in SUFFIX_WORDS else 5, 'object' in source or 'instance' in source, whole,
             order.index(affix) if affix in order else len(order), source)
-
-
-__all__ = ['MASK_WORDS', 'Place', 'SPLITS', 'bare_image', 'bare_mask', 'meaning', 'places', 'preference', 'split_of']

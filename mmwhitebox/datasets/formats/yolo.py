@@ -1,11 +1,12 @@
 """YOLO: a txt of each image, one normalised polygon a line; the names of the classes in a yaml."""
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import yaml
 
 from .class_folders import named_twice
 from .matching import image_file, mask_file, match
 from .pairs import Pairs, Sample, problem
+from .paths import parent, stem
 from .walking import Found
 from .words import SPLIT_WORDS, Place
 
@@ -26,12 +27,12 @@ def find_yolo(found: Found, where: dict[str, Place]) -> Pairs | None:
 
     An image without a txt is all background, as Ultralytics has it, if there is a yaml or most images have one.
     """
-    stems = {PurePosixPath(path).stem.lower() for path in found.images}
-    files = [path for path in found.with_suffix('.txt') if PurePosixPath(path).stem.lower() in stems]
+    stems = {stem(path).lower() for path in found.images}
+    files = [path for path in found.with_suffix('.txt') if stem(path).lower() in stems]
     some = [read_label(found.root / path) for path in files[:LOOKED_AT]]
     if not any(rows and all(len(row[1]) >= 4 for row in rows) for rows in some):
         return None
-    place = {path: where[PurePosixPath(path).parent.as_posix()] for path in (*found.images, *files)}
+    place = {path: where[parent(path)] for path in (*found.images, *files)}
     matches, lost = match([image_file(path, place[path]) for path in found.images],
                           [mask_file(path, place[path]) for path in files])
     names, splits, problems = _yaml(found)
