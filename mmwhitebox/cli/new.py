@@ -109,8 +109,9 @@ def run(args: argparse.Namespace) -> None:
     if len(classes) < 2:
         raise UserError(f'{args.folder}: one class, {classes[0]}, so there is nothing to tell apart.')
     say('to see to', [*pairs.problems, *found.problems])
-    start = choose(task, args.model or MODELS[task], found.sizes, len(pairs.of('train')), shares, args.crop,
-                   tuple(args.scale) if args.scale else None, args.batch, args.epochs, not args.no_class_weight)
+    start = choose(task, args.model or MODELS[task], found.sizes, len(pairs.of('train')), len(pairs.of('val')), shares,
+                   args.crop, tuple(args.scale) if args.scale else None, args.batch, args.epochs,
+                   not args.no_class_weight)
     say('chosen', start.rules)
     say('meant', notes)
     write(args.out, config_text(start, own, [

@@ -22,7 +22,7 @@ PRETRAINED_LR = 1e-4
 STEP = 32  # sides are multiples of it, for every patch size
 UNEVEN = 20  # the largest class has so many times the pixels of the smallest: classes are weighted
 WEIGHTS = (0.25, 4.)
-VALIDATIONS = 10
+VALIDATIONS = (2, 10)  # in which at most half as many images are seen as in the training
 
 
 @dataclass
@@ -53,9 +53,9 @@ class Start:
     rules: list[str]
 
 
-def choose(task: str, model: str, sizes: Mapping[tuple[int, int], int], count: int, shares: Sequence[float] = (),
-           crop: int | None = None, scale: tuple[int, int] | None = None, batch: int | None = None,
-           epochs: int | None = None, weigh: bool = True) -> Start:
+def choose(task: str, model: str, sizes: Mapping[tuple[int, int], int], count: int, val_count: int,
+           shares: Sequence[float] = (), crop: int | None = None, scale: tuple[int, int] | None = None,
+           batch: int | None = None, epochs: int | None = None, weigh: bool = True) -> Start:
     """Choose by what was found; what is given is taken.
 
     Args:
@@ -63,6 +63,7 @@ def choose(task: str, model: str, sizes: Mapping[tuple[int, int], int], count: i
         model (str): Name of an installed config, see ``recipe.model``.
         sizes (Mapping): (width, height) of images -> their number.
         count (int): Training images.
+        val_count (int): Images of a validation.
         shares (Sequence[float]): Of the pixels, of each class.
         crop, scale, batch, epochs (optional): Instead of what the rules say.
         weigh (bool): Whether uneven classes are weighted. Defaults to True.
@@ -93,7 +94,7 @@ def choose(task: str, model: str, sizes: Mapping[tuple[int, int], int], count: i
     if batch is None:
         batch = max(1, min(BATCH[task], count))
         rules.append(f'batch {batch}' + (f': all of the {count} training images' if batch < BATCH[task] else ''))
-    length, interval = training_length(task, count, batch, epochs, rules)
+    length, interval = training_length(task, count, val_count, batch, epochs, rules)
     weights = class_weights(shares) if weigh and len(shares) else None
     if weights:
         rules.append(f'class weights {joined(weights, 12)}: square root of the median share of pixels by that of the '
@@ -107,18 +108,23 @@ def median_size(sizes: Mapping[tuple[int, int], int]) -> tuple[int, int]:
     return int(np.median(widths)), int(np.median(heights))
 
 
-def training_length(task: str, count: int, batch: int, epochs: int | None, rules: list[str]) -> tuple[int, int]:
+def training_length(task: str, count: int, val_count: int, batch: int, epochs: int | None,
+                    rules: list[str]) -> tuple[int, int]:
     """Length of a training and the interval of validations; the rule is added to ``rules``."""
     wanted = epochs or EPOCHS[task]
-    if task == 'cls':
-        rules.append(f'{wanted} epochs')
-        return wanted, max(1, wanted // VALIDATIONS)
     length = math.ceil(wanted * count / batch)
-    if epochs is None:
+    if task == 'seg' and epochs is None:
         length = min(max(length, ITERATIONS[0]), ITERATIONS[1])
-    rules.append(f'{length} iterations: ' + (f'{wanted} epochs' if epochs else
-                 f'{wanted} epochs of {count} images, but {ITERATIONS[0]} to {ITERATIONS[1]}; --epochs for another'))
-    return length, max(1, length // VALIDATIONS)
+        wanted = length * batch / count
+    least, most = VALIDATIONS
+    validations = min(most, max(least, length * batch // (2 * val_count)))
+    if task == 'cls':
+        length = wanted
+    rules.append((f'{wanted:.3g} epochs' if task == 'cls' else f'{length} iterations, {wanted:.3g} epochs') + (
+        '' if epochs else f': {EPOCHS[task]} epochs' + (
+            f', but {ITERATIONS[0]} to {ITERATIONS[1]} iterations' if task == 'seg' else '') + '; --epochs for another')
+                 + f'; {validations} validations')
+    return length, max(1, length // validations)
 
 
 def class_weights(shares: Sequence[float]) -> list[float] | None:

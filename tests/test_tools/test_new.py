@@ -11,6 +11,7 @@ from PIL import Image
 from mmwhitebox.cli.main import main
 from mmwhitebox.config.reading import load_config
 from mmwhitebox.config.starting import choose
+from mmwhitebox.datasets import check_datasets
 from tests.configs import ROOT
 from tests.own_folders import COLOURS, binary, class_folders, coloured, make_masks
 
@@ -119,6 +120,9 @@ def test_polygons_are_drawn_beside_the_config(tmp_path, out):
     cfg, text = new(root, out)
     assert cfg.own_data.mapping == {0: 'background', 1: 'nucleus'}
     assert len(list((tmp_path / 'my_data_masks').glob('*.png'))) == 10 and 'cache=' in text
+    check_datasets(cfg)
+    with pytest.raises(SystemExit, match='0'):
+        main(['check-data', str(out), '--workers', '0'])
 
 
 def test_class_folders(tmp_path, out, capsys):
@@ -156,14 +160,21 @@ def test_rules_give_way_to_options(tmp_path, out):
     ({(20, 30): 400}, 400, ((32, 32), (20, 30), 8, 600)),
 ])
 def test_rules(sizes, count, expected):
-    start = choose('seg', 'cbt_decoder_cbt_mini', sizes, count)
+    start = choose('seg', 'cbt_decoder_cbt_mini', sizes, count, 10)
     assert (start.crop, start.scale, start.batch, start.length) == expected
 
 
+@pytest.mark.parametrize('count, val_count, expected', [
+    (3230, 400, (600, 100)), (432, 100, (600, 60)), (10, 2, (200, 20)), (1000, 9000, (600, 300))])
+def test_validations_see_at_most_half_of_what_the_training_sees(count, val_count, expected):
+    start = choose('seg', 'cbt_decoder_cbt_mini', {(64, 64): 9}, count, val_count)
+    assert (start.length, start.interval) == expected
+
+
 def test_uneven_classes_are_weighted():
-    assert choose('seg', 'cbt_decoder_cbt_mini', {(64, 64): 9}, 9, (.9, .09, .01)).class_weight == [0.32, 1.0, 3.0]
-    assert choose('seg', 'cbt_decoder_cbt_mini', {(64, 64): 9}, 9, (.9, .1)).class_weight is None
-    assert choose('seg', 'cbt_decoder_cbt_mini', {(64, 64): 9}, 9, (.9, .09, .01), weigh=False).class_weight is None
+    assert choose('seg', 'cbt_decoder_cbt_mini', {(64, 64): 9}, 9, 2, (.9, .09, .01)).class_weight == [0.32, 1.0, 3.0]
+    assert choose('seg', 'cbt_decoder_cbt_mini', {(64, 64): 9}, 9, 2, (.9, .1)).class_weight is None
+    assert choose('seg', 'cbt_decoder_cbt_mini', {(64, 64): 9}, 9, 2, (.9, .09, .01), weigh=False).class_weight is None
 
 
 def test_bad_input_is_one_line(tmp_path, out, capsys):
