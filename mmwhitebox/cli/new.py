@@ -32,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help='names, in the order of the values that count')
     meant.add_argument('--background', choices=('class', 'ignore'), help='0, or black: a class, or does not count')
     meant.add_argument('--void', choices=('class', 'ignore'), help='255 of index masks: a class, or does not count')
+    meant.add_argument('--stray', choices=('class', 'ignore'),
+                       help='values that hardly any pixel of hardly any mask has: classes, or slips that do not count')
     meant.add_argument('--ignore', nargs='+', default=(), type=value_or_colour, metavar='VALUE',
                        help='values, or colours as R,G,B or RRGGBB, that do not count')
     parts = parser.add_argument_group('how images without splits are divided')
@@ -69,6 +71,7 @@ def value_or_colour(text: str) -> int | tuple[int, ...]:
 def run(args: argparse.Namespace) -> None:
     """Look, ask, write."""
     from mmwhitebox.config.starting import choose, config_text
+    from mmwhitebox.datasets.check_report import BIT_DEPTHS
     from mmwhitebox.datasets.formats import CLASSIFICATION, KINDS, find_pairs, look, rasterize, split
     from mmwhitebox.datasets.meanings import meaning_of
     from mmwhitebox.errors import UserError
@@ -95,8 +98,8 @@ def run(args: argparse.Namespace) -> None:
         pairs = rasterize(pairs, own['cache'])
     found = look(pairs, args.look)
     refuse_unknown_images(found)
-    if max(found.bit_depths) == 16 and found.largest < 1 << 14:
-        own['bit_depth'] = max(8, int(found.largest).bit_length())
+    if max(found.bit_depths) == 16 and found.largest < 1 << max(BIT_DEPTHS):
+        own['bit_depth'] = next(bits for bits in BIT_DEPTHS if found.largest < 1 << bits)
     say_pairs(pairs, KINDS[kind], found)
     if task == 'seg':
         meaning = meaning_of(pairs, found, decider(args), args.classes, args.ignore)
@@ -198,7 +201,7 @@ def say_pairs(pairs, kind: str, found) -> None:
           + (f', {len(pairs.unlabelled)} without annotation' if pairs.unlabelled else ''))
     print(f'  splits: {joined([f"{name} {count}" for name, count in pairs.splits.items()])} ({pairs.split_source})')
     sizes = [f'{width} x {height} ({count})' for (width, height), count in found.sizes.items()]
-    print(f'  images: {found.images} looked at, {joined(sizes, 4)}; {joined(list(found.channels))} channels of '
+    print(f'  images: {found.images} looked at, {joined(sizes, 4)}; {joined(list(found.channels))} channel(s) of '
           f'{joined(list(found.bit_depths))} bits')
     if found.kind:
         print(f'  masks: {MASK_KINDS[found.kind]}')

@@ -120,10 +120,13 @@ def training_length(task: str, count: int, val_count: int, batch: int, epochs: i
     validations = min(most, max(least, length * batch // (2 * val_count)))
     if task == 'cls':
         length = wanted
-    rules.append((f'{wanted:.3g} epochs' if task == 'cls' else f'{length} iterations, {wanted:.3g} epochs') + (
-        '' if epochs else f': {EPOCHS[task]} epochs' + (
-            f', but {ITERATIONS[0]} to {ITERATIONS[1]} iterations' if task == 'seg' else '') + '; --epochs for another')
-                 + f'; {validations} validations')
+    rule = f'{EPOCHS[task]} epochs'
+    if task == 'seg':
+        rule = f'{length} iterations, {wanted:.3g} epochs' + (
+            '' if epochs else f': {rule}, but {ITERATIONS[0]} to {ITERATIONS[1]} iterations')
+    elif epochs:
+        rule = f'{epochs} epochs'
+    rules.append(f'{rule}; {validations} validations' + ('' if epochs else '; --epochs for another length'))
     return length, max(1, length // validations)
 
 

@@ -1,16 +1,23 @@
 """What the values or colours of masks stand for: names of classes, or nothing that counts."""
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from mmwhitebox.errors import AnnotationError, ConfigError, joined
+from mmwhitebox.errors import AnnotationError, ConfigError, ImageReadError, joined
 
-from .formats import Findings, Pairs
+from .formats import Findings, Pairs, Value
+from .formats.pairs import NAMED
+from .formats.values import read_mask
 
 VOID = 255
 BLACK = (0, 0, 0)
 MOST_CLASSES = 254
 SHOWN = 6
+STRAY = 1e-3  # share of the pixels, and
+STRAY_FILES = 0.01  # of the masks, up to which a value may be a slip
+ENOUGH = 5  # masks, to judge that
 
 
 @dataclass
@@ -38,13 +45,14 @@ class Meaning:
 
 def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], str], names: Sequence[str] = (),
                ignored: Sequence = ()) -> Meaning:
-    """Name the values of masks. 0 (or black) and 255 can be meant in two ways: ``decide`` is asked.
+    """Name the values of masks. 0 (or black), 255 and values that hardly occur can be meant in two ways: ``decide`` is
+    asked.
 
     Args:
         pairs (Pairs): Of masks; what they know of names and colours is used.
         found (Findings): A look at them.
-        decide (Callable): Called with what it is about ('background' | 'void'), a question and the answer to take
-            unless one knows better, 'class' or 'ignore'; gives one of the two.
+        decide (Callable): Called with what it is about ('background' | 'void' | 'stray'), a question and the usual
+            answer, 'class' or 'ignore'; gives one of the two.
         names (Sequence[str]): Names in the order of the values that count. Defaults to none: those of the folder.
         ignored (Sequence): Values or colours that do not count, whatever ``decide`` says.
 
@@ -68,22 +76,29 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
     known = known_names(pairs, values, found)
     if meaning.nearest:
         meaning.words.append(f'the masks are not exact: each pixel counts as the nearest of {joined(values, SHOWN)}')
+    strays = [value for value in values if value not in known and is_stray(shares[value], found.masks)]
+    sure = [value for value in values if value not in (*strays, VOID)]
     zero = BLACK if meaning.coloured else 0
-    for value, about, usual, is_asked in (
-            (zero, 'background', 'class', zero in values and zero not in known),
-            (VOID, 'void', 'ignore', found.kind in ('index', 'palette') and VOID in values and VOID not in known)):
-        if not is_asked or value in ignored:
+    asked = [(zero, 'background', 'class'),
+             *((value, 'stray', 'ignore') for value in strays if value not in (zero, VOID))]
+    if not meaning.coloured and len(sure) > 1:  # 0 and 255 alone are two classes
+        asked.append((VOID, 'void', 'ignore'))
+    for value, about, usual in asked:
+        if value not in values or value in known or value in ignored:
             continue
         shown = 'black' if value == BLACK else value
-        at = f'{shown} ({shares[value].share:.1%} of the pixels, in {shares[value].files} of {found.masks} masks)' \
-            if value in shares else f'{shown}'
+        seen, files = shares[value], [path.name for path in holding(pairs, value)] if about == 'stray' else []
+        at = (f'{shown} ({100 * seen.share:.2g} % of the pixels, in {seen.files} of {found.masks} masks'
+              + (f': {joined(files)}' if files else '') + ')')
         answer = decide(about, f'{at}: a class of its own, or ignored?', usual)
+        shown = at if about == 'stray' else shown
         if answer == 'ignore':
             meaning.ignored.append(value)
             meaning.words.append(f'{shown} is ignored')
         else:
-            known.setdefault(value, about)
-            meaning.words.append(f'{shown} is the class {known[value]}')
+            if about != 'stray':
+                known[value] = about
+            meaning.words.append(f'{shown} is a class of its own')
     counted = [value for value in (known if known.keys() >= set(values) - set(meaning.ignored) else values)
                if value not in meaning.ignored]
     counted = counted if meaning.coloured else sorted(counted)  # as LabelMap numbers them
@@ -99,6 +114,26 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
                               'there is nothing to tell apart. If what is not drawn is background, make it a class '
                               '(--background class, --void class).')
     return meaning
+
+
+def is_stray(value: Value, masks: int) -> bool:
+    """Whether a value is so rare that it may be a slip."""
+    return masks >= ENOUGH and value.share < STRAY and value.files <= max(1, STRAY_FILES * masks)
+
+
+def holding(pairs: Pairs, value: Any) -> list[Path]:
+    """The first few masks that hold a value or colour."""
+    code = value[0] << 16 | value[1] << 8 | value[2] if isinstance(value, tuple) else value
+    return list(itertools.islice((path for sample in pairs.samples for path in sample.annotation
+                                  if holds(path, code)), NAMED))
+
+
+def holds(path: Path, code: int) -> bool:
+    """Whether a mask can be read and holds a value or packed colour."""
+    try:
+        return bool((read_mask(path).labels == code).any())
+    except ImageReadError:
+        return False
 
 
 def known_names(pairs: Pairs, values: list, found: Findings) -> dict:

@@ -39,7 +39,7 @@ def out(tmp_path):
 def test_masks_of_0_and_255(tmp_path, out, capsys):
     before = {path: path.stat().st_mtime_ns for path in sorted(binary(tmp_path / 'data').rglob('*'))}
     cfg, text = new(tmp_path / 'data', out)
-    assert "mapping={0: 'background', 255: 'foreground'}" in text and '0 is the class background' in text
+    assert "mapping={0: 'background', 255: 'foreground'}" in text and '0 is a class of its own' in text
     assert 'val_share=0.2, seed=0' in text
     assert cfg.model.decode_head.num_classes == 2
     said = capsys.readouterr().out
@@ -90,6 +90,28 @@ def test_a_person_is_asked(tmp_path, out, monkeypatch):
     assert len(asked) == 2 and asked[0].startswith('black (')
     assert 'a class of its own, or ignored? [class/ignore; Enter: class]' in asked[0]
     assert cfg.own_data.ignored == [(0, 0, 0)] and 'black is ignored' in text
+
+
+def test_mistakes_planted_together_are_all_named(tmp_path, out, capsys):
+    root = binary(tmp_path / 'data')
+    masks, images = root / 'masks', root / 'images'
+    (masks / 'p00_mask.png').unlink()
+    Image.open(masks / 'p01_mask.png').resize((20, 20), 0).save(masks / 'p01_mask.png')
+    stray = np.array(Image.open(masks / 'p02_mask.png'))
+    stray[0, 0] = 7
+    Image.fromarray(stray).save(masks / 'p02_mask.png')
+    (images / 'p03.jpg').write_bytes(b'broken')
+    (images / 'p04.jpg').rename(images / 'p04.JPG')
+    cfg, text = new(root, out)
+    said = capsys.readouterr().out
+    for line in ('1 images without a mask (images/p00.jpg)', 'such as 20 x 20 pixels for 48 x 32 (images/p01.jpg)',
+                 'in 1 of 9 masks: p02_mask.png) is ignored', '1 files that cannot be read (images/p03.jpg)',
+                 '.JPG (images/p04.JPG)'):
+        assert line in said
+    assert cfg.own_data.mapping == {0: 'background', 255: 'foreground'} and cfg.own_data.ignored == [7]
+    assert 'p02_mask.png) is ignored' in text
+    assert new(root, out, '--force', '--stray', 'class')[0].own_data.mapping == {
+        0: 'background', 7: 'class_7', 255: 'class_255'}
 
 
 def test_masks_from_one(tmp_path, out):
