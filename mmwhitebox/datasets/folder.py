@@ -1,4 +1,6 @@
 """Images of one's own: a folder is read as it lies, see :mod:`.formats` for what is understood."""
+import functools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from mmwhitebox.errors import ConfigError, DatasetLayoutError, joined
 from mmwhitebox.registry import DATASETS
 
 from .formats import CLASSIFICATION, KINDS, POLYGONS, Pairs, Sample, find_pairs, rasterize, split
+from .image_io import IMAGE_SUFFIXES
 
 SPLITS = ('train', 'val', 'test')
 
@@ -53,26 +56,22 @@ class OfFolder:
         if not root.is_dir():
             raise DatasetLayoutError(f'The folder {root} does not exist. Where the data lies is own_data.root in the '
                                      'config.')
-        pairs = self.with_masks(split(find_pairs(root, self.kind), **self.division))
+        pairs = divided(root, self.kind, tuple(self.division.items()), stamp(root))
+        if (pairs.kind not in CLASSIFICATION) is not self.wants_masks:
+            raise DatasetLayoutError(f'{root} holds {KINDS[pairs.kind]}: that is for '
+                                     + ('classification (mmwhitebox new --task cls).' if self.wants_masks else
+                                        'segmentation (mmwhitebox new --task seg).'))
         samples = pairs.of(self.split)
         if not samples:
             raise DatasetLayoutError(f'{root} has no images with annotations for {self.split}: it has '
                                      + (joined([f'{count} for {name}' for name, count in pairs.splits.items()])
                                         or 'none at all') + '.')
-        return samples
-
-    def with_masks(self, pairs: Pairs) -> Pairs:
-        """The pairs, masks drawn where there are polygons or several files per image."""
-        if (pairs.kind not in CLASSIFICATION) is not self.wants_masks:
-            raise DatasetLayoutError(f'{pairs.root} holds {KINDS[pairs.kind]}: that is for '
-                                     + ('classification (mmwhitebox new --task cls).' if self.wants_masks else
-                                        'segmentation (mmwhitebox new --task seg).'))
         if pairs.kind not in (*POLYGONS, 'binary'):
-            return pairs
+            return samples
         if self.cache is None:
-            raise ConfigError(f'{pairs.root} holds {KINDS[pairs.kind]}: name a folder for the masks that are made of '
-                              'them, own_data.cache.')
-        return rasterize(pairs, Path(self.cache))
+            raise ConfigError(f'{root} holds {KINDS[pairs.kind]}: name a folder for the masks that are made of them, '
+                              'own_data.cache.')
+        return rasterize(pairs.but(samples=samples), Path(self.cache)).samples
 
     def check_files(self) -> int:
         """Number of samples.
@@ -81,6 +80,27 @@ class OfFolder:
             DatasetLayoutError: There are none, or they are of another kind.
         """
         return len(self.find_samples())
+
+
+def stamp(root: Path) -> tuple[int, int]:
+    """Number of files of a folder, and when the last of its folders and of the files that are no images changed."""
+    number, newest, seen = 0, 0, set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link to a folder above
+            folders.clear()
+            continue
+        seen.add(real)
+        number += len(names)
+        texts = [name for name in names if not name.lower().endswith(IMAGE_SUFFIXES)]
+        newest = max([newest, *(os.lstat(os.path.join(folder, name)).st_mtime_ns for name in ('.', *texts))])
+    return number, newest
+
+
+@functools.lru_cache(maxsize=4)
+def divided(root: Path, kind: str | None, division: tuple, stamp: tuple[int, int]) -> Pairs:
+    """The samples of a folder with their splits; read once for all data sets of a process while nothing changes."""
+    return split(find_pairs(root, kind), **dict(division))
 
 
 @DATASETS.register_module()

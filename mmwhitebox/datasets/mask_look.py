@@ -102,4 +102,5 @@ def _message(part: Part, found: set[int], ignored: set[int], classes: list[str],
     if part.argument('reduce_zero_label'):
         return f'{text}reduce_zero_label=True makes 0 to 255 and lowers the others: set it to False if 0 is a class.'
     return (f'{text}If {max(ignored)} means a class, save its label instead: '
-            f'numpy.where(mask == {max(ignored)}, 1, mask).')
+            f'numpy.where(mask == {max(ignored)}, 1, mask). Or leave the masks and say so: '
+            f'mapping={{0: {classes[0]!r}, {max(ignored)}: {classes[1]!r}}} of mmwhitebox.LoadSegAnnotation.')
