@@ -6,6 +6,7 @@ can be meant in two ways is asked on a terminal, and taken for granted elsewhere
 folder is changed.
 """
 import argparse
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from .options import positive_int
 
 MODELS = {'seg': 'cbt_decoder_cbt_mini', 'cls': 'cbt_mini'}
 MOST_LINES = 12  # of a list that is printed
+MOST_LEFT_OUT = 20  # broken pairs that a config names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,56 +73,61 @@ def value_or_colour(text: str) -> int | tuple[int, ...]:
 def run(args: argparse.Namespace) -> None:
     """Look, ask, write."""
     from mmwhitebox.config.starting import choose, config_text
-    from mmwhitebox.datasets.check_report import BIT_DEPTHS
-    from mmwhitebox.datasets.formats import CLASSIFICATION, KINDS, find_pairs, look, rasterize, split
+    from mmwhitebox.datasets.formats import CLASSIFICATION, KINDS, look, rasterize
     from mmwhitebox.datasets.meanings import meaning_of
     from mmwhitebox.errors import UserError
 
     check_out(args.out, args.force)
-    pairs = find_pairs(args.folder, args.kind)
+    pairs, own = divided(args)
+    kind = KINDS[pairs.kind]
     task = 'cls' if pairs.kind in CLASSIFICATION else 'seg'
     if args.task not in (None, task):
-        raise UserError(f'--task {args.task}: {args.folder} holds {KINDS[pairs.kind]}.')
-    try:
-        pairs = split(pairs, args.val_share, args.seed, args.group_prefix)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    kind, root = pairs.kind, args.folder.expanduser().resolve()
-    own: dict[str, Any] = dict(root=str(root))
-    if args.kind:
-        own['kind'] = kind
-    if pairs.split_source == 'seeded':
-        own.update(val_share=args.val_share, seed=args.seed)
-        if args.group_prefix is not None:
-            own['group_prefix'] = args.group_prefix
-    if task == 'seg' and kind != 'masks':
-        own['cache'] = str(cache_beside(args.out, root))
+        raise UserError(f'--task {args.task}: {args.folder} holds {kind}.')
+    if task == 'seg' and pairs.kind != 'masks':
+        own['cache'] = str(cache_beside(args.out, Path(own['root'])))
         pairs = rasterize(pairs, own['cache'])
     found = look(pairs, args.look)
-    refuse_unknown_images(found)
-    if max(found.bit_depths) == 16 and found.largest < 1 << max(BIT_DEPTHS):
-        own['bit_depth'] = next(bits for bits in BIT_DEPTHS if found.largest < 1 << bits)
-    say_pairs(pairs, KINDS[kind], found)
+    say_pairs(pairs, kind, found)
+    say('to see to', [*pairs.problems, *found.problems])
+    own.update(of_images(found))
+    notes: list[str] = []
+    pairs = without_broken(pairs, found, own, notes)
+    shares: list[float] = []
     if task == 'seg':
         meaning = meaning_of(pairs, found, decider(args), args.classes, args.ignore)
-        shares = say_classes(found, meaning)
-        notes, classes = meaning.words, meaning.classes
+        classes, shares = meaning.classes, say_classes(found, meaning)
+        notes[:0] = meaning.words
         own.update(of_masks(meaning))
     else:
-        shares, notes = [], []
         classes = own['classes'] = say_labels(pairs, args.classes)
-    if len(classes) < 2:
-        raise UserError(f'{args.folder}: one class, {classes[0]}, so there is nothing to tell apart.')
-    say('to see to', [*pairs.problems, *found.problems])
     start = choose(task, args.model or MODELS[task], found.sizes, len(pairs.of('train')), len(pairs.of('val')), shares,
                    args.crop, tuple(args.scale) if args.scale else None, args.batch, args.epochs,
                    not args.no_class_weight)
     say('chosen', start.rules)
     say('meant', notes)
     write(args.out, config_text(start, own, [
-        f'{len(pairs.samples)} images ({KINDS[kind]}), {len(classes)} classes; written by mmwhitebox new.',
-        *([f'Of the masks, {"; ".join(notes)}.'] if notes else [])], bool(pairs.of('test'))))
+        f'{len(pairs.samples)} images ({kind}), {len(classes)} classes; written by mmwhitebox new.',
+        *(f'{note}.' for note in ['; '.join(notes)] if note)], bool(pairs.of('test'))))
     print(f'{args.out} is written. Next:\n  mmwhitebox check-data {args.out}\n  mmwhitebox train {args.out}')
+
+
+def divided(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """The pairs of the folder with their splits, and what ``own_data`` says of both."""
+    from mmwhitebox.datasets.formats import find_pairs, split
+    from mmwhitebox.errors import UserError
+
+    own: dict[str, Any] = dict(root=str(args.folder.expanduser().resolve()))
+    if args.kind:
+        own['kind'] = args.kind
+    try:
+        pairs = split(find_pairs(args.folder, args.kind), args.val_share, args.seed, args.group_prefix)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if pairs.split_source == 'seeded':
+        own.update(val_share=args.val_share, seed=args.seed)
+        if args.group_prefix is not None:
+            own['group_prefix'] = args.group_prefix
+    return pairs, own
 
 
 def check_out(path: Path, force: bool) -> None:
@@ -139,17 +146,48 @@ def cache_beside(out: Path, root: Path) -> Path:
     return folder / f'{"." if folder.is_relative_to(root) else ""}{out.stem}_masks'
 
 
-def refuse_unknown_images(found) -> None:
-    """Refuse what the loading step of the config does not take."""
+def of_images(found) -> dict[str, Any]:
+    """What ``own_data`` says of the images.
+
+    Raises:
+        UserError: The loading step of the config does not take them.
+    """
+    from mmwhitebox.datasets.check_report import BIT_DEPTHS
     from mmwhitebox.errors import UserError
 
     if not found.images:
-        raise UserError(' '.join(found.problems) or 'No image could be read.')
+        raise UserError('No image could be read.')
     odd = [channels for channels in found.channels if channels not in (1, 3)]
     if odd or 32 in found.bit_depths:
         raise UserError((f'{found.channels[odd[0]]} images have {odd[0]} channels,' if odd else
                          f'{found.bit_depths[32]} images are of 32 bits, or of fractions,')
                         + ' and this command writes configs for 1 or 3 channels of 8 or 16 bits: save them so.')
+    used = [bits for bits in BIT_DEPTHS if found.largest < 1 << bits]
+    return dict(bit_depth=used[0]) if 16 in found.bit_depths and used else {}
+
+
+def without_broken(pairs, found, own: dict[str, Any], notes: list[str]):
+    """The pairs that can be used; the others are named in ``own_data`` and ``notes``.
+
+    Raises:
+        UserError: They are too many, or none is left in a split.
+    """
+    from mmwhitebox.errors import UserError, joined
+
+    bad = {*found.unreadable, *found.mismatched}
+    broken = [sample for sample in pairs.samples if sample.image in bad or bad.intersection(sample.annotation)]
+    names = [Path(os.path.relpath(sample.image, pairs.root)).as_posix() for sample in broken]
+    if len(names) > MOST_LEFT_OUT:
+        raise UserError(f'{pairs.root}: {len(names)} images cannot be used ({joined(names, 3)}), see above: mend them '
+                        'first.')
+    pairs = pairs.but(samples=[sample for sample in pairs.samples if sample not in broken])
+    lacking = [split for split in ('train', 'val') if not pairs.of(split)]
+    if lacking:
+        raise UserError(f'{pairs.root}: no image that can be used is there for {joined(lacking)}.')
+    if names:
+        own['left_out'] = names
+        notes.append(f'{joined(names)} cannot be used and {"is" if len(names) == 1 else "are"} left out')
+    return pairs
 
 
 def decider(args: argparse.Namespace):
@@ -236,6 +274,8 @@ def say_labels(pairs, names) -> list[str]:
         raise UserError(f'--classes does not name {joined(unknown)}, which {images} images have; own_data.ignored of '
                         'the config leaves labels out.')
     say('classes', [f'{name}: {counts[name]} images' for name in classes])
+    if len(classes) < 2:
+        raise UserError(f'{pairs.root}: one class, {classes[0]}, so there is nothing to tell apart.')
     return classes
 
 

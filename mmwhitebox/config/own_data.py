@@ -14,6 +14,7 @@ classes                        names in the order of the labels, or a text file 
 mapping, palette, ignored,     what values or colours of masks mean: see :class:`mmwhitebox.datasets.label_map.LabelMap`
 nearest                        (of a classification: labels in the folder -> classes, and labels to leave out)
 val_share, seed, group_prefix  how images are divided where the folder has no splits
+left_out                       images that are no samples, by their paths from root
 kind                           which annotations to take, where the folder holds several kinds
 bit_depth                      bits that the values of images of 16 bits use, 12 of many cameras
 cache                          folder for masks that are drawn of polygons or of several files per image
@@ -48,7 +49,7 @@ from mmwhitebox.errors import ConfigError, joined
 
 from .names import config_path, list_models
 
-OF_FOLDER = ('kind', 'val_share', 'seed', 'group_prefix', 'cache')
+OF_FOLDER = ('kind', 'val_share', 'seed', 'group_prefix', 'left_out', 'cache')
 OF_MASKS = ('mapping', 'palette', 'ignored', 'nearest')
 OWN_DATA = ('root', 'classes', 'bit_depth', *OF_MASKS, *OF_FOLDER)
 RECIPE = ('model', 'crop', 'scale', 'class_weight')

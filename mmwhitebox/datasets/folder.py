@@ -1,7 +1,7 @@
 """Images of one's own: a folder is read as it lies, see :mod:`.formats` for what is understood."""
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmpretrain.datasets import BaseDataset as ClsDataset
@@ -27,6 +27,7 @@ class OfFolder:
         seed (int): Of that division. Defaults to 0.
         group_prefix (str | int, optional): Images whose names begin alike stay on one side of it: a number of
             characters, or a text that ends the beginning. Defaults to None: each image by itself.
+        left_out (Sequence[str]): Images that are no samples, by their paths from the folder: broken ones, say.
         cache (str, optional): Folder for the masks that are drawn of polygons and of several files per image.
         **kwargs: Arguments of the stack's data set.
 
@@ -39,10 +40,11 @@ class OfFolder:
 
     def __init__(self, data_root: str, split: str = 'train', val_share: float = 0.2, seed: int = 0,
                  group_prefix: str | int | None = None, cache: str | None = None,
-                 kind: str | None = None, **kwargs) -> None:
+                 kind: str | None = None, left_out: Sequence[str] = (), **kwargs) -> None:
         if split not in SPLITS:
             raise ConfigError(f'{type(self).__name__}: split={split!r} must be one of {joined(SPLITS)}.')
         self.split, self.cache, self.kind = split, cache, kind
+        self.left_out = tuple(left_out)
         self.division = dict(val_share=val_share, seed=seed, group_prefix=group_prefix)
         super().__init__(data_root=data_root, **kwargs)
 
@@ -61,7 +63,8 @@ class OfFolder:
             raise DatasetLayoutError(f'{root} holds {KINDS[pairs.kind]}: that is for '
                                      + ('classification (mmwhitebox new --task cls).' if self.wants_masks else
                                         'segmentation (mmwhitebox new --task seg).'))
-        samples = pairs.of(self.split)
+        left_out = {root / name for name in self.left_out}
+        samples = [sample for sample in pairs.of(self.split) if sample.image not in left_out]
         if not samples:
             raise DatasetLayoutError(f'{root} has no images with annotations for {self.split}: it has '
                                      + (joined([f'{count} for {name}' for name, count in pairs.splits.items()])

@@ -91,7 +91,7 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
         at = (f'{shown} ({100 * seen.share:.2g} % of the pixels, in {seen.files} of {found.masks} masks'
               + (f': {joined(files)}' if files else '') + ')')
         answer = decide(about, f'{at}: a class of its own, or ignored?', usual)
-        shown = at if about == 'stray' else shown
+        shown = at if about == 'stray' else f'{shown} in the masks'
         if answer == 'ignore':
             meaning.ignored.append(value)
             meaning.words.append(f'{shown} is ignored')

@@ -39,7 +39,7 @@ def out(tmp_path):
 def test_masks_of_0_and_255(tmp_path, out, capsys):
     before = {path: path.stat().st_mtime_ns for path in sorted(binary(tmp_path / 'data').rglob('*'))}
     cfg, text = new(tmp_path / 'data', out)
-    assert "mapping={0: 'background', 255: 'foreground'}" in text and '0 is a class of its own' in text
+    assert "mapping={0: 'background', 255: 'foreground'}" in text and '# 0 in the masks is a class of its own.' in text
     assert 'val_share=0.2, seed=0' in text
     assert cfg.model.decode_head.num_classes == 2
     said = capsys.readouterr().out
@@ -54,7 +54,7 @@ def test_masks_of_colours(tmp_path, out):
     assert cfg.own_data.palette == {'ground': (0, 0, 0), 'sky': (70, 130, 180), 'road': (128, 64, 128)}
     cfg, text = new(tmp_path / 'data', out, '--force', '--background', 'ignore')
     assert list(cfg.own_data.palette) == ['colour_4682b4', 'colour_804080'] and cfg.own_data.ignored == [(0, 0, 0)]
-    assert 'black is ignored' in text
+    assert 'black in the masks is ignored' in text
 
 
 def test_colours_that_a_file_names(tmp_path, out):
@@ -89,7 +89,7 @@ def test_a_person_is_asked(tmp_path, out, monkeypatch):
     cfg, text = new(coloured(tmp_path / 'data'), out)
     assert len(asked) == 2 and asked[0].startswith('black (')
     assert 'a class of its own, or ignored? [class/ignore; Enter: class]' in asked[0]
-    assert cfg.own_data.ignored == [(0, 0, 0)] and 'black is ignored' in text
+    assert cfg.own_data.ignored == [(0, 0, 0)] and 'black in the masks is ignored' in text
 
 
 def test_mistakes_planted_together_are_all_named(tmp_path, out, capsys):
@@ -109,7 +109,10 @@ def test_mistakes_planted_together_are_all_named(tmp_path, out, capsys):
                  '.JPG (images/p04.JPG)'):
         assert line in said
     assert cfg.own_data.mapping == {0: 'background', 255: 'foreground'} and cfg.own_data.ignored == [7]
-    assert 'p02_mask.png) is ignored' in text
+    assert 'p02_mask.png) is ignored; images/p01.jpg, images/p03.jpg cannot be used and are left out' in text
+    check_datasets(cfg)
+    with pytest.raises(SystemExit, match='0'):
+        main(['check-data', str(out), '--workers', '0'])
     assert new(root, out, '--force', '--stray', 'class')[0].own_data.mapping == {
         0: 'background', 7: 'class_7', 255: 'class_255'}
 
