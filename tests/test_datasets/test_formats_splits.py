@@ -36,6 +36,12 @@ def test_groups_stay_together(tmp_path):
         split(pairs(tmp_path, [f'a-{i}.jpg' for i in range(50)]), group_prefix='-')
 
 
+def test_a_large_group_is_trained_on(tmp_path):
+    names = [f'{group}_{i}.jpg' for group, count in (('a', 29), ('b', 11)) for i in range(count)]
+    for seed in range(4):
+        assert split(pairs(tmp_path, names), seed=seed, group_prefix='_').splits == {'train': 29, 'val': 11}
+
+
 def test_classes_are_divided_each(tmp_path):
     whole = pairs(tmp_path, [f'{i}.jpg' for i in range(40)], 'classes', [('a', )] * 30 + [('b', )] * 10)
     done = split(whole)

@@ -35,8 +35,7 @@ class Findings:
         kind (str | None): Of :data:`MASK_KINDS`, that of most masks; None without masks.
         values (list[Value]): In the order of the values; at most ``MOST_VALUES``, the most frequent.
         exact (bool): Whether the values are those that were drawn; False of JPEG and of smoothly resized masks.
-        nearest (list): If not exact: the main values, to which the others are near; a mapping from them is read with
-            ``nearest=True``.
+        nearest (list): If not exact: the main values, of which the nearest is meant for each pixel; else empty.
         palette (dict[int, tuple[int, int, int]]): Of 'palette': the colour of each index that occurs.
         sizes (dict[tuple[int, int], int]): (width, height) of the images, upright -> number, the most frequent first.
         channels (dict[int, int]): Channels without alpha -> number of images, the most frequent first.

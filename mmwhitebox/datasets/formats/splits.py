@@ -12,7 +12,7 @@ def split(pairs: Pairs, val_share: float = 0.2, seed: int = 0, group_prefix: str
     """Divide samples into 'train' and 'val'. Pairs that have a split 'val' come back as they are; 'test' is left alone.
 
     The order is that of a hash of the seed and the name, the same on every machine; of a classification each class is
-    divided by itself.
+    divided by itself. Groups are taken where they bring the number nearer to the share.
 
     Args:
         pairs (Pairs): Samples without splits, or with 'train' (and 'test') alone.
@@ -48,20 +48,26 @@ def split(pairs: Pairs, val_share: float = 0.2, seed: int = 0, group_prefix: str
             + ' cannot be divided into train and val.')
     val = set()
     for groups in strata.values():
-        order = sorted(groups, key=lambda name: hashlib.blake2b(f'{seed} {name}'.encode()).digest())
-        wanted = val_share * sum(map(len, groups.values()))
-        wanted, count = (math.floor(wanted + .5) if len(strata) > 1 else max(1, math.floor(wanted + .5))), 0
-        for name in order[:len(order) - 1]:
-            if count >= wanted:
-                break
-            count += len(groups[name])
-            val.update(sample.image for sample in groups[name])
-    if not val:  # of many classes with one or two images each
-        val.add(min(free, key=lambda s: hashlib.blake2b(f'{seed} {s.image}'.encode()).digest()).image)
+        order = sorted(groups, key=lambda name: _hash(seed, name))
+        whole = sum(map(len, groups.values()))
+        wanted, count = math.floor(val_share * whole + .5), 0
+        for name in order:
+            more = count + len(groups[name])
+            if abs(more - wanted) < abs(count - wanted) and more < whole:
+                count = more
+                val.update(sample.image for sample in groups[name])
+    if not val:  # the groups are larger than what is wanted, or the classes smaller
+        smallest = min((group for groups in strata.values() for group in groups.items()),
+                       key=lambda group: (len(group[1]), _hash(seed, group[0])))
+        val.update(sample.image for sample in smallest[1])
     samples = [sample if sample.split == 'test' else
                sample._replace(split='val' if sample.image in val else 'train') for sample in pairs.samples]
     return pairs.but(samples=samples, split_source='seeded', problems=[
         *pairs.problems, *(line for line in missing_classes(samples, pairs) if line not in pairs.problems)])
+
+
+def _hash(seed: int, name: str) -> bytes:
+    return hashlib.blake2b(f'{seed} {name}'.encode()).digest()
 
 
 def _group(sample: Sample, pairs: Pairs, group_prefix: str | int | None) -> str:
