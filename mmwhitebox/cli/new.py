@@ -199,7 +199,10 @@ def decider(args: argparse.Namespace):
         if given or not sys.stdin.isatty():
             return given or usual
         while True:
-            answer = input(f'{question} [class/ignore; Enter: {usual}] ').strip().lower() or usual
+            try:
+                answer = input(f'{question} [class/ignore; Enter: {usual}] ').strip().lower() or usual
+            except EOFError:
+                return usual
             found = [choice for choice in ('class', 'ignore') if choice.startswith(answer)]
             if found:
                 return found[0]

@@ -90,8 +90,9 @@ def _labels(loader: Any, info: dict) -> set[int]:
         return set()
     if labels.ndim > 2:
         raise AnnotationError(f'{info["seg_map_path"]}: a mask of {labels.shape[-1]} channels, where one of class '
-                              'indices is needed: save the index of the class of each colour (mode L or P); '
-                              'tools/check_dataset.py says which colours there are.')
+                              'indices is needed: save the index of the class of each colour (mode L or P), or name '
+                              'the colours, palette={NAME: (R, G, B)} of mmwhitebox.LoadSegAnnotation; '
+                              'mmwhitebox check-data says which there are.')
     return set(labels.ravel().tolist())
 
 

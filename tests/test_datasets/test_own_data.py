@@ -96,6 +96,8 @@ def test_train_and_val_share_nothing(config):
 @pytest.mark.parametrize('line, path, value', [
     ("recipe = dict(model='segmenter_linear')", 'model.decode_head.type', 'FCNHead'),
     ("recipe = dict(crop=64)", 'model.backbone.img_size', 64),
+    ("recipe = dict(scale=(128, 96))", 'model.test_cfg.mode', 'slide'),
+    ("recipe = dict(scale=(128, 96))\nmodel = dict(test_cfg=dict(stride=(9, 9)))", 'model.test_cfg.stride', (9, 9)),
     ("train_cfg = dict(max_iters=7)", 'param_scheduler.1.end', 7),
     ("own_data = dict(mapping={128: 'kerb'})", 'model.decode_head.num_classes', 3),
     ("model = dict(decode_head=dict(num_layers=1))", 'model.decode_head.num_layers', 1),
