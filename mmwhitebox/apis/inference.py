@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mmwhitebox.checkpoints import load_weights
 from mmwhitebox.config.names import config_file
+from mmwhitebox.config.own_data import fill_own_data
 from mmwhitebox.datasets.image_io import IMAGE_SUFFIXES
 from mmwhitebox.engine.devices import autocast_dtype, check_device
 from mmwhitebox.errors import ImageReadError, UserError
@@ -101,6 +102,7 @@ def init_model(config: str | Path | Config,
     dtype = autocast_dtype(precision, torch.device(device).type)
     cfg = copy.deepcopy(config) if isinstance(config, Config) else Config.fromfile(config_file(config))
     cfg.merge_from_dict(cfg_options or {})
+    fill_own_data(cfg)
     cfg.model.train_cfg = None
     if 'decode_head' in cfg.model:
         cfg.model.setdefault('test_cfg', ConfigDict(mode='whole')).setdefault('keep_logits', 'factors')
@@ -228,7 +230,9 @@ class WhiteBoxSegInferencer(MMSegInferencer):
     """
 
     def __init__(self, model: str | Path | Config, weights: str | None = None, **kwargs) -> None:
-        super().__init__(model if isinstance(model, Config) else config_file(model), weights, **kwargs)
+        cfg = model if isinstance(model, Config) else Config.fromfile(config_file(model))
+        fill_own_data(cfg)
+        super().__init__(cfg, weights, **kwargs)
 
     def _init_model(self, cfg: Config, weights: str | None, device: str = 'cpu') -> BaseModel:
         return init_model(Config(cfg) if not isinstance(cfg, Config) else cfg, weights, device)

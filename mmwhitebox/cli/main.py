@@ -20,15 +20,15 @@ import argcomplete
 from mmwhitebox import __version__
 
 try:
-    from . import check_data, config, convert, doctor, export, infer, measure, report, test, train
+    from . import check_data, config, convert, doctor, export, infer, measure, new, report, test, train
     from .options import add_commands, parse
     from .running import run_command
 except ImportError as error:
     sys.exit(f'error: {error}. What is missing, and how to get it: python -m mmwhitebox.doctor')
 
 COMMANDS = {
-    'train': train, 'test': test, 'infer': infer, 'check-data': check_data, 'report': report, 'measure': measure,
-    'export': export, 'convert': convert, 'config': config, 'doctor': doctor,
+    'new': new, 'train': train, 'test': test, 'infer': infer, 'check-data': check_data, 'report': report,
+    'measure': measure, 'export': export, 'convert': convert, 'config': config, 'doctor': doctor,
 }
 
 

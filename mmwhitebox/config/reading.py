@@ -13,6 +13,7 @@ from mmwhitebox.errors import ConfigError, UserError
 
 from .bases import current_path
 from .names import SUFFIXES, config_path
+from .own_data import fill_own_data
 
 READERS = {Config._file2dict.__code__, Config._parse_lazy_import.__code__, Config._is_lazy_import.__code__}
 IMPORTER = import_modules_from_strings.__code__
@@ -108,7 +109,7 @@ def _similar(file: Path) -> str:
 
 
 def load_config(path: str, options: dict | None = None, work_dir: str | None = None, launcher: str = 'none') -> Config:
-    """Read a config, apply overrides, decide the work dir (argument, then config, then file name).
+    """Read a config, apply overrides, fill in one's own data, decide the work dir (argument, config, file name).
 
     Args:
         path (str): Config file, or the name of an installed one (:func:`.names.list_models`).
@@ -128,6 +129,7 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
             cfg.merge_from_dict({key: value})
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ConfigError(f'--cfg-options {key}={value}: {str(error.args[0]).splitlines()[0]}') from error
+    fill_own_data(cfg)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     return cfg

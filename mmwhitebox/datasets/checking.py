@@ -215,7 +215,8 @@ class SampleChecker:
         seen = {tuple(int(v) for v in colour[::-1]) for colour in np.unique(colours.reshape(-1, 3), axis=0)}
         known = seen & palette
         return (f'{labels.shape[2]} channels, {len(seen)} colours, {len(known)} of them in the palette of the dataset: '
-                'save the index of the class of each colour (mode L or P).')
+                'save the index of the class of each colour (mode L or P), or name the colours: palette={NAME: (R, G, '
+                'B)} of mmwhitebox.LoadSegAnnotation.')
 
 
 def count_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

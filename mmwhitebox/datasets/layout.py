@@ -14,6 +14,7 @@ from mmwhitebox.errors import DatasetLayoutError
 
 from .broken_samples import refuse_skipping
 from .class_names import class_name_problems
+from .folder import OfFolder
 
 MAX_NAMED = 5
 WHERE = '\nWhere the data lies is data_root in the config.'
@@ -73,7 +74,10 @@ def _check_dataset(cls: type, cfg: dict, told: str, needs_labels: bool) -> None:
     if not known or cfg.get('backend_args'):
         return
     dataset = cls(**{k: v for k, v in cfg.items() if k not in ('type', 'pipeline', 'lazy_init')}, lazy_init=True)
-    if isinstance(dataset, BaseSegDataset):
+    if isinstance(dataset, OfFolder):
+        count = dataset.check_files()
+        print_log(f'{cls.__name__}: {count} samples for {dataset.split} in {dataset.data_root}', 'current')
+    elif isinstance(dataset, BaseSegDataset):
         if lists_folders(dataset):
             _check_segmentation(dataset, needs_labels)
     elif _is_remote(*dataset.data_prefix.values(), dataset.ann_file):

@@ -90,8 +90,9 @@ def _labels(loader: Any, info: dict) -> set[int]:
         return set()
     if labels.ndim > 2:
         raise AnnotationError(f'{info["seg_map_path"]}: a mask of {labels.shape[-1]} channels, where one of class '
-                              'indices is needed: save the index of the class of each colour (mode L or P); '
-                              'tools/check_dataset.py says which colours there are.')
+                              'indices is needed: save the index of the class of each colour (mode L or P), or name '
+                              'the colours, palette={NAME: (R, G, B)} of mmwhitebox.LoadSegAnnotation; '
+                              'mmwhitebox check-data says which there are.')
     return set(labels.ravel().tolist())
 
 
@@ -102,4 +103,5 @@ def _message(part: Part, found: set[int], ignored: set[int], classes: list[str],
     if part.argument('reduce_zero_label'):
         return f'{text}reduce_zero_label=True makes 0 to 255 and lowers the others: set it to False if 0 is a class.'
     return (f'{text}If {max(ignored)} means a class, save its label instead: '
-            f'numpy.where(mask == {max(ignored)}, 1, mask).')
+            f'numpy.where(mask == {max(ignored)}, 1, mask). Or leave the masks and say so: '
+            f'mapping={{0: {classes[0]!r}, {max(ignored)}: {classes[1]!r}}} of mmwhitebox.LoadSegAnnotation.')

@@ -8,16 +8,21 @@ scope ``mmwhitebox`` these names are ours, so a test pipeline that begins with :
 loads as :class:`LoadImage` does everywhere, and those inferencers take it.
 """
 
+import io
+from collections.abc import Mapping, Sequence
+
+import mmengine.fileio as fileio
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
-from mmwhitebox.errors import AnnotationError, ConfigError, ImageArrayError, ImageReadError
+from mmwhitebox.errors import AnnotationError, ConfigError, ImageArrayError, ImageReadError, joined
 from mmwhitebox.registry import TRANSFORMS
 
 from .broken_samples import OnError
 from .image_io import BROKEN_IMAGE, EXIF, QUARTER_TURNS, orientation_of, read_image, turned
+from .label_map import LabelMap
 
 
 @TRANSFORMS.register_module(name=['LoadImage', 'LoadImageFromFile', 'LoadImageFromNDArray', 'InferencerLoader'])
@@ -79,11 +84,19 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
 
     A map with an EXIF orientation of its own is turned if ``LoadImage`` turns the images, and left if it does not.
     A sample that names no label map (``seg_map_path``) passes as it is: inference, and test sets without labels.
+    Masks of 0 and 255, of sparse values, or of colours become labels with ``mapping`` or ``palette``, see
+    :class:`.label_map.LabelMap`; a value that these do not name is an error.
 
     Args:
-        num_classes (int): Labels in [0, num_classes) and ``ignore_index`` are accepted, after
-            ``reduce_zero_label`` and the label map.
+        num_classes (int, optional): Labels in [0, num_classes) and ``ignore_index`` are accepted, after
+            ``reduce_zero_label`` and the label map. Defaults to None: as many as ``mapping`` or ``palette`` has.
         ignore_index (int): Label of ignored pixels. Defaults to 255.
+        mapping (Mapping[int, str], optional): Value -> name of its class: ``{0: 'background', 255: 'road'}``.
+        palette (Mapping[str, Sequence], optional): Name of a class -> its RGB colour, or a list of them.
+        classes (Sequence[str], optional): Names in the order of their labels; others are ignored. Defaults to None:
+            those of ``mapping`` or ``palette``.
+        ignored (Sequence): Values, or colours, that do not count.
+        nearest (bool): Take the nearest value or colour of the table, for masks saved as JPEG. Defaults to False.
         on_error (str): 'raise' or, in training, 'skip', see :class:`OnError`. Defaults to 'raise'.
         max_broken (int): Most samples to skip. Defaults to 100.
         **kwargs: Arguments of mmseg's ``LoadAnnotations``.
@@ -91,11 +104,26 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
     Raises:
         ImageReadError: The annotation cannot be read.
         AnnotationError: It has several channels, another size than its image, or a label outside the classes.
-        ConfigError: ``num_classes`` is more than the labels of 8 bits leave.
+        ConfigError: ``num_classes`` is more than the labels of 8 bits leave, or not that of ``mapping`` or
+            ``palette``, or these contradict themselves.
     """
 
-    def __init__(self, num_classes: int, ignore_index: int = 255, **kwargs) -> None:
+    def __init__(self, num_classes: int | None = None, ignore_index: int = 255, mapping: Mapping | None = None,
+                 palette: Mapping | None = None, classes: Sequence[str] | None = None, ignored: Sequence = (),
+                 nearest: bool = False, **kwargs) -> None:
         super().__init__(**kwargs)
+        self.label_map = None
+        if mapping is not None or palette is not None:
+            self.label_map = LabelMap(mapping, palette, classes, ignored, ignore_index, nearest)
+            named = len(self.label_map.classes)
+            if num_classes not in (None, named):
+                raise ConfigError(f'LoadSegAnnotation: num_classes={num_classes}, but '
+                                  f'{"palette" if palette else "mapping"} has {named} classes: '
+                                  f'{joined(self.label_map.classes)}. Leave num_classes out.')
+            num_classes = named
+        elif num_classes is None:
+            raise ConfigError('LoadSegAnnotation needs num_classes, or mapping={VALUE: NAME}, or palette={NAME: '
+                              '(R, G, B)}.')
         most = 255 if ignore_index == 255 else 256
         if num_classes > most:
             raise ConfigError(f'LoadSegAnnotation: num_classes={num_classes}, but label maps are read as 8 bit, of '
@@ -113,7 +141,8 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
         path, labels = results['seg_map_path'], results['gt_seg_map']
         if labels.ndim != 2:
             raise AnnotationError(f'{path}: an annotation is a single-channel image of class indices, this one '
-                                  f'has shape {labels.shape}: save the index of the class of each colour.')
+                                  f'has shape {labels.shape}: save the index of the class of each colour, or name the '
+                                  'colours: palette={NAME: (R, G, B)} of mmwhitebox.LoadSegAnnotation.')
         if labels.shape != tuple(results['ori_shape']):
             raise AnnotationError(f'{path}: the annotation is {labels.shape[1]} x {labels.shape[0]} pixels, its '
                                   f'image {results["img_path"]} is {results["ori_shape"][1]} x '
@@ -137,6 +166,8 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
                 around or cut silently.
         """
         path = results['seg_map_path']
+        if self.label_map is not None:
+            return self._read_mapped(results)
         try:
             largest = largest_wide_label(path) if self.backend_args is None else 0
             results = super().transform(results)
@@ -158,6 +189,23 @@ class LoadSegAnnotation(OnError, LoadAnnotations):
             results['gt_seg_map'] = turned(labels, stored, loaded, results.get('exif', 'apply'))
         if labels.ndim < 2:  # mmseg squeezes away a side of one pixel
             results['gt_seg_map'] = labels.reshape(one_pixel_shape(path, labels.size))
+        return results
+
+    def _read_mapped(self, results: dict) -> dict:
+        """The mask through the table of ``mapping`` or ``palette``."""
+        path = results['seg_map_path']
+        if results.get('reduce_zero_label') or results.get('label_map') is not None:
+            raise ConfigError('mapping and palette say what every value is: leave reduce_zero_label=False of the data '
+                              'set, and take a data set without classes of its own (mmwhitebox.FolderSegDataset).')
+        try:
+            file = io.BytesIO(fileio.get(path, backend_args=self.backend_args))
+            results['gt_seg_map'] = self.label_map.read(file, path, results.get('exif', 'apply'))
+        except AnnotationError:
+            raise
+        except BROKEN_IMAGE as error:
+            raise ImageReadError(f'{path}: cannot read this annotation ({error}).') from error
+        results['seg_fields'].append('gt_seg_map')
+        results['reduce_zero_label'] = False
         return results
 
 

@@ -31,7 +31,8 @@ def test_masks_of_0_and_255(tmp_path, loader):
     assert str(caught.value) == (
         'train_dataloader.dataset.dataset (BaseSegDataset): its 3 masks hold the labels 0, 255 alone, and 255 is '
         'ignored, so nothing of the 2 classes (rest, thing) could be told apart. If 255 means a class, save its label '
-        'instead: numpy.where(mask == 255, 1, mask).')
+        'instead: numpy.where(mask == 255, 1, mask). Or leave the masks and say so: '
+        "mapping={0: 'rest', 255: 'thing'} of mmwhitebox.LoadSegAnnotation.")
 
 
 def test_reduced_until_nothing_is_left(tmp_path):

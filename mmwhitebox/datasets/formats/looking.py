@@ -1,0 +1,291 @@
+"""A look at the images and masks of a folder: sizes, channels, values, and what is wrong."""
+import collections
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+from PIL import Image
+
+from mmwhitebox.errors import ImageReadError, joined
+
+from ..image_io import BROKEN_IMAGE, is_wide_colour, orientation_of, turned
+from .findings import MASK_KINDS, Findings
+from .pairs import Pairs, problem
+from .values import Counts, Mask, is_smeared, is_sparse, main_values, read_mask
+
+JPEG_ADVICE = 'JPEG masks are not exact'
+MOST_SHOWN = 12
+
+
+def read_stored(path: str | Path) -> tuple[np.ndarray, int, bool]:
+    """An image upright with all its channels and bits; TIFFs of bands that Pillow does not know by tifffile.
+
+    Returns:
+        tuple: (H, W, C), RGB first, without alpha; bits of a channel; whether there was an alpha channel.
+
+    Raises:
+        ImageReadError: It cannot be read; the message names it.
+    """
+    try:
+        with open(path, 'rb') as file, Image.open(file) as image:
+            alpha = image.mode in ('LA', 'La', 'RGBA', 'RGBa')
+            if is_wide_colour(image):
+                array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+                if array is None:
+                    raise ValueError('16-bit colour that cannot be decoded')
+                array = np.concatenate([array[..., 2::-1], array[..., 3:]], axis=2)
+            else:
+                stored = orientation_of(image)
+                image.load()
+                loaded = orientation_of(image)
+                if image.mode in ('P', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'PA', '1'):
+                    image = image.convert('RGB' if image.mode != '1' else 'L')
+                array = np.atleast_3d(turned(np.asarray(image), stored, loaded))
+    except FileNotFoundError as error:
+        raise ImageReadError(f'{path}: no such image file.') from error
+    except BROKEN_IMAGE as error:
+        if not str(path).lower().endswith(('.tif', '.tiff')):
+            raise ImageReadError(f'{path}: cannot read this image ({error}).') from error
+        array, alpha = _bands(path), False
+    array = array[..., :-1] if alpha else array
+    return array, 8 * array.dtype.itemsize, alpha
+
+
+def _bands(path: str | Path) -> np.ndarray:
+    """(H, W, C) of the first image of a TIFF; an ImageReadError if it is none."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            array, axes = file.series[0].asarray(), file.series[0].axes
+        array = np.moveaxis(array, (axes.index('Y'), axes.index('X')), (0, 1))
+        return array.reshape(*array.shape[:2], -1)
+    except Exception as error:  # its parser raises what hostile bytes lead to
+        raise ImageReadError(f'{path}: cannot read this TIFF ({error}).') from error
+
+
+class Moments:
+    """Sums of each channel, by number of channels."""
+
+    def __init__(self) -> None:
+        self.sums = {}
+
+    def add(self, array: np.ndarray) -> None:
+        """Add an image (H, W, C)."""
+        flat = array.reshape(-1, array.shape[2])
+        if array.dtype == np.uint8:  # exact, and fast: a table of 256 counts
+            counts = np.stack([np.bincount(channel, minlength=256) for channel in flat.T])
+            levels = np.arange(256.)
+            one, two = counts @ levels, counts @ levels**2
+        else:
+            wide = flat.astype(np.float64)
+            one, two = wide.sum(0), (wide**2).sum(0)
+        total = self.sums.setdefault(array.shape[2], [0, 0., 0.])
+        total[0] += len(flat)
+        total[1], total[2] = total[1] + one, total[2] + two
+
+    def of(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation."""
+        number, one, two = self.sums[channels]
+        mean = one / number
+        return tuple(mean.tolist()), tuple(np.sqrt((two / number - mean**2).clip(0)).tolist())
+
+
+def look(pairs: Pairs, limit: int | None = None, progress: Callable[[int, int], None] | None = None) -> Findings:
+    """Read images and masks and say what they are.
+
+    Masks are those of 'masks' and 'binary'; of polygons look at what :func:`rasterize` returns.
+
+    Args:
+        pairs (Pairs): Samples.
+        limit (int, optional): Most samples to read, spread evenly over all. Defaults to None: all.
+        progress (Callable, optional): Called with (done, all) after each sample. Defaults to None.
+
+    Returns:
+        Findings: See there. Files that cannot be read are in it, none raises.
+
+    Raises:
+        ValueError: ``limit`` is less than 1.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f'limit={limit!r} must be 1 or more.')
+    number = len(pairs.samples)
+    picked = np.unique(np.linspace(0, number - 1, min(number, limit or number)).round().astype(int)).tolist()
+    looker = _Looker(pairs)
+    for done, index in enumerate(picked, 1):
+        looker.add(index)
+        if progress:
+            progress(done, len(picked))
+    return looker.findings()
+
+
+class _Looker:
+    """Gathers what the samples hold."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        self.has_masks = pairs.kind in ('masks', 'binary')
+        self.found = Findings()
+        self.sizes, self.channels, self.bits = (collections.Counter() for _ in range(3))
+        self.moments = Moments()
+        self.counts = collections.defaultdict(Counts)
+        self.files = collections.defaultdict(list)  # what is noted of masks -> files
+        self.odd_images = collections.defaultdict(list)
+        self.mask_sizes = []
+
+    def add(self, index: int) -> None:
+        sample = self.pairs.samples[index]
+        size = self._image(sample.image)
+        if self.has_masks:
+            for path in sample.annotation:
+                self._mask(path, size, sample.image)
+
+    def _image(self, path: Path) -> tuple[int, int] | None:
+        try:
+            array, bits, alpha = read_stored(path)
+            if not array.size:
+                raise ImageReadError(f'{path}: no pixels.')
+        except ImageReadError:
+            self.found.unreadable.append(path)
+            return None
+        self.found.images += 1
+        size = array.shape[1], array.shape[0]
+        self.sizes[size] += 1
+        self.channels[array.shape[2]] += 1
+        self.bits[bits] += 1
+        self.odd_images[array.shape[2], bits].append(path)
+        if array.dtype.kind == 'f' and not np.isfinite(array).all():
+            self.files['not finite'].append(path)
+            array = np.nan_to_num(array, posinf=0, neginf=0)
+        self.found.largest = max(self.found.largest, array.max().item())
+        self.moments.add(array)
+        if alpha:
+            self.found.alpha.append(path)
+        return size
+
+    def _mask(self, path: Path, size: tuple[int, int] | None, image: Path) -> None:
+        try:
+            mask = read_mask(path)
+            if not mask.labels.size:
+                raise ImageReadError(f'{path}: no pixels.')
+        except ImageReadError:
+            self.found.unreadable.append(path)
+            return
+        self.found.masks += 1
+        if size and mask.labels.shape != size[::-1]:
+            self.found.mismatched.append(image)
+            self.mask_sizes.append((mask.labels.shape[1], mask.labels.shape[0], *size))
+        values = self.counts[mask.kind].add(mask.labels)
+        self.found.palette.update(mask.palette)
+        self._note(path, mask)
+        if len(values) == 1:
+            self.found.uniform.append(path)
+            self.files['uniform', values[0]].append(path)
+
+    def _note(self, path: Path, mask: Mask) -> None:
+        self.files[mask.kind].append(path)
+        if mask.jpeg:
+            self.files['jpeg'].append(path)
+        if mask.note:
+            self.files[f'mask {mask.note}'].append(path)
+
+    def findings(self) -> Findings:
+        found = self.found
+        found.sizes, found.channels, found.bit_depths = (
+            dict(counter.most_common()) for counter in (self.sizes, self.channels, self.bits))
+        if found.channels:
+            found.mean, found.std = self.moments.of(next(iter(found.channels)))
+        if self.counts:
+            self._values()
+        found.problems += self._problems()
+        return found
+
+    def _values(self) -> None:
+        found = self.found
+        # grey masks among colours are those of one class, black say
+        kind = max(self.counts, key=lambda kind: (self.counts[kind].masks, kind))
+        if kind == 'grey' and 'rgb' in self.counts and self.files['mask channels']:
+            kind = 'rgb'
+        counts = self.counts[kind]
+        if kind == 'rgb' and 'grey' in self.counts:
+            self._join_grey(counts)
+        found.values = counts.values(kind == 'rgb')
+        found.kind = {'palette': 'palette', 'rgb': 'rgb', 'float': 'float'}.get(kind)
+        smeared = kind != 'float' and (is_smeared(found.values) or counts.overfull)
+        if kind != 'float' and (smeared or (self.files['jpeg'] and len(main_values(found.values)) < len(found.values))):
+            found.exact, found.nearest = False, main_values(found.values)
+        if found.kind is None:
+            values = [value.value for value in found.values]
+            found.kind = 'sparse' if is_sparse(values if found.exact else found.nearest) else 'index'
+        if found.kind in ('index', 'palette') and found.exact and found.values:
+            least = min(value.value for value in found.values)
+            found.starts_at_one = least == 1
+
+    def _join_grey(self, counts: Counts) -> None:
+        """Masks of three equal channels hold grey colours."""
+        grey = self.counts.pop('grey')
+        for value, pixels in grey.pixels.items():
+            if 0 <= value < 256:
+                counts.pixels[value * 0x010101] += pixels
+                counts.files[value * 0x010101] += grey.files[value]
+        counts.total += grey.total
+        counts.masks += grey.masks
+        self.files['grey'] = [path for path in self.files['grey'] if path not in set(self.files['mask channels'])]
+
+    def _problems(self) -> list[str]:
+        found, files, root, lines = self.found, self.files, self.pairs.root, []
+
+        def told(what: str, paths: list, do: str) -> None:
+            if paths:
+                lines.append(problem(what, paths, do, root))
+
+        told('files that cannot be read', found.unreadable, 'copy or save them again, or take them out.')
+        told('images with values that are no numbers (NaN, infinity)', files['not finite'], 'replace them.')
+        if found.mismatched:
+            width, height, *size = self.mask_sizes[0]
+            told(f'images whose mask has another size, such as {width} x {height} pixels for {size[0]} x {size[1]}',
+                 found.mismatched, 'save both in one size, masks with nearest neighbour.'
+                 + (' The sides are swapped: see EXIF orientation.' if (height, width) == tuple(size) else ''))
+        told('images with an alpha channel', found.alpha, 'it is left out, what is transparent shows its colour; save '
+             'them without it if that matters.')
+        if len(self.odd_images) > 1:
+            usual = max(self.odd_images, key=lambda key: len(self.odd_images[key]))
+            for key, paths in self.odd_images.items():
+                if key != usual:
+                    told(f'images of {key[0]} channels and {key[1]} bits, others have {usual[0]} and {usual[1]}', paths,
+                         'grey and 8 bit beside RGB are converted when they are read; save them alike if they are '
+                         'other sensors.')
+        if self.counts:
+            self._mask_problems(told)
+        return lines
+
+    def _mask_problems(self, told: Callable) -> None:
+        found, files = self.found, self.files
+        if not found.exact:
+            jpeg = files['jpeg']
+            every = jpeg or [sample.annotation[0] for sample in self.pairs.samples if sample.annotation]
+            shown = joined(found.nearest, MOST_SHOWN)
+            told('masks whose values are smeared', every, (f'{JPEG_ADVICE}; ' if jpeg else 'they look resized '
+                 'smoothly, or saved as JPEG once; ') + f'the nearest of {shown} is meant for each pixel: '
+                 'export them as PNG, or read them with the nearest value.')
+        elif files['jpeg']:
+            told('masks saved as JPEG', files['jpeg'], f'{JPEG_ADVICE}, though these are; save masks as PNG.')
+        kinds = {kind: files[kind] for kind in ('grey', 'palette', 'rgb', 'float') if files[kind]}
+        usual = max(kinds, key=lambda kind: len(kinds[kind]), default=None)
+        for kind, paths in kinds.items():
+            if kind != usual:
+                told(f'masks of another kind ({kind}) than the others ({usual})', paths, 'save all alike.')
+        if found.kind == 'float':
+            told(MASK_KINDS['float'], files['float'], 'masks hold whole numbers; these may be probabilities, or were '
+                 'resized smoothly.')
+        told('masks with an alpha channel', files['mask alpha'], 'it is left out.')
+        if found.kind != 'rgb':
+            told('masks of three channels that repeat one', files['mask channels'], 'the first is taken.')
+        if found.starts_at_one:
+            told(f'masks of which none holds 0, values {found.values[0].value} to {found.values[-1].value}',
+                 files['grey'] or files['palette'], 'if the classes are counted from 1, subtract 1 '
+                 '(mapping={1: ..., 2: ...}), else 0 is a class that never occurs.')
+        for (_, value), paths in [(key, paths) for key, paths in files.items() if key[:1] == ('uniform', )]:
+            named = f'#{int(value):06x}' if found.kind == 'rgb' and value > 255 else value
+            told(f'masks that hold nothing but {named}' + (', empty perhaps' if value == 0 else ''), paths,
+                 'keep them if the images show nothing else.' if value == 0 else 'see that they are right.')
