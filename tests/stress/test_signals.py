@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from mmwhitebox.engine.hooks.stop_on_signal import STOPPED
+from mmwhitebox.engine.hooks.stop_signals import STOPPED
 
 from .job import Job, difference, inspect, resumed
 
