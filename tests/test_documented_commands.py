@@ -44,8 +44,6 @@ SHORT = ['--cfg-options', 'train_dataloader.batch_size=2', *NO_WORKERS]
 ONE_ITERATION = [*SHORT, 'train_cfg.max_iters=1']
 BRIEF = ['--train', '4', '--val', '2', '--size', '64']
 QUICK = {
-    'python tools/print_config.py CONFIG': [],
-    'python tools/analysis_tools/complexity.py CONFIG': [],
     'python tools/make_mini_ade20k.py': BRIEF,
     'python -m mmwhitebox.doctor': [],
     'mmwhitebox --help': [],
@@ -83,7 +81,7 @@ NOT_RUN = {
     'bash tools/dist_train.sh': 'eight GPUs; tests/test_tools/test_main_job.py',
     'bash tools/dist_test.sh': 'eight GPUs; tests/test_tools/test_main_job.py',
     'bash tools/reproduce.sh': 'hours; tests/test_projects/test_runs.py',
-    'python tools/train.py projects/': 'CamVid; tests/test_projects/test_configs.py',
+    'mmwhitebox train projects/': 'CamVid; tests/test_projects/test_configs.py',
     'python tools/benchmark.py': 'hours; tests/test_benchmarks/test_benchmarks.py',
     'python -m benchmarks': 'hours; tests/test_benchmarks/test_benchmarks.py',
     'mmwhitebox train cbt_small_imagenet': 'ImageNet; the miniature is',

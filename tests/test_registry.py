@@ -3,14 +3,17 @@ import os
 import subprocess
 import sys
 import textwrap
+import tomllib
 
 import pytest
 import torch
 
+from mmwhitebox.cli import doctor
 from mmwhitebox.cli.main import main
 from mmwhitebox.models.attention import BaseAttention, build_attention
 from mmwhitebox.ops import self_check
 from mmwhitebox.registry import ATTENTIONS
+from tests.configs import ROOT
 
 HEAD = """dict(type={type}, in_channels=8, channels=8, num_classes=3, num_layers=1,
          attention=dict(type={attention}, num_heads=2, pool_size=2))"""
@@ -125,3 +128,16 @@ def test_doctor_without_a_gpu(monkeypatch):
     monkeypatch.delenv('TRITON_INTERPRET', raising=False)
     with pytest.raises(SystemExit, match='error: --gpu: torch sees no GPU'):
         main(['doctor', '--gpu'])
+
+
+def test_doctor_knows_what_the_package_needs():
+    wanted = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']['dependencies']
+    assert dict(line.split('>=') for line in wanted) == doctor.REQUIRED
+
+
+def test_a_package_that_is_absent_leads_to_the_doctor(tmp_path):
+    (tmp_path / 'argcomplete.py').write_text("raise ImportError('no argcomplete')")
+    done = subprocess.run([sys.executable, '-m', 'mmwhitebox', '--help'], text=True, capture_output=True, cwd=tmp_path,
+                          env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}'})
+    assert done.returncode == 1
+    assert done.stderr == 'error: no argcomplete. What is missing, and how to get it: python -m mmwhitebox.doctor\n'

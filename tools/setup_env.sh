@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv with the locked packages and this checkout, or reuses it when it is up to date.
-# Sourced by quickstart.sh and run_tests.sh; leaves the interpreter in $PYTHON and the checkout in $ROOT.
+# Sourced by the scripts beside it; leaves the interpreter in $PYTHON and the checkout in $ROOT.
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=$ROOT/.venv
 NEEDED_GB=8

@@ -129,7 +129,7 @@ def tensors_of(checkpoint: object, path: str | Path) -> dict[str, torch.Tensor]:
             isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state_dict.items()):
         raise CheckpointError(f'Checkpoint {path} holds no weights: its state_dict must be a dict of named tensors. '
                               'Weights of an official implementation are converted first: '
-                              'tools/model_converters/convert_official.py.')
+                              'mmwhitebox convert.')
     tensors = OrderedDict((key.removeprefix('module.'), value) for key, value in state_dict.items())
     metadata = getattr(state_dict, '_metadata', None)
     tensors._metadata = {re.sub(r'^module(\.|$)', '', key): value for key, value in metadata.items()} \

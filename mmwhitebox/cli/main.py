@@ -15,11 +15,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import argcomplete
-
 from mmwhitebox import __version__
 
 try:
+    import argcomplete
+
     from . import check_data, config, convert, doctor, export, infer, measure, new, report, test, train
     from .options import add_commands, parse
     from .running import run_command

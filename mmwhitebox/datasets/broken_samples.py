@@ -33,7 +33,7 @@ ADVICE = {
 }
 ANY = ('The system may have run out of memory (fewer workers, num_workers, need less), or that file may crash its '
        'decoder: check it, or take it out of the dataset.')
-LOOK = 'python tools/check_dataset.py CONFIG reads every sample and names the broken ones.'
+LOOK = 'mmwhitebox check-data CONFIG reads every sample and names the broken ones.'
 
 
 class OnError:

@@ -86,7 +86,7 @@ def _labels(loader: Any, info: dict) -> set[int]:
     read = getattr(loader, 'read' if isinstance(loader, LoadSegAnnotation) else '__call__')
     try:
         labels = np.asarray(read({**info, 'seg_fields': []})['gt_seg_map'])
-    except Exception:  # reading them is the training's affair, and that of tools/check_dataset.py
+    except Exception:  # reading them is the training's affair, and that of mmwhitebox check-data
         return set()
     if labels.ndim > 2:
         raise AnnotationError(f'{info["seg_map_path"]}: a mask of {labels.shape[-1]} channels, where one of class '

@@ -117,7 +117,7 @@ def test_workers_count_together_and_the_end_says_how_many(root, log):
     skipped = [line for line in log() if line.startswith('Skipped')]
     assert 3 <= len(skipped) <= 6  # once; two workers may meet the same file at the same moment
     assert {name for name in '124' if any(f'/{name}.jpg' in line for line in skipped)} == set('124')
-    assert log()[-1].startswith('3 broken sample(s) skipped: ') and 'check_dataset.py' in log()[-1]
+    assert log()[-1].startswith('3 broken sample(s) skipped: ') and 'check-data' in log()[-1]
 
 
 @pytest.mark.parametrize('broken, most, message', [(3, 2, 'max_broken=2 samples'), (6, 10, '100 in a row')])

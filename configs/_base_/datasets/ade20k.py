@@ -40,7 +40,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='mmwhitebox.IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 
-# Multi-scale + flip at test time: tools/test.py CONFIG CHECKPOINT --tta
+# Multi-scale + flip at test time: mmwhitebox test CONFIG CHECKPOINT --tta
 tta_model = dict(type='mmwhitebox.SegTTAModel')
 tta_pipeline = [
     dict(type='mmwhitebox.LoadImage'),

@@ -1,13 +1,4 @@
-"""Attention maps on images: attention_map.py CONFIG CHECKPOINT [IMAGES...] [--query Q]... [--layers L] [--heads K]
-
-A query is what looks; its map is where it looks, for every layer and head:
-  class-token         the class token of the encoder
-  class:NAME          a class (name or index) of a mask decoder; class:largest is the one with the largest area
-  representative:J    representative J of CBSA (an agent of Agent Attention); in the g x g pool, J = row * g + column
-  pixel:X,Y           the patch at that pixel of the image as the model gets it (resized)
-Without --query: the class token, and of a mask decoder the largest class. Rows of softmax attention, of A^T A in CBSA.
-Writes a figure (PNG, PDF) for each image and query and the means over all images (JSON, CSV).
-"""
+"""What ``mmwhitebox measure attention_map`` draws; the maps are those of :mod:`mmwhitebox.interpret.attention_map`."""
 import argparse
 import re
 from collections.abc import Callable, Sequence

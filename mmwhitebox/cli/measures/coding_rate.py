@@ -1,11 +1,4 @@
-"""Coding rates and sparsity of the tokens after every layer (CBSA, figure 5).
-
-python tools/analysis_tools/coding_rate.py CONFIG CHECKPOINT [IMAGES...] [--also CONFIG CHECKPOINT]... [--out DIR]
-
-Writes coding_rate.{json,csv,png,pdf}: mean and standard deviation over the images of the compression term, the
-expansion term and the sparsity, and says whether the compression term falls over the later half of the layers.
-Quantities and readings: mmwhitebox/interpret/coding_rate.py.
-"""
+"""What ``mmwhitebox measure coding_rate`` does; quantities and readings: :mod:`mmwhitebox.interpret.coding_rate`."""
 import argparse
 
 import numpy as np

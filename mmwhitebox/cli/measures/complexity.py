@@ -1,9 +1,4 @@
-"""What models cost: python tools/analysis_tools/complexity.py CONFIG... | --zoo [--size H W] [--json FILE]
-
-Parameters, FLOPs (two per multiply-add, by torch's counter; ISTA in its two-product form), pairwise
-similarities of the white-box attention, and the activation memory of one training step. For segmentation
-also the decoder alone. --zoo compares with the figures of the papers and flags differences over 3 %.
-"""
+"""What ``mmwhitebox measure complexity`` does; how it counts: :mod:`mmwhitebox.interpret.complexity`."""
 import argparse
 import json
 import sys

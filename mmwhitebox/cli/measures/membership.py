@@ -1,9 +1,4 @@
-"""Membership of tokens in subspaces, on images: membership.py CONFIG CHECKPOINT [IMAGES...] [--layers L] [--out DIR]
-
-For every attention layer that has one (TSSA, DMSA): the membership Pi of every patch in each head, the head it
-belongs to most, and of DMSA the selection gate G. Writes a figure (PNG, PDF) for each image and the means over all
-images (JSON, CSV).
-"""
+"""What ``mmwhitebox measure membership`` draws; the maps are those of :mod:`mmwhitebox.interpret.membership`."""
 import argparse
 from collections.abc import Sequence
 

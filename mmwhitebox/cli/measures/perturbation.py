@@ -1,10 +1,4 @@
-"""Robustness against noise on the attention projections (CBSA, figure 8): perturbation.py CONFIG CHECKPOINT [--part P]
-
-Adds Gaussian noise, relative to the size of the weights, to the maps into the heads of every attention, and scores the
-model on the test dataset of its config: mIoU of a segmentor, top-1 of a classifier. Every scale is repeated with other
-seeds; the curve shows mean and standard deviation. Readings: mmwhitebox/interpret/perturbation.py.
-Writes perturbation.{json,csv,png,pdf}.
-"""
+"""What ``mmwhitebox measure perturbation`` does; readings: :mod:`mmwhitebox.interpret.perturbation`."""
 import argparse
 import logging
 from collections.abc import Callable, Iterator

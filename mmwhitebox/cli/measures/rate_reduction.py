@@ -1,10 +1,4 @@
-"""Reduction of the coding rate by each CBSA layer and head: tokens against representatives (CBSA, figure 6).
-
-python tools/analysis_tools/rate_reduction.py CONFIG CHECKPOINT [IMAGES...] [--layers 0-3] [--heads 0,1] [--out DIR]
-
-Writes rate_reduction.{json,csv,png,pdf} and prints the correlation of the two over all layers and heads.
-Definitions and readings: mmwhitebox/interpret/rate_reduction.py.
-"""
+"""What ``mmwhitebox measure rate_reduction`` does; definitions: :mod:`mmwhitebox.interpret.rate_reduction`."""
 import argparse
 
 import torch

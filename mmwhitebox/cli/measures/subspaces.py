@@ -1,10 +1,4 @@
-"""How orthonormal and how far apart the learned subspaces of the heads are.
-
-python tools/analysis_tools/subspaces.py CONFIG CHECKPOINT [--layers 0-3] [--heads 0,1] [--out DIR]
-
-Writes subspaces.{json,csv,png,pdf}, a row for each layer and head, and subspaces_angles.{png,pdf}, the
-principal angles between every two heads. Quantities: mmwhitebox/interpret/subspaces.py.
-"""
+"""What ``mmwhitebox measure subspaces`` does; quantities: :mod:`mmwhitebox.interpret.subspaces`."""
 import argparse
 
 import numpy as np

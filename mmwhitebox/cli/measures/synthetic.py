@@ -1,11 +1,4 @@
-"""Points of several classes in R^3, compressed step by step by the operators, without a model (CBSA, figure 4).
-
-python tools/analysis_tools/synthetic.py [--iterations 60] [--step 0.5] [--frames] [--out DIR]
-
-Writes synthetic.{png,pdf} (chosen iterations), synthetic.gif, synthetic_rates.{json,csv,png,pdf} (the coding rates at
-every iteration) and synthetic_angles.{json,csv} (the angles between the classes before and after).
-Equations and readings: mmwhitebox/interpret/synthetic.py.
-"""
+"""What ``mmwhitebox measure synthetic`` does; equations and readings: :mod:`mmwhitebox.interpret.synthetic`."""
 import argparse
 
 from prettytable import PrettyTable

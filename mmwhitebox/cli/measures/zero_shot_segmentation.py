@@ -1,15 +1,4 @@
-"""Zero-shot segmentation by the class token: zero_shot_segmentation.py CONFIG CHECKPOINT [IMAGES... --masks DIR]
-
-Scores the class token's attention of every encoder layer against foreground, background and boundary (CBSA, tables 5
-and 6). Without IMAGES the config's test dataset is used, which must be a segmentation set. For a classifier, or another
-set, give images and their label maps; of PASCAL VOC 2012:
-
-  zero_shot_segmentation.py CONFIG CHECKPOINT VOC2012/JPEGImages --masks VOC2012/SegmentationClass \\
-      --split VOC2012/ImageSets/Segmentation/val.txt
-
-If the test pipeline crops, whole images are resized to the size of the crop instead. Protocol and readings:
-mmwhitebox/interpret/zero_shot.py. Writes zero_shot.{json,csv,png,pdf}.
-"""
+"""What ``mmwhitebox measure zero_shot_segmentation`` does; protocol: :mod:`mmwhitebox.interpret.zero_shot`."""
 import argparse
 import collections
 from collections.abc import Callable

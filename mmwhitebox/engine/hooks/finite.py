@@ -166,7 +166,7 @@ class FiniteHook(Hook):
         saved = f'The state before it is saved in {path}.' if path else 'The state before it could not be saved.'
         raise NonFiniteError(
             f'{what} {saved} Lower the learning rate, clip the gradients (optim_wrapper.clip_grad), look at the data '
-            '(tools/check_dataset.py), or leave such iterations out: '
+            '(mmwhitebox check-data), or leave such iterations out: '
             '--cfg-options default_hooks.finite.on_nonfinite=skip.')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
