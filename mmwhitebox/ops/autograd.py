@@ -13,7 +13,7 @@ def refuse(name: str, what: str) -> None:
     """Raise the RuntimeError about a derivative that the fast forms of an operator do not have."""
     raise RuntimeError(
         f"{name}: the fast forms have one derivative, by backward(). For {what} take the form that is written out: "
-        "impl='naive', or `with mmwhitebox.ops.use('naive'):` around the forward pass of the model.")
+        "`with mmwhitebox.ops.use('naive'):` around the forward pass, or impl='naive' in every part of the model.")
 
 
 class FirstOrder(torch.autograd.Function):
@@ -75,6 +75,13 @@ class _Once(torch.autograd.Function):
         refuse(ctx.name, 'a gradient of a gradient')
 
 
+def operator_name(node: type) -> str:
+    """The operator whose backward node this is; under torch.func its class is one that torch has derived."""
+    name = getattr(node._forward_cls, 'name', None)
+    return name if isinstance(name, str) else \
+        node.__name__.removeprefix('_').removesuffix('GeneratedBackward').lower()
+
+
 def first_order(backward: Callable) -> Callable:
     """A backward pass, ``backward(ctx, saved_tensors, *grads)``, that is not differentiable: to try is an error.
 
@@ -91,7 +98,7 @@ def first_order(backward: Callable) -> Callable:
         if not torch.is_grad_enabled():
             return outputs
         outputs = outputs if isinstance(outputs, tuple) else (outputs, )
-        return _Once.apply(type(ctx)._forward_cls.name, len(outputs), *outputs, *grads, *saved)
+        return _Once.apply(operator_name(type(ctx)), len(outputs), *outputs, *grads, *saved)
 
     return wrapper
 

@@ -104,9 +104,29 @@ def recompute_contexts() -> tuple[AbstractContextManager, AbstractContextManager
     return nullcontext(), nullcontext() if form is None else use(form)
 
 
+@torch.compiler.assume_constant_result  # torch.compile runs it once, as it traces
+def _within_transforms() -> bool:
+    return torch._C._are_functorch_transforms_active()
+
+
+def current_form(impl: str) -> str:
+    """The form of a call with this ``impl``.
+
+    Where ``torch.func`` is compiled it is the naive one: the refusals of the fast forms cannot be traced.
+
+    Raises:
+        ValueError: There is no such form.
+    """
+    if impl not in FORMS:
+        check_form('mmwhitebox.ops', impl)
+    if torch.compiler.is_compiling() and _within_transforms():
+        return 'naive'
+    return _form.get() or impl
+
+
 def is_naive(impl: str) -> bool:
     """Whether a call with this ``impl`` runs in the naive form."""
-    return (_form.get() or impl) == 'naive'
+    return current_form(impl) == 'naive'
 
 
 @torch.compiler.assume_constant_result  # torch.compile runs it once, as it traces
@@ -158,7 +178,7 @@ class Operator(NamedTuple):
 
     def __call__(self, impl: str, x: Tensor, *args: Any) -> Tensor:
         """Run the form that ``impl``, or the :func:`use` around it, asks for."""
-        form = _form.get() or impl
+        form = current_form(impl)
         if form == 'naive':
             return self.naive(x, *args)
         if form == 'torch' or form == 'auto' and not may_be_fused(x) or _exporting():

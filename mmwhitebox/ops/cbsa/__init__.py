@@ -7,6 +7,9 @@ r"""Contract-and-Broadcast Self-Attention (CBSA, NeurIPS 2025, eq. 5-8).
     broadcast    CBSA(W) = step_x (A^T C)                                                 (eq. 6)
 
 with s = p^{-1/2}. Contracting the m representatives compresses all N tokens: the cost is linear in N.
+
+Reading: for its derivation the paper puts a stop-gradient on the initial guess R0 (section 3.2). Here, as in the
+published code, whose gradients the tests compare, gradients flow through it.
 """
 from torch import Tensor
 

@@ -37,9 +37,14 @@ def contract(r: Tensor, contraction: str | None = 'softmax', eps_squared: float 
 
     Returns:
         Tensor: C, (B, K, m, p).
+
+    Raises:
+        ValueError: There is no such contraction.
     """
     if contraction is None:
         return r
+    if contraction not in CONTRACTIONS:
+        raise ValueError(f'cbsa: contraction must be one of {CONTRACTIONS}, got {contraction!r}.')
     if contraction == 'softmax':
         return (r.shape[-1]**-0.5 * r @ r.mT).softmax(-1) @ r
     with no_autocast(r):

@@ -1,0 +1,63 @@
+"""Forms by name: what there is not is refused, and compiled derivatives of torch.func are those of the equation."""
+import pytest
+import torch
+
+from mmwhitebox import ops
+
+
+@pytest.fixture
+def w():
+    torch.manual_seed(0)
+    return torch.randn(1, 2, 12, 4, dtype=torch.float64)
+
+
+TEMP = torch.tensor([[1.5], [0.7]], dtype=torch.float64)
+R0 = torch.randn(1, 2, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+STEP = torch.full((2, 1, 1), 0.8, dtype=torch.float64)
+FUNCTIONS = dict(
+    tssa=lambda w, **kw: ops.tssa(w, TEMP, **kw),
+    cbsa=lambda w, **kw: ops.cbsa(w, R0, STEP, STEP, **kw),
+    dmsa=lambda w, **kw: ops.dmsa(w, w.sum(-1), **kw),
+    sparsemax=lambda w, **kw: ops.sparsemax(w, -1, **kw),
+    mssa=lambda w, **kw: ops.mssa(w, **kw))
+
+
+@pytest.mark.parametrize('name', FUNCTIONS)
+def test_a_form_that_there_is_not_is_refused(name, w):
+    with pytest.raises(ValueError, match="impl must be one of .*'naive'.*got 'niave'"):
+        FUNCTIONS[name](w, impl='niave')
+
+
+@pytest.mark.parametrize('impl', ['naive', 'torch'])
+def test_a_contraction_that_there_is_not_is_refused(impl, w):
+    with pytest.raises(ValueError, match="contraction must be one of .*'sofmax'"):
+        ops.cbsa(w, R0, STEP, STEP, 'sofmax', impl=impl)
+
+
+def second(function):
+    """Gradient of the norm of the gradient."""
+    return torch.func.grad(lambda w: torch.func.grad(lambda x: function(x).sin().sum())(w).norm())
+
+
+@pytest.mark.parametrize('name', ['tssa', 'cbsa', 'sparsemax'])
+def test_a_compiled_gradient_of_a_gradient(name, w):
+    function = FUNCTIONS[name]
+    torch._dynamo.reset()
+    got = torch.compile(second(function), backend='eager')(w)
+    torch.testing.assert_close(got, second(lambda x: function(x, impl='naive'))(w))
+    assert got.norm() > 0
+
+
+@pytest.mark.parametrize('name', ['tssa', 'dmsa'])
+def test_a_compiled_forward_mode_derivative(name, w):
+    function, step = FUNCTIONS[name], torch.ones_like(w)
+    torch._dynamo.reset()
+    got = torch.compile(lambda x, v: torch.func.jvp(function, (x, ), (v, ))[1], backend='eager')(w, step)
+    differences = (function(w + 1e-6 * step) - function(w - 1e-6 * step)) / 2e-6
+    torch.testing.assert_close(got, differences, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize('name', ['tssa', 'cbsa'])
+def test_the_refusal_names_the_operator(name, w):
+    with pytest.raises(RuntimeError, match=f'^{name}: the fast forms have one derivative'):
+        second(FUNCTIONS[name])(w)
