@@ -10,23 +10,15 @@ with s = p^{-1/2}. Contracting the m representatives compresses all N tokens: th
 """
 from torch import Tensor
 
-from ..dispatch import Kernels, Operator
-from ..pool import pool_representatives
+from ..dispatch import run
+from ..operator import Operator
 from . import eager, naive
 from .naive import CONTRACTIONS, broadcast, contract, extract
 
-__all__ = ['CONTRACTIONS', 'broadcast', 'cbsa', 'contract', 'extract', 'operator', 'pool_representatives']
+__all__ = ['CONTRACTIONS', 'broadcast', 'cbsa', 'contract', 'extract', 'operator']
 
 
-def _kernels() -> Kernels | None:
-    try:
-        from . import triton
-    except ImportError:
-        return None
-    return Kernels(triton.cbsa, triton.unsupported)
-
-
-operator = Operator('cbsa', naive.cbsa, eager.cbsa, _kernels)
+operator = Operator('cbsa', naive.cbsa, eager.cbsa)
 
 
 def cbsa(w: Tensor,
@@ -50,4 +42,4 @@ def cbsa(w: Tensor,
     Returns:
         Tensor: step_x (A^T C), (B, K, N, p), before the output map.
     """
-    return operator(impl, w, r0, step_rep, step_x, contraction, eps_squared)
+    return run(operator, impl, w, r0, step_rep, step_x, contraction, eps_squared)
