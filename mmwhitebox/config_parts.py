@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS, MODELS, TRANSFORMS, DefaultScope, Registry
 
+SPLITS = ('train', 'val', 'test')
+HEADS = ('decode_head', 'auxiliary_head', 'head')
 STACK = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmwhitebox')
 
 

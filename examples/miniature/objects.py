@@ -325,7 +325,6 @@ OBJECTS = {
     'tree': draw_tree, 'person': draw_person, 'car': draw_car, 'building': draw_house,
     'bed': draw_bed, 'table': draw_table,
 }
-WALL_ITEMS = {'painting': hang_painting, 'windowpane': hang_window, 'curtain': hang_curtain}
 
 
 def draw_objects(canvas, rng, view, places):

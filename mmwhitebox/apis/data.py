@@ -14,7 +14,7 @@ from mmwhitebox.datasets.class_names import known_classes
 from mmwhitebox.datasets.layout import leaf_datasets
 from mmwhitebox.errors import UserError
 
-SPLITS = ('test', 'val', 'train')
+HELD_OUT_FIRST = ('test', 'val', 'train')
 _BUILDING = threading.RLock()
 
 
@@ -66,7 +66,7 @@ def describe_data(cfg: Config, checkpoint_meta: dict | None = None) -> DataDescr
     """
     count, segments = count_classes(cfg), 'decode_head' in cfg.model
     with building(cfg):
-        parts = [part for split in SPLITS for part in datasets(cfg, split)]
+        parts = [part for split in HELD_OUT_FIRST for part in datasets(cfg, split)]
         known = [meta_of(checkpoint_meta or {})]
         own = {name: colour for part in reversed(parts) for name, colour in colours_of(part).items()}
         known += [{'classes': known_classes(part), 'palette': palette_of(part)} for part in parts]
@@ -110,7 +110,7 @@ def count_classes(cfg: Config) -> int | None:
 
 def pipeline_of(cfg: Config) -> list[dict] | None:
     """Steps of the first test or validation dataset, or what the config calls its ``test_pipeline``."""
-    for split in SPLITS[:2]:
+    for split in HELD_OUT_FIRST[:2]:
         loader = cfg.get(f'{split}_dataloader')
         for dataset in leaf_datasets(loader['dataset']) if loader else ():
             if dataset.get('pipeline'):
@@ -120,7 +120,7 @@ def pipeline_of(cfg: Config) -> list[dict] | None:
 
 def evaluation_split(cfg: Config) -> str | None:
     """'test', or 'val' of a config without test data; None if it has neither."""
-    return next((split for split in SPLITS[:2] if cfg.get(f'{split}_dataloader')), None)
+    return next((split for split in HELD_OUT_FIRST[:2] if cfg.get(f'{split}_dataloader')), None)
 
 
 def palette_of(part: Part) -> list[Sequence[int]] | None:

@@ -91,7 +91,7 @@ def default_size(cfg: Config) -> tuple[int, int]:
 
 def patch_size(backbone: nn.Module) -> tuple[int, int]:
     """Patch (height, width) of an encoder; (1, 1) of one without patches."""
-    patch = getattr(getattr(backbone, 'stem', backbone), 'patch_size', 1)
+    patch = getattr(backbone, 'patch_size', 1)
     return (patch, patch) if isinstance(patch, int) else tuple(patch)
 
 

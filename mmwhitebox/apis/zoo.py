@@ -1,14 +1,10 @@
 """Models by name, for people who do not want a config."""
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 
 from mmwhitebox.config.names import config_path
+from mmwhitebox.engine.silence import silent
 
 from .data import building
 
@@ -54,15 +50,3 @@ def build_model(name: str, pretrained: bool = False, **overrides) -> BaseModel:
         model.init_weights()
     model.cfg = cfg
     return model
-
-
-@contextmanager
-def silent() -> Iterator[None]:
-    """A context in which mmengine does not log how every parameter is initialised."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

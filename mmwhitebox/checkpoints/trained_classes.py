@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from mmwhitebox.errors import CheckpointError
+from mmwhitebox.errors import CheckpointError, joined
 
 MOST = 6
 
@@ -39,7 +39,7 @@ def compare_classes(checkpoint_meta: dict, classes: Sequence[Any] | None, path: 
         return
     text = f'Checkpoint {path} was trained with these classes in another order ({where})'
     if refuse:
-        names = ', '.join(map(repr, trained[:MOST])) + (', ...' if len(trained) > MOST else '')
+        names = joined([repr(name) for name in trained], MOST)
         raise CheckpointError(f'{text}, so every score would be of other classes: give metainfo.classes in the order '
                               f'of the checkpoint ({names}), with the labels to match.')
     print_log(f'{text}: the head starts with outputs of other classes.', 'current', logging.WARNING)

@@ -20,9 +20,10 @@ from mmpretrain.registry import BATCH_AUGMENTS
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
-from mmwhitebox.errors import ConfigError
+from mmwhitebox.errors import ConfigError, joined
 from mmwhitebox.registry import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS
 
+from .errors import equal
 from .signatures import Arguments, accepted_arguments, kind_of, mentions, wrong_kind
 
 RESERVED = {'type', '_scope_', '_delete_'}
@@ -141,7 +142,7 @@ def _check_names(cfg: Config) -> Iterator[str]:
             continue
         holds = isinstance(value, (dict, list, tuple))
         needs = near in {*OF_RUNNER, *READ_KEYS, 'default_hooks', 'randomness'} or near.endswith('_dataloader')
-        if holds == needs and not (holds and any(_equal(value, part) for part in _parts(cfg, key))):
+        if holds == needs and not (holds and any(equal(value, part) for part in _parts(cfg, key))):
             yield f'{key}: unknown key; did you mean {near!r}?'
 
 
@@ -274,7 +275,7 @@ def _check_keys(path: str, value: dict, arguments: Arguments, builds: str, reade
         if (near or not arguments.open_ended) and not any(mentions(reader, key) for reader in readers):
             some = sorted(name for name, known in arguments.known.items() if known is not None)
             yield f'{path}.{key}: unknown key; ' + (f'did you mean {near!r}?' if near else (
-                f'{builds} takes {", ".join(some[:MAX_NAMED])}{", ..." if len(some) > MAX_NAMED else ""}'))
+                f'{builds} takes {joined(some, MAX_NAMED)}'))
 
 
 def _unknown_type(path: str, name: str, registries: Registries) -> str:
@@ -322,10 +323,3 @@ def _parts(cfg: Config, without: str) -> Iterator[Any]:
         if isinstance(value, (dict, list, tuple)):
             yield value
             waiting.extend(value.values() if isinstance(value, dict) else value)
-
-
-def _equal(first: Any, second: Any) -> bool:
-    try:
-        return bool(first == second)
-    except Exception:  # arrays and other values without one answer
-        return False

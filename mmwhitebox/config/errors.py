@@ -65,7 +65,7 @@ def find_path(cfg: Config, part: dict) -> str | None:
     """Where a part with a type stands in a config: the dict that equals it, or else the one of its type most like
     it; the config's own variables come last."""
     same_type = [(path, node) for path, node in walk(cfg) if 'type' in part and node.get('type') == part['type']]
-    alike = [(sum(key in node and _equal(node[key], value) for key, value in part.items()),
+    alike = [(sum(key in node and equal(node[key], value) for key, value in part.items()),
               path.partition('.')[0] in RUNNER_KEYS, path) for path, node in same_type]
     return max(alike, key=lambda item: item[:2])[2] if alike else None
 
@@ -81,8 +81,9 @@ def walk(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, dict]]:
             yield from walk(inner, here)
 
 
-def _equal(first: Any, second: Any) -> bool:
+def equal(first: Any, second: Any) -> bool:
+    """Whether two values of a config are equal; False for those without one answer."""
     try:
         return bool(first == second)
-    except Exception:  # arrays and other values without one answer
+    except Exception:  # of arrays
         return False

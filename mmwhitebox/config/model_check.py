@@ -5,6 +5,7 @@ from mmpretrain.models.heads import LinearClsHead, StackedLinearClsHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import nn
 
+from mmwhitebox.config_parts import HEADS
 from mmwhitebox.errors import ConfigError
 from mmwhitebox.models.access import unwrap
 
@@ -13,7 +14,7 @@ CLS_OUT_TYPES = ('cls_token', 'avg_featmap')
 
 def heads_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The heads of a segmentor or classifier with their paths in the config."""
-    for name in ('decode_head', 'auxiliary_head', 'head'):
+    for name in HEADS:
         head = getattr(model, name, None)
         if isinstance(head, nn.ModuleList):
             yield from ((f'{name}.{i}', part) for i, part in enumerate(head))

@@ -41,7 +41,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 
-from mmwhitebox.config_parts import get, listed, steps
+from mmwhitebox.config_parts import HEADS, SPLITS, get, listed, steps
 from mmwhitebox.datasets.label_map import LabelMap
 from mmwhitebox.datasets.layout import leaf_datasets
 from mmwhitebox.datasets.transforms import LoadImage, LoadSegAnnotation
@@ -55,7 +55,6 @@ OWN_DATA = ('root', 'classes', 'bit_depth', *OF_MASKS, *OF_FOLDER)
 RECIPE = ('model', 'crop', 'scale', 'class_weight')
 MODELS_DATA = ('ade20k', 'camvid', 'cityscapes', 'imagenet')  # what a name of a model may leave out
 PIPELINES = ('train_pipeline', 'test_pipeline', 'tta_pipeline')
-SPLITS = ('train', 'val', 'test')
 BASES = "'mmwhitebox::_base_/datasets/own_seg.py' (or own_cls.py)"
 
 
@@ -210,7 +209,7 @@ def all_steps(cfg: Config) -> Iterator:
 
 def fill_model(cfg: Config, recipe: dict, segments: bool, count: int) -> None:
     """Classes, sizes and weights, of the model."""
-    heads = [head for key in ('decode_head', 'auxiliary_head', 'head') for _, head in listed(key, cfg.model.get(key))]
+    heads = [head for key in HEADS for _, head in listed(key, cfg.model.get(key))]
     for head in heads:
         inner = head.get('kernel_generate_head', head)  # of K-Net
         inner['num_classes'] = count

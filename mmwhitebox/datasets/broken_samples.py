@@ -18,7 +18,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from torch.utils.data import get_worker_info
 
-from mmwhitebox.errors import ConfigError, UserError, WorkerDeathError
+from mmwhitebox.errors import ConfigError, UserError, WorkerDeathError, joined
 
 FOLDER = 'MMWHITEBOX_WORKERS'
 NOTE_SIZE = 4096
@@ -163,9 +163,8 @@ def watch_workers() -> Iterator[None]:
                 os.environ[FOLDER] = before
             skipped = read_skipped(folder)
             if skipped:
-                names = ', '.join(skipped[:MAX_NAMED]) + (', ...' if len(skipped) > MAX_NAMED else '')
-                print_log(f'{len(skipped)} broken sample(s) skipped: {names}. {LOOK}', logger='current',
-                          level=logging.ERROR)
+                print_log(f'{len(skipped)} broken sample(s) skipped: {joined(skipped, MAX_NAMED)}. {LOOK}',
+                          logger='current', level=logging.ERROR)
 
 
 def dead_workers(error: BaseException | None) -> tuple[list[int], str]:

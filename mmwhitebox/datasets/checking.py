@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmseg.datasets.transforms import LoadAnnotations
 
-from mmwhitebox.errors import AnnotationError
+from mmwhitebox.errors import AnnotationError, joined
 
 from .image_io import BROKEN_IMAGE, QUARTER_TURNS, TURNS, largest_wide_value, orientation_of, read_image
 from .transforms import LoadImage, LoadSegAnnotation, advise_orientation
@@ -103,7 +103,8 @@ class SampleChecker:
             labels = tuple(int(label) for label in np.atleast_1d(info['gt_label']))
             wrong = [label for label in labels if not 0 <= label < self.num_classes]
             if wrong:
-                findings.append(Finding('label out of range', name, f'labels {wrong} of {self.num_classes} classes: '
+                findings.append(Finding('label out of range', name,
+                                        f'labels {joined(wrong)} of {self.num_classes} classes: '
                                         f'set num_classes to {max(wrong) + 1} or more, or correct the labels.'))
         if self.load_mask is not None and info.get('seg_map_path'):
             pixels = self._check_mask(info, image, findings)
@@ -199,7 +200,7 @@ class SampleChecker:
         wrong = [label for label in present if not 0 <= label < self.num_classes and label != self.ignore_index]
         if wrong:
             findings.append(Finding('label out of range', path,
-                                    f'labels {_some(wrong)} of {self.num_classes} classes: '
+                                    f'labels {joined(wrong)} of {self.num_classes} classes: '
                                     f'{advise_labels(present, wrong, self.num_classes, info)}'))
         elif present == [self.ignore_index]:
             findings.append(Finding('all ignored', path, f'every pixel is {self.ignore_index}: take it out'
@@ -244,7 +245,7 @@ def advise_labels(present: list[int], wrong: list[int], num_classes: int, info: 
         return (f'the file has them one higher (reduce_zero_label=True). Set it to False if 0 is a class, or '
                 f'num_classes to {max(wrong) + 1}.')
     if spread and len(classes) > 1:
-        return (f'the {len(classes)} grey levels {_some(classes)} look like a picture of the classes: save their '
+        return (f'the {len(classes)} grey levels {joined(classes)} look like a picture of the classes: save their '
                 f'indices, 0 to {len(classes) - 1}.')
     if wrong == [num_classes]:
         return f'if they are 1 to {num_classes} with 0 for no class, set reduce_zero_label=True of the dataset.'
@@ -264,7 +265,3 @@ def _file_trouble(path: str, what: str) -> Finding | None:
 def _without(path: str, error: Exception) -> str:
     """The message of an error that starts with the path of its file, without it."""
     return str(error).removeprefix(f'{path}: ')
-
-
-def _some(values: list[int], most: int = 8) -> str:
-    return str(values if len(values) <= most else [*values[:most], '...']).replace("'", '')

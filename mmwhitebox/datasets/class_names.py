@@ -14,10 +14,8 @@ from mmpretrain.datasets import BaseDataset as ClsDataset
 from mmpretrain.datasets import CustomDataset
 from mmseg.datasets import BaseSegDataset
 
-from mmwhitebox.config_parts import Part, datasets, get
+from mmwhitebox.config_parts import SPLITS, Part, datasets, get
 from mmwhitebox.errors import joined
-
-SPLITS = ('train', 'val', 'test')
 
 
 def class_name_problems(cfg: Config, splits: Sequence[str] = SPLITS) -> list[str]:

@@ -7,13 +7,12 @@ from pathlib import Path
 from mmpretrain.datasets import BaseDataset as ClsDataset
 from mmseg.datasets import BaseSegDataset
 
+from mmwhitebox.config_parts import SPLITS
 from mmwhitebox.errors import ConfigError, DatasetLayoutError, joined
 from mmwhitebox.registry import DATASETS
 
 from .formats import CLASSIFICATION, KINDS, POLYGONS, Pairs, Sample, find_pairs, rasterize, split
 from .image_io import IMAGE_SUFFIXES
-
-SPLITS = ('train', 'val', 'test')
 
 
 class OfFolder:

@@ -212,8 +212,13 @@ def mask_array(image: Image.Image, coloured: bool, path: str | Path) -> np.ndarr
                                   'palette={NAME: (R, G, B)} instead.')
         array = bands[..., 0]
     if array.dtype.kind == 'f':
-        if (array != np.rint(array)).any():
-            raise AnnotationError(f'{path}: labels are whole numbers, this map has fractions: resized, perhaps; masks '
-                                  'are resized with nearest neighbour.')
+        refuse_fractions(path, array)
         array = array.astype(np.int64)
     return array.astype(np.uint8) if array.dtype == bool else array
+
+
+def refuse_fractions(path: str | Path, labels: np.ndarray) -> None:
+    """Raise an AnnotationError if a mask holds other than whole numbers."""
+    if labels.dtype.kind == 'f' and (labels != np.rint(labels)).any():
+        raise AnnotationError(f'{path}: labels are whole numbers, this map has fractions: resized, perhaps; masks are '
+                              'resized with nearest neighbour.')

@@ -10,7 +10,8 @@ from mmpretrain.datasets import BaseDataset as ClsDataset
 from mmpretrain.datasets import CustomDataset
 from mmseg.datasets import BaseSegDataset
 
-from mmwhitebox.errors import DatasetLayoutError
+from mmwhitebox.config_parts import SPLITS
+from mmwhitebox.errors import DatasetLayoutError, joined
 
 from .broken_samples import refuse_skipping
 from .class_names import class_name_problems
@@ -20,7 +21,7 @@ MAX_NAMED = 5
 WHERE = '\nWhere the data lies is data_root in the config.'
 
 
-def check_datasets(cfg: Config, splits: tuple = ('train', 'val', 'test')) -> None:
+def check_datasets(cfg: Config, splits: tuple = SPLITS) -> None:
     """Check that every dataset of a config has its folders, images and annotations.
 
     Segmentation datasets and mmpretrain's datasets of image files are checked; those that come as one
@@ -130,7 +131,7 @@ def _check_segmentation(dataset: BaseSegDataset, needs_labels: bool) -> None:
     if missing and dataset._indices is None:  # a subset may be of those that have one
         raise DatasetLayoutError(
             f'{len(missing)} of {len(names)} images in {images} have no annotation: '
-            f'{_some([f"{name}{dataset.img_suffix}" for name in missing])}{layout}')
+            f'{joined([f"{name}{dataset.img_suffix}" for name in missing], MAX_NAMED)}{layout}')
     print_log(f'{name}: {len(names)} images with annotations in {images}', logger='current')
 
 
@@ -160,14 +161,9 @@ def _check_class_folders(dataset: CustomDataset, told: str) -> None:
         raise DatasetLayoutError(f'The folder {root} holds no class folders.{layout}')
     if dataset.CLASSES is not None and len(folders) != len(dataset.CLASSES) and str(root) not in told:
         raise DatasetLayoutError(
-            f'The folder {root} holds {len(folders)} class folders ({_some([p.name for p in folders])}), the '
-            f'dataset has {len(dataset.CLASSES)} classes.{layout}')
+            f'The folder {root} holds {len(folders)} class folders ({joined([p.name for p in folders], MAX_NAMED)}), '
+            f'the dataset has {len(dataset.CLASSES)} classes.{layout}')
     if not any(dataset.is_valid_file(path.name) for folder in folders
                for path in map(Path, list_dir_or_file(folder, list_dir=False, recursive=True))):
         raise DatasetLayoutError(f'The class folders in {root} hold no images.{layout}')
     print_log(f'{name}: {len(folders)} class folders in {root}', logger='current')
-
-
-def _some(names: list) -> str:
-    """The first few names."""
-    return ', '.join(names[:MAX_NAMED]) + (', ...' if len(names) > MAX_NAMED else '')

@@ -19,26 +19,25 @@ from .transforms import LoadSegAnnotation
 LOOKED_AT = 12
 
 
-def look_at_masks(cfg: Config, split: str = 'train') -> None:
-    """Make sure that the masks of a split hold more than one class.
+def look_at_masks(cfg: Config) -> None:
+    """Make sure that the masks of the training set hold more than one class.
 
     A few masks are read; only if these hold a single class and ignored pixels, the others are, until there is a second.
 
     Args:
         cfg (Config): Full config.
-        split (str): Defaults to 'train'.
 
     Raises:
         AnnotationError: No mask has a second class, and some pixels are ignored. The message says which labels there
             are and what to do.
     """
     with TRANSFORMS.switch_scope_and_registry(cfg.get('default_scope') or 'mmseg'):
-        problems = [problem for part in datasets(cfg, split) for problem in _problems(cfg, split, part)]
+        problems = [problem for part in datasets(cfg, 'train') for problem in _problems(cfg, part)]
     if problems:
         raise AnnotationError('\n'.join(problems))
 
 
-def _problems(cfg: Config, split: str, part: Part) -> Iterator[str]:
+def _problems(cfg: Config, part: Part) -> Iterator[str]:
     if part.cls is None or not issubclass(part.cls, BaseSegDataset):
         return
     classes, dataset = known_classes(part), lazily_built(part)
@@ -48,7 +47,7 @@ def _problems(cfg: Config, split: str, part: Part) -> Iterator[str]:
         dataset.full_init()
     except Exception:  # its files are checked elsewhere
         return
-    loader = _mask_loader(cfg, split, part) or _own_loader(part, dataset)
+    loader = _mask_loader(cfg, part) or _own_loader(part, dataset)
     if loader is None:
         return
     ignored = {255, getattr(loader, 'ignore_index', 255)}
@@ -63,9 +62,9 @@ def _problems(cfg: Config, split: str, part: Part) -> Iterator[str]:
         yield _message(part, found, found & ignored, classes, len(dataset))
 
 
-def _mask_loader(cfg: Config, split: str, part: Part) -> Any:
+def _mask_loader(cfg: Config, part: Part) -> Any:
     """The step that reads the masks, of the data set's own pipeline or of one around it."""
-    for step in (*steps(f'{part.path}.pipeline', part.cfg.get('pipeline')), *pipelines(cfg, split)):
+    for step in (*steps(f'{part.path}.pipeline', part.cfg.get('pipeline')), *pipelines(cfg, 'train')):
         if step.cls is not None and issubclass(step.cls, LoadAnnotations):
             return TRANSFORMS.build(step.cfg)
     return None

@@ -8,6 +8,8 @@ from pathlib import Path
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
+from mmwhitebox.errors import joined
+
 WILDCARDS = '*?['
 SHOWN = 3
 
@@ -47,8 +49,7 @@ def output_names(paths: Iterable[str | Path], roots: Iterable[str | Path]) -> li
         names.append(name.as_posix())
     renamed = [f'{path} -> {name}' for path, stem, name in zip(paths, stems, names) if name != stem.as_posix()]
     if renamed:
-        print_log(f'Images that share a name are numbered: {", ".join(renamed[:SHOWN])}'
-                  + (f' and {len(renamed) - SHOWN} more' if len(renamed) > SHOWN else ''), 'current', logging.WARNING)
+        print_log(f'Images that share a name are numbered: {joined(renamed, SHOWN)}', 'current', logging.WARNING)
     return names
 
 

@@ -22,7 +22,7 @@ from mmwhitebox.registry import TRANSFORMS
 
 from .broken_samples import OnError
 from .image_io import BROKEN_IMAGE, EXIF, QUARTER_TURNS, orientation_of, read_image, turned
-from .label_map import LabelMap
+from .label_map import LabelMap, refuse_fractions
 
 
 @TRANSFORMS.register_module(name=['LoadImage', 'LoadImageFromFile', 'LoadImageFromNDArray', 'InferencerLoader'])
@@ -234,9 +234,7 @@ def largest_wide_label(path: str) -> int:
         if image.mode[0] not in 'IF':
             return 0
         labels = np.asarray(image)
-        if image.mode == 'F' and not (labels == np.rint(labels)).all():
-            raise AnnotationError(f'{path}: labels are whole numbers, this map has fractions: resized, perhaps; masks '
-                                  'are resized with nearest neighbour.')
+        refuse_fractions(path, labels)
         return int(labels.max(initial=0))
 
 

@@ -12,10 +12,11 @@ from mmwhitebox.config.model_check import check_model
 from mmwhitebox.datasets import check_datasets, watch_workers
 from mmwhitebox.datasets.layout import leaf_datasets
 from mmwhitebox.errors import UserError
+from mmwhitebox.models.access import unwrap
 
 from .devices import autocast_dtype
 from .runner import ConsoleRunner
-from .setup import pin_memory, setup_launcher, use_compile
+from .setup import add_hook, pin_memory, setup_launcher, use_compile
 from .work_dir import prepare_folder
 
 
@@ -32,10 +33,6 @@ def write_predictions(cfg: Config, out: str) -> None:
     if not out.endswith('.pkl'):
         raise UserError(f'--out {out}: the predictions of a classifier go to one file, NAME.pkl.')
     cfg.test_evaluator = [*evaluators(cfg), dict(type='DumpResults', out_file_path=out)]
-
-
-def add_hook(cfg: Config, hook: dict) -> None:
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
 def evaluators(cfg: Config) -> list:
@@ -128,8 +125,7 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None, show_dir: str
     setup_launcher(cfg)
     with named_build_errors(cfg), watch_workers():
         runner = ConsoleRunner.from_cfg(cfg)
-        model = runner.model.module if cfg.launcher != 'none' else runner.model
-        model = model.module if tta else model
+        model = unwrap(runner.model)
         check_model(model)
         meta = load_weights(model, checkpoint, trust_checkpoint)
         compare_classes(meta, runner.test_loop.dataloader.dataset.metainfo.get('classes'), checkpoint)

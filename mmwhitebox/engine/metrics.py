@@ -7,18 +7,19 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.evaluation import IoUMetric as MMSegIoUMetric
 from prettytable import PrettyTable
 from torch import nn
 
-from mmwhitebox.errors import UserError
+from mmwhitebox.errors import UserError, joined
 from mmwhitebox.interpret.attention_map import class_token_maps, has_class_token
 from mmwhitebox.interpret.capture import attention_layers
 from mmwhitebox.interpret.patch_maps import patch_size
 from mmwhitebox.interpret.zero_shot import ZeroShotScores, make_targets, score_image
 from mmwhitebox.registry import HOOKS, METRICS
+
+from .runner_parts import bare_model
 
 
 @METRICS.register_module(name='IoUMetric')
@@ -56,13 +57,9 @@ class IoUMetric(MMSegIoUMetric):
         absent = 'left out' if self.nan_to_num is None else f'counted as {self.nan_to_num}'
         for mask, what in ((~shown, f'Not predicted either, {absent}'), (shown & (truth == 0), 'Predicted, IoU 0')):
             if mask.any():
-                lines.append(f'{what}: {_some(classes[mask])}.')
+                lines.append(f'{what}: {joined(classes[mask])}.')
         counted = ', '.join(f'm{key} {np.isfinite(values).sum()}' for key, values in scores.items())
         print_log(f'{" ".join(lines)} Classes in each mean: {counted}.', 'current', logging.WARNING)
-
-
-def _some(names: np.ndarray, most: int = 8) -> str:
-    return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
 
 
 @METRICS.register_module()
@@ -181,7 +178,7 @@ class ModelForMetrics(Hook):
 
     @staticmethod
     def _give(runner: Runner, evaluator) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         for metric in evaluator.metrics:
             if hasattr(metric, 'set_model'):
                 metric.set_model(model)

@@ -11,6 +11,11 @@ from mmengine.logging import print_log
 from mmwhitebox.errors import UserError
 
 
+def add_hook(cfg: Config, hook: dict) -> None:
+    """Add one to the config's own hooks."""
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+
+
 def use_amp(cfg: Config) -> None:
     """Turn the optimizer wrapper into mmengine's mixed-precision one, or ours for bfloat16 without a GPU.
 
@@ -70,8 +75,7 @@ def use_compile(cfg: Config) -> None:
     """
     options = cfg.pop('compile', None)
     if options:
-        hook = dict(type='mmwhitebox.CompileHook', **(options if isinstance(options, dict) else {}))
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+        add_hook(cfg, dict(type='mmwhitebox.CompileHook', **(options if isinstance(options, dict) else {})))
 
 
 def use_schedule(cfg: Config, resume_schedule: str | None) -> None:

@@ -119,15 +119,13 @@ def compression_layers(model: nn.Module) -> list[CompressionLayer]:
 @torch.no_grad()
 def layer_rates(layer: CompressionLayer,
                 calls: dict[str, Call],
-                heads: Sequence[int] | None = None,
-                eps_squared: float = 0.01) -> dict[str, dict[str, Tensor]]:
+                heads: Sequence[int] | None = None) -> dict[str, dict[str, Tensor]]:
     """Rates and sparsity at every stage of a layer.
 
     Args:
         layer (CompressionLayer): From :func:`compression_layers`.
         calls (dict[str, Call]): What its ``modules`` did, from :func:`mmwhitebox.interpret.capture`.
         heads (Sequence[int], optional): Heads that the compression term sums over. Defaults to all.
-        eps_squared (float): eps^2. Defaults to 0.01.
 
     Returns:
         dict[str, dict[str, Tensor]]: Stage -> quantity of :data:`QUANTITIES` -> (B,) float64. Sparsity is there
@@ -138,10 +136,10 @@ def layer_rates(layer: CompressionLayer,
         w = layer.project(z)
         w = w if heads is None else w[:, list(heads)]
         rates[stage] = dict(
-            compression=coding_rate(w, eps_squared).sum(1),
-            compression_normalized=coding_rate(w, eps_squared, normalize=True).sum(1),
-            expansion=coding_rate(z, eps_squared),
-            expansion_normalized=coding_rate(z, eps_squared, normalize=True))
+            compression=coding_rate(w).sum(1),
+            compression_normalized=coding_rate(w, normalize=True).sum(1),
+            expansion=coding_rate(z),
+            expansion_normalized=coding_rate(z, normalize=True))
         if layer.is_sparse and stage == 'feedforward':
             rates[stage]['sparsity'] = sparsity(z)
     return rates

@@ -72,7 +72,6 @@ def draw_map_grid(image: np.ndarray,
                   meaning: str,
                   shared_scale: bool = False,
                   label_title: str = '',
-                  label_name: str = 'head',
                   mark: tuple[float, float] | None = None) -> Figure:
     """Draw maps over an image: the image, then one column for each map.
 
@@ -85,7 +84,6 @@ def draw_map_grid(image: np.ndarray,
         shared_scale (bool): Whether the maps of a row share their colour scale, from 0 to their maximum;
             otherwise each has its own. The maximum stands in the panels. Defaults to False.
         label_title (str): Title of the column of label maps, if there are any. Defaults to ''.
-        label_name (str): Label k is called '<label_name> k'. Defaults to 'head'.
         mark (tuple[float, float], optional): A pixel (x, y) to mark in every panel. Defaults to None.
     """
     shown = sorted({int(k) for row in rows if row.labels is not None for k in np.unique(row.labels)})
@@ -131,7 +129,7 @@ def draw_map_grid(image: np.ndarray,
     figure.text(GAP_INCHES / figure.get_size_inches()[0], top, title, fontsize=9.5, va='top', weight='bold')
     _draw_scale(figure, meaning, 'row maximum' if shared_scale else 'panel maximum')
     if shown:
-        patches = [Patch(color=AREA_COLORS[k % len(AREA_COLORS)], label=f'{label_name} {k}') for k in shown]
+        patches = [Patch(color=AREA_COLORS[k % len(AREA_COLORS)], label=f'head {k}') for k in shown]
         figure.legend(handles=patches, loc='lower right', bbox_to_anchor=(1, 0), fontsize=7, frameon=False,
                       handlelength=1, ncols=min(len(shown), 2 * num_columns - 4), columnspacing=1, handletextpad=0.4)
     return figure

@@ -25,10 +25,8 @@ def patch_size(model: nn.Module) -> tuple[int, int]:
         UserError: The encoder is none of this package's.
     """
     backbone = getattr(model, 'backbone', model)
-    if isinstance(backbone, TimmViT):
+    if isinstance(backbone, (TimmViT, WhiteBoxTransformer)):
         return tuple(backbone.patch_size)
-    if isinstance(backbone, WhiteBoxTransformer):
-        return backbone.stem.patch_size, backbone.stem.patch_size
     raise UserError(f'{type(backbone).__name__}: the maps need the patch grid of an encoder of this package, '
                     'WhiteBoxTransformer or TimmViT.')
 

@@ -33,6 +33,10 @@ from .subspaces import principal_angles
 NUM_REPRESENTATIVES = 16
 EPS_SQUARED = 0.1
 """Precision for points of variance 1 to 4; tokens after a LayerNorm are measured at 0.01."""
+SPREAD = 2., 1., 0.15
+"""Standard deviations of the points of a class, along its plane and across it."""
+ENERGY = 0.95
+"""Share of the energy of a class that its subspace holds."""
 
 
 def linear_step(z: Tensor, eta: float, eps_squared: float) -> Tensor:
@@ -68,20 +72,19 @@ STEPS: dict[str, Callable] = {
 }
 
 
-def make_classes(num_classes: int = 3, num_points: int = 150, noise: float = 0.15, seed: int = 0) -> Tensor:
+def make_classes(num_classes: int = 3, num_points: int = 150, seed: int = 0) -> Tensor:
     """Points of several classes in R^3, each near a plane through the origin, longer one way than the other.
 
     Args:
         num_classes (int): Defaults to 3.
         num_points (int): Points N of a class. Defaults to 150.
-        noise (float): Standard deviation across the plane; along it, it is 2 and 1. Defaults to 0.15.
         seed (int): Of the points; the planes are the same for every seed. Defaults to 0.
 
     Returns:
         Tensor: (num_classes, N, 3) float64.
     """
     generator = torch.Generator().manual_seed(seed)
-    spread = torch.tensor([2., 1., noise], dtype=torch.float64)
+    spread = torch.tensor(SPREAD, dtype=torch.float64)
     points = torch.randn(num_classes, num_points, 3, generator=generator, dtype=torch.float64) * spread
     # Long directions evenly around the space diagonal, far from the axes and from each other.
     turn = torch.arange(num_classes, dtype=torch.float64) * 2 * torch.pi / num_classes
@@ -99,11 +102,11 @@ def iterate(points: Tensor, step: Callable, iterations: int, eta: float, eps_squ
     return torch.stack(states)
 
 
-def class_subspace(points: Tensor, energy: float = 0.95) -> Tensor:
-    """Orthonormal basis of the fewest principal directions that hold a share of the energy: (N, 3) -> (3, d)."""
+def class_subspace(points: Tensor) -> Tensor:
+    """Orthonormal basis of the fewest principal directions that hold :data:`ENERGY`: (N, 3) -> (3, d)."""
     _, s, vt = torch.linalg.svd(points, full_matrices=False)
     held = s.square().cumsum(0) / s.square().sum()
-    return vt[:int((held < energy).sum()) + 1].mT
+    return vt[:int((held < ENERGY).sum()) + 1].mT
 
 
 def separation(points: Tensor) -> list[dict]:
@@ -185,8 +188,8 @@ def draw_frame(states: dict[str, Tensor], t: int) -> Figure:
     return figure
 
 
-def save_animation(frames: Sequence[np.ndarray], path: str, milliseconds: int = 90) -> None:
+def save_animation(frames: Sequence[np.ndarray], path: str) -> None:
     """Write frames, (h, w, 3) uint8 each, as an endless GIF that rests on its last frame."""
     images = [Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE) for frame in frames]
-    durations = [milliseconds] * (len(images) - 1) + [2000]
+    durations = [90] * (len(images) - 1) + [2000]
     images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=True)

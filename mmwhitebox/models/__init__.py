@@ -2,6 +2,7 @@ from mmwhitebox import stack  # noqa: F401  # isort: skip
 from . import (
     attention,
     backbones,
+    classifier_init,
     data_preprocessor,
     decode_heads,
     embeddings,
@@ -11,5 +12,6 @@ from . import (
 )
 
 __all__ = [
-    'attention', 'backbones', 'data_preprocessor', 'decode_heads', 'embeddings', 'feedforward', 'losses', 'segmentors'
+    'attention', 'backbones', 'classifier_init', 'data_preprocessor', 'decode_heads', 'embeddings', 'feedforward',
+    'losses', 'segmentors'
 ]

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from mmwhitebox.models.attention import ClassAttention, build_attention
 from mmwhitebox.models.feedforward import MLP, build_feedforward
 
+TRUNC_NORMAL = dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.)
+
 
 def build_layer_scale(embed_dims: int, init_value: float) -> nn.Module:
     """A learned factor per channel, or nothing for 0."""

@@ -15,3 +15,8 @@ def check_sizes(owner: object, least: int = 1, **sizes: Any) -> None:
         if value is not None and not all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in values):
             wanted = 'a positive integer' if least == 1 else f'an integer of {least} or more'
             raise ValueError(f'{type(owner).__name__}: {name}={value!r} must be {wanted}.')
+
+
+def whole_patches(size: tuple[int, int], patch: tuple[int, int]) -> tuple[int, int]:
+    """Pixels (height, width) of the whole patches that cover an image of ``size``."""
+    return tuple(-(-pixels // side) * side for pixels, side in zip(size, patch))

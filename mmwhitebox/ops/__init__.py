@@ -17,11 +17,11 @@ from .rope import rope_2d
 from .softmax_attention import softmax_attention
 from .sparsemax import sparsemax
 from .spectral import spectral_attention
-from .tssa import scale_by_second_moment, tssa, tssa_membership
+from .tssa import tssa, tssa_membership
 
 __all__ = [
     'adaptive_avg_pool', 'agent_attention', 'broadcast', 'cbsa', 'channel_attention', 'contract', 'dmsa',
     'dmsa_gate', 'dmsa_membership', 'extract', 'ista', 'msca', 'mssa', 'pool_representatives',
-    'relu_linear_attention', 'resize_positions', 'rope_2d', 'scale_by_second_moment', 'softmax_attention', 'sparsemax',
+    'relu_linear_attention', 'resize_positions', 'rope_2d', 'softmax_attention', 'sparsemax',
     'spectral_attention', 'tssa', 'tssa_membership', 'use'
 ]

@@ -8,7 +8,7 @@
 'triton'    the kernels, ``triton.py``, wherever they take the call, else the eager form; building fails where
             triton cannot be imported
 'auto'      on a GPU the kernels, wherever they take the call and have agreed there with the naive form (see
-            :mod:`mmwhitebox.ops.self_check`); else the eager form
+            :mod:`mmwhitebox.ops.comparison`); else the eager form
 ==========  ====================================================================================================
 
 Where a GPU's tensors (with 'triton': any tensors) are not taken by the kernels one line per operator and reason says
@@ -20,12 +20,15 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ContextDecorator, nullcontext
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from . import comparison
+from .operator import Operator
 
 FORMS = ('auto', 'naive', 'torch', 'triton')
 
@@ -151,47 +154,21 @@ def may_be_fused(x: Tensor) -> bool:
     return x.is_cuda
 
 
-class Kernels(NamedTuple):
-    """The fused form of an operator.
-
-    Attributes:
-        run (Callable): Takes what the other forms take.
-        unsupported (Callable): Takes the same and says in a few words why that call cannot run fused, or None.
-    """
-    run: Callable[..., Tensor]
-    unsupported: Callable[..., str | None]
-
-
-class Operator(NamedTuple):
-    """The forms of an operator.
-
-    Attributes:
-        name (str): Its name.
-        naive (Callable): The equation.
-        eager (Callable): The fast form for any device.
-        kernels (Callable): Imports the fused form; None where triton cannot be imported.
-    """
-    name: str
-    naive: Callable[..., Tensor]
-    eager: Callable[..., Tensor]
-    kernels: Callable[[], Kernels | None]
-
-    def __call__(self, impl: str, x: Tensor, *args: Any) -> Tensor:
-        """Run the form that ``impl``, or the :func:`use` around it, asks for."""
-        form = current_form(impl)
-        if form == 'naive':
-            return self.naive(x, *args)
-        if form == 'torch' or form == 'auto' and not may_be_fused(x) or _exporting():
-            return self.eager(x, *args)
-        kernels = self.kernels()
-        if kernels is None:
-            reason = 'triton cannot be imported'
-        else:
-            reason = kernels.unsupported(x, *args)
-            if reason is None and form == 'auto':
-                from .self_check import refusal
-                reason = refusal(self.name, x, *args)
-        if reason is not None:
-            _say_once(self.name, reason)
-            return self.eager(x, *args)
-        return kernels.run(x, *args)
+def run(operator: Operator, impl: str, x: Tensor, *args: Any) -> Tensor:
+    """Run the form of an operator that ``impl``, or the :func:`use` around it, asks for."""
+    form = current_form(impl)
+    if form == 'naive':
+        return operator.naive(x, *args)
+    if form == 'torch' or form == 'auto' and not may_be_fused(x) or _exporting():
+        return operator.eager(x, *args)
+    kernels = operator.kernels()
+    if kernels is None:
+        reason = 'triton cannot be imported'
+    else:
+        reason = kernels.unsupported(x, *args)
+        if reason is None and form == 'auto':
+            reason = comparison.refusal(operator, x, *args)
+    if reason is not None:
+        _say_once(operator.name, reason)
+        return operator.eager(x, *args)
+    return kernels.run(x, *args)

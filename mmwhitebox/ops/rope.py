@@ -21,11 +21,14 @@ from .autograd import FirstOrder, first_order
 from .dispatch import is_naive
 from .precision import wide_dtype, widen
 
+THETA = 10000.
+"""Base of the frequencies."""
 
-def axis_angles(size: int, x: Tensor, theta: float) -> Tensor:
+
+def axis_angles(size: int, x: Tensor) -> Tensor:
     """Angles along one axis of the grid, (size, D/4)."""
     features, wide = x.shape[2] // 4, wide_dtype(x)
-    frequencies = theta**-(torch.arange(features, dtype=wide, device=x.device) / features)
+    frequencies = THETA**-(torch.arange(features, dtype=wide, device=x.device) / features)
     return torch.arange(size, dtype=wide, device=x.device)[:, None] * frequencies
 
 
@@ -36,11 +39,11 @@ def over_tokens(rows: Tensor, columns: Tensor, num_extra: int, extra: float) -> 
     return F.pad(patches.flatten(0, 1), (0, 0, num_extra, 0), value=extra)
 
 
-def turn(x: Tensor, hw_shape: tuple[int, int], theta: float, direction: int) -> Tensor:
+def turn(x: Tensor, hw_shape: tuple[int, int], direction: int) -> Tensor:
     """Turn the pairs of x as complex numbers, forward or, with direction -1, back."""
     h, w = hw_shape
     units = [torch.polar(torch.ones_like(angles), direction * angles)
-             for angles in (axis_angles(h, x, theta), axis_angles(w, x, theta))]
+             for angles in (axis_angles(h, x), axis_angles(w, x))]
     pairs = torch.view_as_complex(widen(x).contiguous().unflatten(-1, (-1, 2)))  # (B, N, D/2)
     turned = pairs * over_tokens(*units, x.shape[1] - h * w, 1.)
     return torch.view_as_real(turned).flatten(-2).to(x.dtype)
@@ -52,35 +55,34 @@ class _Rope(FirstOrder):
     name = 'rope_2d'
 
     @staticmethod
-    def forward(x: Tensor, hw_shape: tuple[int, int], theta: float) -> Tensor:
-        return turn(x, hw_shape, theta, 1)
+    def forward(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        return turn(x, hw_shape, 1)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
-        _, ctx.hw_shape, ctx.theta = inputs
+        _, ctx.hw_shape = inputs
 
     @staticmethod
     @first_order
     def backward(ctx, saved, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return turn(grad, ctx.hw_shape, ctx.theta, -1), None, None
+        return turn(grad, ctx.hw_shape, -1), None
 
 
-def rope_2d(x: Tensor, hw_shape: tuple[int, int], theta: float = 10000., impl: str = 'auto') -> Tensor:
+def rope_2d(x: Tensor, hw_shape: tuple[int, int], impl: str = 'auto') -> Tensor:
     """Rotate the patch tokens by their place in the grid; extra tokens stay as they are.
 
     Args:
         x (Tensor): Tokens, (B, N, D), N = E + H*W with the E extra tokens first, D divisible by 4.
         hw_shape (tuple[int, int]): Grid (H, W) of the patch tokens.
-        theta (float): Base of the frequencies. Defaults to 10000.
         impl (str): The form, see :mod:`mmwhitebox.ops.dispatch`. Defaults to 'auto'.
 
     Returns:
         Tensor: Tokens of the same shape and dtype.
     """
     if not is_naive(impl) and not torch.compiler.is_compiling():
-        return _Rope.call(x, hw_shape, theta)
+        return _Rope.call(x, hw_shape)
     h, w = hw_shape
-    rows, columns, num_extra = axis_angles(h, x, theta), axis_angles(w, x, theta), x.shape[1] - h * w
+    rows, columns, num_extra = axis_angles(h, x), axis_angles(w, x), x.shape[1] - h * w
     cos = over_tokens(rows.cos(), columns.cos(), num_extra, 1.)  # (N, D/2)
     sin = over_tokens(rows.sin(), columns.sin(), num_extra, 0.)
     even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)

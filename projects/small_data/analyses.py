@@ -29,9 +29,10 @@ from benchmarks.rounds import quartiles, ratios, run_case
 from mmwhitebox.apis import init_model
 from mmwhitebox.apis.data import scope_of
 from mmwhitebox.apis.export import LogitsNetwork
-from mmwhitebox.cli.measures.perturbation import evaluation, quiet, test_loader
+from mmwhitebox.cli.measures.perturbation import evaluation, test_loader
 from mmwhitebox.datasets import check_datasets
 from mmwhitebox.engine.metrics import ZeroShotSegmentation
+from mmwhitebox.engine.silence import silent
 from mmwhitebox.errors import DatasetLayoutError
 from mmwhitebox.interpret import count_flops, count_parameters
 from mmwhitebox.interpret.patch_maps import patch_grid, patch_size
@@ -72,7 +73,7 @@ def measure(suite: Suite, runs: Sequence[Run], quick: bool) -> dict:
     if not runs:
         say('no checkpoints: nothing to measure')
         return results
-    with quiet():
+    with silent():
         models = {name: load(run) for name, run in first.items()}
         images = {name: some_images(model) for name, model in models.items()}
         results['complexity'] = {name: complexity(model, images[name][:1]) for name, model in models.items()}

@@ -217,7 +217,7 @@ class WideLabels:
 def test_check_of_labels_beyond_8_bits(tmp_path, monkeypatch):
     monkeypatch.setattr(ReadsMyLabels, '__call__', WideLabels.__call__)
     found = checked(pairs(tmp_path, [np.zeros((2, 2, 3), np.uint8)]))
-    assert 'labels [-1, 300] of 3 classes' in found.faults()[0].message and found.pixels.sum() == 2
+    assert 'labels -1, 300 of 3 classes' in found.faults()[0].message and found.pixels.sum() == 2
 
 
 @pytest.mark.parametrize('color_type, turned', [('color', True), ('unchanged', False),

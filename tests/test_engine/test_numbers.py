@@ -152,7 +152,7 @@ def test_names():
     model = nn.Sequential(*(nn.Linear(1, 1) for _ in range(3)))
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, float('nan'))
-    assert name_gradients(model) == ['the gradient of 0.weight, 0.bias, 1.weight and of 3 more is not finite']
+    assert name_gradients(model) == ['the gradient of 0.weight, 0.bias, 1.weight, ... (6 in all) is not finite']
     with pytest.raises(UserError, match="'stop', 'skip' or 'ignore', not 'warn'"):
         FiniteHook(on_nonfinite='warn')
 

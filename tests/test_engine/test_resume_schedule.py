@@ -11,7 +11,8 @@ from torch import nn
 
 from mmwhitebox.checkpoints import verify_checkpoint
 from mmwhitebox.engine.hooks.exact_resume import ExactResumeHook
-from mmwhitebox.engine.hooks.schedule import ScheduleHook, fast_forward
+from mmwhitebox.engine.hooks.schedule import ScheduleHook
+from mmwhitebox.engine.rehearsal import fast_forward
 from mmwhitebox.errors import UserError
 from tests.test_engine import small
 

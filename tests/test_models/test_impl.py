@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,8 +18,9 @@ from mmwhitebox.models.attention import CBSA, DMSA, TSSA, build_attention
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from mmwhitebox.models.decode_heads import WhiteBoxMaskHead
 from mmwhitebox.models.feedforward import ISTA
-from mmwhitebox.ops import dispatch, self_check
-from mmwhitebox.ops.dispatch import FORMS, Kernels, Operator
+from mmwhitebox.ops import comparison, dispatch
+from mmwhitebox.ops.dispatch import FORMS
+from mmwhitebox.ops.operator import Kernels, Operator
 from mmwhitebox.registry import ATTENTIONS
 
 MODULES = {
@@ -37,10 +39,11 @@ def call(module, x):
 def forms(monkeypatch):
     """An operator whose forms return their names; the kernels refuse for ``reason``, the check for ``refusal``."""
     monkeypatch.setattr(dispatch, '_said', set())
-    monkeypatch.setattr(self_check, 'refusal', lambda *args: state.refusal)
+    monkeypatch.setattr(comparison, 'refusal', lambda *args: state.refusal)
     kernels = Kernels(lambda x: 'triton', lambda x: state.reason)
     state = SimpleNamespace(reason=None, refusal=None, kernels=kernels)
-    state.operator = Operator('cbsa', lambda x: 'naive', lambda x: 'eager', lambda: state.kernels)
+    monkeypatch.setattr(Operator, 'kernels', lambda self: state.kernels)
+    state.operator = partial(dispatch.run, Operator('cbsa', lambda x: 'naive', lambda x: 'eager'))
     return state
 
 

@@ -10,10 +10,10 @@ from mmwhitebox.ops import (
     dmsa,
     dmsa_gate,
     dmsa_membership,
-    scale_by_second_moment,
     sparsemax,
 )
 from mmwhitebox.ops.dmsa import GATES, MEMBERSHIPS, naive
+from mmwhitebox.ops.tssa.eager import scale_by_second_moment
 
 B, K, N, P = 2, 4, 12, 5
 

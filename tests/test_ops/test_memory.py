@@ -54,7 +54,6 @@ def calls(k=K, n=N, p=P, dtype=torch.float32):
         relu_linear_attention=lambda: ops.relu_linear_attention(w, s, w),
         resize_positions=lambda: ops.resize_positions(x[:1], (side, side), (5, 7), num_extra=0),
         rope_2d=lambda: ops.rope_2d(x, (side, side)),
-        scale_by_second_moment=lambda: ops.scale_by_second_moment(w, logits.softmax(1)),
         sparsemax=lambda: ops.sparsemax(logits, 1),
         softmax_attention=lambda: ops.softmax_attention(r0, w, s),
         spectral_attention=lambda: ops.spectral_attention(w),

@@ -9,8 +9,9 @@ pytest.importorskip('triton')
 
 from mmwhitebox import ops  # noqa: E402
 from mmwhitebox.models.attention import CBSA, TSSA  # noqa: E402
-from mmwhitebox.ops import dispatch, self_check  # noqa: E402
+from mmwhitebox.ops import comparison, dispatch, self_check  # noqa: E402
 from mmwhitebox.ops.kernels import launch  # noqa: E402
+from mmwhitebox.ops.tssa import operator  # noqa: E402
 from mmwhitebox.ops.tssa import triton as kernels  # noqa: E402
 
 from .fused import DEVICE  # noqa: E402
@@ -23,10 +24,10 @@ if not (launch.INTERPRETED or torch.cuda.is_available()):
 def as_on_a_gpu(monkeypatch):
     """'auto' asks for kernels here too; nothing was checked or said before."""
     monkeypatch.setattr(dispatch, 'may_be_fused', lambda x: True)
-    monkeypatch.setattr(self_check, '_verdicts', {})
+    monkeypatch.setattr(comparison, '_verdicts', {})
     monkeypatch.setattr(dispatch, '_said', set())
     if DEVICE == 'cpu':  # the interpreter is slow
-        monkeypatch.setattr(self_check, 'SIZES', dict(heads=2, dims=16, representatives=9))
+        monkeypatch.setattr(comparison, 'SIZES', dict(heads=2, dims=16, representatives=9))
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def lines(caplog):
 def test_the_kernels_agree_in_every_type():
     found = self_check.compare_kernels(DEVICE)
     assert [(c.operator, c.dtype) for c in found] == [
-        (op, dtype) for op in ('cbsa', 'tssa', 'dmsa', 'ista') for dtype in self_check.DTYPES]
+        (op, dtype) for op in ('cbsa', 'tssa', 'dmsa', 'ista') for dtype in launch.DTYPES]
     for c in found:
         assert c.agrees and c.reason == '' and c.device.type == DEVICE and c.seconds > 0
         assert max(c.output_error, *c.gradient_errors.values()) < c.tolerance / 2, c
@@ -67,9 +68,9 @@ def test_a_kernel_is_taken_after_one_comparison(launches, caplog):
     w, temp = torch.randn(1, 2, 5, 16, device=DEVICE), torch.ones(2, 1, device=DEVICE)
     for _ in range(2):
         torch.testing.assert_close(ops.tssa(w, temp), ops.tssa(w, temp, impl='torch'))
-    assert len(launches) == 3 and len(self_check._verdicts) == 1 and not lines(caplog)
+    assert len(launches) == 3 and len(comparison._verdicts) == 1 and not lines(caplog)
     ops.tssa(w.bfloat16(), temp)
-    assert len(launches) == 5 and len(self_check._verdicts) == 2
+    assert len(launches) == 5 and len(comparison._verdicts) == 2
 
 
 def test_a_broken_kernel_is_refused_with_one_line(broken, launches, caplog):
@@ -83,7 +84,7 @@ def test_a_broken_kernel_is_refused_with_one_line(broken, launches, caplog):
     line, = lines(caplog)
     assert 'tssa runs in its eager form, not fused: its kernels disagree with the equation' in line
     assert 'float32: gradient of w off by' in line
-    bad = self_check.compare('tssa', torch.device(DEVICE), torch.float32)
+    bad = comparison.compare(operator, torch.device(DEVICE), torch.float32)
     assert not bad.agrees and bad.gradient_errors['w'] > 1 and bad.output_error < 1e-4
 
 
@@ -95,15 +96,15 @@ def test_a_kernel_that_fails_or_gives_nan_is_refused(monkeypatch, caplog):
     monkeypatch.setattr(kernels.moments, 'output', fail)
     torch.testing.assert_close(ops.tssa(w, temp), ops.tssa(w, temp, impl='torch'))
     assert 'they fail (RuntimeError: no kernel image is available for execution)' in lines(caplog)[0]
-    assert math.isnan(self_check.compare('tssa', torch.device(DEVICE), torch.float32).output_error)
+    assert math.isnan(comparison.compare(operator, torch.device(DEVICE), torch.float32).output_error)
     monkeypatch.setattr(kernels.moments, 'output', lambda s, *args: torch.full_like(s, torch.nan))
-    assert self_check.compare('tssa', torch.device(DEVICE), torch.float32).output_error == math.inf
+    assert comparison.compare(operator, torch.device(DEVICE), torch.float32).output_error == math.inf
 
 
 def test_an_explicit_triton_is_not_checked(broken):
     w, temp = torch.randn(1, 2, 5, 16, device=DEVICE), torch.ones(2, 1, device=DEVICE)
     ops.tssa(w, temp, impl='triton')
-    assert not self_check._verdicts
+    assert not comparison._verdicts
 
 
 @pytest.mark.parametrize('context', [
@@ -114,7 +115,7 @@ def test_the_state_of_the_caller_is_left_alone(context, caplog):
     before, random = torch.is_grad_enabled(), torch.get_rng_state()
     with context():
         ops.tssa(w, temp)
-        assert self_check._verdicts and all(c.agrees for c in self_check._verdicts.values())
+        assert comparison._verdicts and all(c.agrees for c in comparison._verdicts.values())
     assert torch.is_grad_enabled() == before and torch.equal(torch.get_rng_state(), random)
     assert not lines(caplog)
 
@@ -123,7 +124,7 @@ def test_torch_compile_checks_as_it_traces(launches):
     module, x = CBSA(32, 2, pool_size=2).to(DEVICE), torch.randn(1, 9, 32, device=DEVICE)
     compiled = torch.compile(module, fullgraph=True, backend='aot_eager')
     out = compiled(x, (3, 3))
-    assert [c.operator for c in self_check._verdicts.values()] == ['cbsa']
+    assert [c.operator for c in comparison._verdicts.values()] == ['cbsa']
     torch.testing.assert_close(out, module(x, (3, 3)), rtol=1e-4, atol=1e-5)
 
 
@@ -139,4 +140,4 @@ class Attention(nn.Module):
 
 def test_an_export_checks_nothing():
     torch.export.export(Attention().to(DEVICE).requires_grad_(False), (torch.randn(1, 9, 32, device=DEVICE), ))
-    assert not self_check._verdicts
+    assert not comparison._verdicts

@@ -1,13 +1,10 @@
 """What ``mmwhitebox measure perturbation`` does; readings: :mod:`mmwhitebox.interpret.perturbation`."""
 import argparse
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from matplotlib.figure import Figure
 from mmengine.evaluator import Evaluator
-from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
@@ -21,6 +18,7 @@ from mmwhitebox.cli.measures.inputs import open_model
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
 from mmwhitebox.cli.measures.selection import commands_for, model_names, require, select
 from mmwhitebox.datasets import check_datasets
+from mmwhitebox.engine.silence import silent
 from mmwhitebox.errors import NotApplicableError, UserError
 from mmwhitebox.interpret.perturbation import Projection, attention_projections, noise_sweep, summarize
 from mmwhitebox.interpret.plot_style import colour, new_figure
@@ -52,25 +50,13 @@ def evaluation(model: BaseModel, loader: DataLoader, step: Callable[[], None]) -
     evaluator.dataset_meta = loader.dataset.metainfo
 
     def score() -> float:
-        with torch.inference_mode(), quiet():
+        with torch.inference_mode(), silent():
             for batch in loader:
                 evaluator.process(data_samples=model.test_step(batch), data_batch=batch)
                 step()
             return float(evaluator.evaluate(len(loader.dataset))[f'score/{key}'])
 
     return score
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Leave out the tables that metrics log at every evaluation."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def choose_projections(model: BaseModel, args: argparse.Namespace) -> list[Projection]:

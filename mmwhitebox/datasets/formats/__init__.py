@@ -9,11 +9,11 @@ Nothing in the folders is changed. ::
 from .findings import MASK_KINDS, Findings, Value
 from .looking import look
 from .pairing import find_pairs
-from .pairs import CLASSIFICATION, KINDS, POLYGONS, SPLITS, Pairs, Sample
+from .pairs import CLASSIFICATION, KINDS, POLYGONS, Pairs, Sample
 from .rasterizing import rasterize
 from .splits import split
 
 __all__ = [
-    'CLASSIFICATION', 'KINDS', 'MASK_KINDS', 'POLYGONS', 'SPLITS', 'Findings', 'Pairs', 'Sample', 'Value', 'find_pairs',
+    'CLASSIFICATION', 'KINDS', 'MASK_KINDS', 'POLYGONS', 'Findings', 'Pairs', 'Sample', 'Value', 'find_pairs',
     'look', 'rasterize', 'split'
 ]

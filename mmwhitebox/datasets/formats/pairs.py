@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from mmwhitebox.config_parts import SPLITS
 from mmwhitebox.errors import joined
 
 KINDS = {  # in the order in which they are looked for
@@ -17,7 +18,6 @@ KINDS = {  # in the order in which they are looked for
 }
 POLYGONS = ('coco', 'labelme', 'yolo')
 CLASSIFICATION = ('csv', 'classes')
-SPLITS = ('train', 'val', 'test')
 NAMED = 3
 
 

@@ -4,6 +4,7 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
+from mmwhitebox.models.access import unwrap
 from mmwhitebox.registry import HOOKS
 
 
@@ -41,10 +42,7 @@ class CompileHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Compile; the first iterations, and the first of every new image size, then take longer."""
-        model = runner.model
-        while hasattr(model, 'module'):  # of distributed training, of test-time augmentation
-            model = model.module
-        compile_networks(model, **self.options)
+        compile_networks(unwrap(runner.model), **self.options)
         runner.logger.info('The networks are compiled while the first batches run: those take minutes.')
 
 

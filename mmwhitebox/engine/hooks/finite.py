@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from mmwhitebox.errors import UserError
+from mmwhitebox.errors import UserError, joined
 from mmwhitebox.registry import HOOKS
 
 from ..runner_parts import bare_model, single_wrappers
@@ -50,8 +50,7 @@ def name_losses(terms: dict[str, Tensor], total: Tensor) -> list[str]:
 def name_gradients(model: nn.Module) -> list[str]:
     """The parameters whose gradient is not finite; of finite ones, the norm of all."""
     bad = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
-    more = f' and of {len(bad) - MAX_NAMED} more' if len(bad) > MAX_NAMED else ''
-    return [f'the gradient of {", ".join(bad[:MAX_NAMED])}{more} is not finite' if bad
+    return [f'the gradient of {joined(bad, MAX_NAMED)} is not finite' if bad
             else 'the norm of the gradients is infinite']
 
 

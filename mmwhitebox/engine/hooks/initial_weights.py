@@ -3,7 +3,6 @@ import logging
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.model.weight_init import PretrainedInit, update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner import CheckpointLoader, Runner
@@ -11,10 +10,10 @@ from mmengine.runner import CheckpointLoader, Runner
 from mmwhitebox.checkpoints.fitting import Fit, fit, require, select
 from mmwhitebox.checkpoints.loading import tensors_of
 from mmwhitebox.checkpoints.trained_classes import compare_classes
-from mmwhitebox.errors import CheckpointError
+from mmwhitebox.errors import CheckpointError, joined
 from mmwhitebox.registry import HOOKS
 
-from ..runner_parts import is_resumed, is_training, loaded_path
+from ..runner_parts import bare_model, is_resumed, is_training, loaded_path
 
 MIN_FRACTION = 0.5
 NAME = 'initial_weights'  # in default_hooks
@@ -63,8 +62,7 @@ class InitialWeightsHook(Hook):
             metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
             compare_classes(meta, metainfo.get('classes'), path, refuse=is_resumed(runner))
         tensors = tensors_of(checkpoint, path)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        found = fit(model, tensors)
+        found = fit(bare_model(runner.model), tensors)
         if is_resumed(runner) and not found.exact:
             raise CheckpointError(f'Checkpoint {path} is not of this model, so nothing can be continued: '
                                   f'{found.summary}. To start from what fits, use --cfg-options load_from=PATH.')
@@ -96,11 +94,11 @@ class CheckedPretrainedInit(PretrainedInit):
             tensors = select(tensors, self.prefix.removesuffix('.') + '.')
             if not tensors:
                 raise CheckpointError(f'Checkpoint {self.checkpoint} has nothing under prefix={self.prefix!r}; its '
-                                      f'keys begin with {", ".join(roots[:6])}.')
+                                      f'keys begin with {joined(roots, 6)}.')
         name = type(module).__name__
         found = fit(module, tensors)
         require(found, f'{self.checkpoint}, for {name},', list(tensors), self.min_fraction,
-                f'Its keys begin with {", ".join(roots[:6])}: init_cfg takes a part of it with prefix=..., and less of '
+                f'Its keys begin with {joined(roots, 6)}: init_cfg takes a part of it with prefix=..., and less of '
                 'it with min_fraction=0.')
         report(found, f'{self.checkpoint} for {name}')
         module.load_state_dict(found.state_dict)

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -18,6 +17,8 @@ from mmwhitebox.interpret.map_grid import MapRow, draw_map_grid, layer_label
 from mmwhitebox.interpret.membership import hard_assignment, has_membership, membership_maps
 from mmwhitebox.interpret.patch_maps import Picture
 from mmwhitebox.registry import HOOKS
+
+from ..runner_parts import bare_model
 
 
 class CaptureHook(Hook, ABC):
@@ -48,14 +49,14 @@ class CaptureHook(Hook, ABC):
 
     def before_train(self, runner: Runner) -> None:
         """Raise a UserError if the model has nothing to look at."""
-        if not self.modules(_unwrapped(runner.model)):
+        if not self.modules(bare_model(runner.model)):
             raise UserError(f'{type(self).__name__}: {self.needs} Take it out of custom_hooks.')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Attach the forward hooks, if this iteration is one to look at."""
         if self.every_n_train_iters(runner, self.interval) and is_main_process():
             self._calls = self._attached.enter_context(
-                capture(self.modules(_unwrapped(runner.model)), self.num_images))
+                capture(self.modules(bare_model(runner.model)), self.num_images))
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
@@ -64,11 +65,7 @@ class CaptureHook(Hook, ABC):
         if self._calls is not None:
             calls, self._calls = self._calls, None
             with torch.no_grad():
-                self.look(runner, _unwrapped(runner.model), calls)
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model
+                self.look(runner, bare_model(runner.model), calls)
 
 
 @HOOKS.register_module()

@@ -1,5 +1,4 @@
-from .timm_classifier import TimmClassifier
 from .timm_vit import TimmViT
 from .whitebox_transformer import WhiteBoxTransformer
 
-__all__ = ['TimmClassifier', 'TimmViT', 'WhiteBoxTransformer']
+__all__ = ['TimmViT', 'WhiteBoxTransformer']

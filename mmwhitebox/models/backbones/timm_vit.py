@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmwhitebox.models.position_tables import KEY as GRID_KEY
 from mmwhitebox.models.position_tables import no_grid, save_grid_size, told_grid
 from mmwhitebox.models.renamed import warn_renamed
-from mmwhitebox.models.sizes import check_sizes
+from mmwhitebox.models.sizes import check_sizes, whole_patches
 from mmwhitebox.ops.resampling import POSITION_RULES, fit_positions
 from mmwhitebox.registry import MODELS
 
@@ -274,7 +274,7 @@ class TimmViT(BaseModule):
 
     def covered_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Pixels (height, width) that the feature maps of images of ``size`` cover: whole patches."""
-        return tuple(-(-pixels // patch) * patch for pixels, patch in zip(size, self.patch_size))
+        return whole_patches(size, self.patch_size)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Features.

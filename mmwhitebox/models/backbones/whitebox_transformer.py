@@ -21,8 +21,8 @@ from torch.utils.checkpoint import checkpoint
 from mmwhitebox.models.attention import MHSA
 from mmwhitebox.models.embeddings import LearnedPositions, PatchConv
 from mmwhitebox.models.feedforward import MLP
-from mmwhitebox.models.layers import ClassAttentionLayer, TransformerLayer
-from mmwhitebox.models.sizes import check_sizes
+from mmwhitebox.models.layers import TRUNC_NORMAL, ClassAttentionLayer, TransformerLayer
+from mmwhitebox.models.sizes import check_sizes, whole_patches
 from mmwhitebox.ops.dispatch import recompute_contexts
 from mmwhitebox.registry import EMBEDDINGS, MODELS, build_component
 
@@ -33,7 +33,6 @@ def _arch(embed_dims: int, num_heads: int, num_layers: int, family: dict, **chan
     return dict(embed_dims=embed_dims, num_heads=num_heads, num_layers=num_layers, **{**family, **changes})
 
 
-TRUNC_NORMAL = dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.)
 CBT = dict(
     attention=dict(type='CBSA'),
     feedforward=dict(type='ISTA'),
@@ -253,6 +252,11 @@ class WhiteBoxTransformer(BaseBackbone):
         self._freeze_stages()
 
     @property
+    def patch_size(self) -> tuple[int, int]:
+        """Height and width of a patch in pixels."""
+        return self.stem.patch_size, self.stem.patch_size
+
+    @property
     def _name(self) -> str:
         return type(self).__name__
 
@@ -325,10 +329,10 @@ class WhiteBoxTransformer(BaseBackbone):
         if not self.pretrained:
             return
         hidden_dims = self.layers[0].ffn.fc1.out_features
-        patch = self.stem.patch_size
+        patch, _ = self.patch_size
         img_size = tuple(patch * length for length in self.pos_embed.grid_size)
         if self.pos_embed.interpolate_mode != 'bicubic':  # at the size of the weights: timm would resize by its rule
-            img_size = file_img_size(self._name, self.pretrained, 1, (patch, patch)) or img_size
+            img_size = file_img_size(self._name, self.pretrained, 1, self.patch_size) or img_size
         weights = whitebox_weights(
             self._name, self.pretrained, img_size=img_size, patch_size=patch,
             in_chans=self.stem.proj.in_channels, embed_dim=self.embed_dims, depth=self.num_layers,
@@ -364,8 +368,7 @@ class WhiteBoxTransformer(BaseBackbone):
 
     def covered_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Pixels (height, width) that the feature maps of images of ``size`` cover: whole patches."""
-        patch = self.stem.patch_size
-        return tuple(-(-pixels // patch) * patch for pixels in size)
+        return whole_patches(size, self.patch_size)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Features of the layers in ``out_indices``, in the form of ``out_type``.

@@ -17,11 +17,9 @@ from mmcv.cnn import build_norm_layer
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 
-from mmwhitebox.models.layers import AttentionLayer, CrossAttentionLayer
+from mmwhitebox.models.layers import TRUNC_NORMAL, AttentionLayer, CrossAttentionLayer
 from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.registry import MODELS
-
-TRUNC_NORMAL = dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.)
 
 
 @MODELS.register_module()

@@ -205,10 +205,10 @@ class LogitMap:
             start, end = self.columns.span(left, right)
             yield left, right, product(self.columns.matrix[left:right, start:end], band[:, start:end])
 
-    def probabilities(self, tile_size: int | None = None) -> Tensor:
+    def probabilities(self) -> Tensor:
         """Probabilities of all classes (of the one class there is), (K, H, W) float32 on the CPU."""
         out = torch.empty(self.shape)
-        height, width = tile_shape(self, tile_size)
+        height, width = tile_shape(self)
         for top in range(0, len(self.rows), height):
             bottom = min(top + height, len(self.rows))
             for left, right, tile in self.tiles(top, bottom, width):

@@ -13,23 +13,15 @@ published code, whose gradients the tests compare, gradients flow through it.
 """
 from torch import Tensor
 
-from ..dispatch import Kernels, Operator
-from ..pool import pool_representatives
+from ..dispatch import run
+from ..operator import Operator
 from . import eager, naive
 from .naive import CONTRACTIONS, broadcast, contract, extract
 
-__all__ = ['CONTRACTIONS', 'broadcast', 'cbsa', 'contract', 'extract', 'operator', 'pool_representatives']
+__all__ = ['CONTRACTIONS', 'broadcast', 'cbsa', 'contract', 'extract', 'operator']
 
 
-def _kernels() -> Kernels | None:
-    try:
-        from . import triton
-    except ImportError:
-        return None
-    return Kernels(triton.cbsa, triton.unsupported)
-
-
-operator = Operator('cbsa', naive.cbsa, eager.cbsa, _kernels)
+operator = Operator('cbsa', naive.cbsa, eager.cbsa)
 
 
 def cbsa(w: Tensor,
@@ -53,4 +45,4 @@ def cbsa(w: Tensor,
     Returns:
         Tensor: step_x (A^T C), (B, K, N, p), before the output map.
     """
-    return operator(impl, w, r0, step_rep, step_x, contraction, eps_squared)
+    return run(operator, impl, w, r0, step_rep, step_x, contraction, eps_squared)

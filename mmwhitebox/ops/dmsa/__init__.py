@@ -12,22 +12,15 @@ logits L, not on Pi, which lies on the simplex already and would pass unchanged.
 
 from torch import Tensor
 
-from ..dispatch import Kernels, Operator
+from ..dispatch import run
+from ..operator import Operator
 from . import eager, naive
 from .naive import GATES, MEMBERSHIPS, dmsa_gate, dmsa_membership
 
 __all__ = ['GATES', 'MEMBERSHIPS', 'dmsa', 'dmsa_gate', 'dmsa_membership', 'operator']
 
 
-def _kernels() -> Kernels | None:
-    try:
-        from . import triton
-    except ImportError:
-        return None
-    return Kernels(triton.dmsa, triton.unsupported)
-
-
-operator = Operator('dmsa', naive.dmsa, eager.dmsa, _kernels)
+operator = Operator('dmsa', naive.dmsa, eager.dmsa)
 
 
 def dmsa(s: Tensor,
@@ -47,4 +40,4 @@ def dmsa(s: Tensor,
     Returns:
         Tensor: -(Pi * W) / (1 + M), (B, K, N, p), before the output map.
     """
-    return operator(impl, s, logits, membership_act, gate_act)
+    return run(operator, impl, s, logits, membership_act, gate_act)

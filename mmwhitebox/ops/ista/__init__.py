@@ -6,21 +6,14 @@ Tokens are rows here, D^T x <- x W: y = relu(x + eta (x W - x W^T W) - eta lambd
 """
 from torch import Tensor
 
-from ..dispatch import Kernels, Operator
+from ..dispatch import run
+from ..operator import Operator
 from . import eager, naive
 
 __all__ = ['ista', 'operator']
 
 
-def _kernels() -> Kernels | None:
-    try:
-        from . import triton
-    except ImportError:
-        return None
-    return Kernels(triton.ista, triton.unsupported)
-
-
-operator = Operator('ista', naive.ista, eager.ista, _kernels)
+operator = Operator('ista', naive.ista, eager.ista)
 
 
 def ista(x: Tensor, weight: Tensor, eta: float = 0.1, lam: float = 0.1, impl: str = 'auto') -> Tensor:
@@ -36,4 +29,4 @@ def ista(x: Tensor, weight: Tensor, eta: float = 0.1, lam: float = 0.1, impl: st
     Returns:
         Tensor: y, of the shape and dtype of x.
     """
-    return operator(impl, x, weight, eta, lam)
+    return run(operator, impl, x, weight, eta, lam)

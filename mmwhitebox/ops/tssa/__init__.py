@@ -9,22 +9,15 @@ No token is compared with another: each channel is scaled by a statistic of all 
 """
 from torch import Tensor
 
-from ..dispatch import Kernels, Operator, is_naive
+from ..dispatch import run
+from ..operator import Operator
 from . import eager, naive
 from .naive import tssa_membership
 
-__all__ = ['operator', 'scale_by_second_moment', 'tssa', 'tssa_membership']
+__all__ = ['operator', 'tssa', 'tssa_membership']
 
 
-def _kernels() -> Kernels | None:
-    try:
-        from . import triton
-    except ImportError:
-        return None
-    return Kernels(triton.tssa, triton.unsupported)
-
-
-operator = Operator('tssa', naive.tssa, eager.tssa, _kernels)
+operator = Operator('tssa', naive.tssa, eager.tssa)
 
 
 def tssa(w: Tensor, temp: Tensor, impl: str = 'auto') -> Tensor:
@@ -38,19 +31,4 @@ def tssa(w: Tensor, temp: Tensor, impl: str = 'auto') -> Tensor:
     Returns:
         Tensor: -(Pi * W) / (1 + M), (B, K, N, p), before the output map.
     """
-    return operator(impl, w, temp)
-
-
-def scale_by_second_moment(w: Tensor, pi: Tensor, gate: Tensor | None = None, impl: str = 'auto') -> Tensor:
-    """-(Pi * W) / (1 + M): what TSSA and DMSA share once the membership is known.
-
-    Args:
-        w (Tensor): Projected tokens W, (B, K, N, p).
-        pi (Tensor): Membership Pi, (B, K, N), not negative.
-        gate (Tensor, optional): G, (B, K, N): takes G * W for W.
-        impl (str): 'naive' or the eager form, see :mod:`mmwhitebox.ops.dispatch`. Defaults to 'auto'.
-
-    Returns:
-        Tensor: The compression step, (B, K, N, p).
-    """
-    return (naive if is_naive(impl) else eager).scale_by_second_moment(w, pi, gate)
+    return run(operator, impl, w, temp)

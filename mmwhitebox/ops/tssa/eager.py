@@ -92,7 +92,7 @@ class _ScaleBySecondMoment(FirstOrder):
 
 
 def scale_by_second_moment(w: Tensor, pi: Tensor, gate: Tensor | None = None) -> Tensor:
-    """-(Pi G * W) / (1 + M), (B, K, N, p); arguments as of :func:`mmwhitebox.ops.scale_by_second_moment`."""
+    """-(Pi G * W) / (1 + M), (B, K, N, p); arguments as of the naive form."""
     wide = wide_dtype(w)
     return _ScaleBySecondMoment.call(w, pi.to(wide), None if gate is None else gate.to(wide))[0]
 

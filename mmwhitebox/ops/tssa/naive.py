@@ -25,7 +25,13 @@ def tssa_membership(w: Tensor, temp: Tensor) -> Tensor:
 
 
 def scale_by_second_moment(w: Tensor, pi: Tensor, gate: Tensor | None = None) -> Tensor:
-    """-(Pi G * W) / (1 + M), (B, K, N, p); arguments as of :func:`mmwhitebox.ops.scale_by_second_moment`."""
+    """-(Pi G * W) / (1 + M), (B, K, N, p): what TSSA and DMSA share once the membership is known.
+
+    Args:
+        w (Tensor): Projected tokens W, (B, K, N, p).
+        pi (Tensor): Membership Pi, (B, K, N), not negative.
+        gate (Tensor, optional): G, (B, K, N): takes G * W for W.
+    """
     x, pi = widen(w), widen(pi)[..., None]
     if gate is not None:
         x = widen(gate)[..., None] * x

@@ -4,7 +4,7 @@ from torch import nn
 
 from mmwhitebox.registry import WEIGHT_INITIALIZERS
 
-from .timm_weights import source_args
+from .backbones.timm_weights import source_args
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -16,8 +16,8 @@ class TimmClassifier:
 
     Args:
         model_name (str): A name of ``timm.list_models()``, that of the encoder.
-        pretrained (bool | str): True fetches timm's weights, a path takes a file, as in :class:`TimmViT`.
-            Defaults to True.
+        pretrained (bool | str): True fetches timm's weights, a path takes a file, as in
+            :class:`mmwhitebox.models.backbones.TimmViT`. Defaults to True.
 
     Raises:
         ValueError: The head has other classes or channels than the model.
