@@ -85,6 +85,8 @@ def safe_load(path: str | Path, map_location: str = 'cpu', mmap: bool = False) -
             f'allowed: {reason}). If you trust its source, read it with --trust-checkpoint.') from error
     except CheckpointError:
         raise
+    except PermissionError as error:
+        raise CheckpointError(f'Checkpoint {path} cannot be read: {error.strerror}.') from error
     except Exception as error:  # a pickle of a stranger can make the reader raise anything
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(f'Checkpoint {path} cannot be read: it is truncated or not a checkpoint '

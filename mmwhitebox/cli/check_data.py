@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     add_config(parser, checkpoint=False)
     parser.add_argument('--splits', nargs='+', choices=('train', 'val', 'test'), default=('train', 'val', 'test'),
-                        help='splits to read (%(default)s); pictures in two of them are found among these')
+                        help='splits to read (all three); pictures in two of them are found among these')
     parser.add_argument('--workers', type=int, default=min(8, os.cpu_count() or 1),
                         help='processes that read; 0 reads in this one (%(default)s)')
     parser.add_argument('--out', type=Path, help='write everything found: NAME.json (with the classes) or NAME.csv')

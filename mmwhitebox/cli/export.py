@@ -26,11 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Export, and say how far the file agrees with the model."""
     from mmwhitebox.apis import export_model
-    from mmwhitebox.config.reading import load_config
+    from mmwhitebox.config.reading import load_model_config
 
     warnings.filterwarnings('ignore', module='torch|copyreg')
-    card = export_model(load_config(args.config, args.cfg_options), args.checkpoint, args.out, args.format, args.size,
-                        args.dynamic, args.batch, args.trust_checkpoint)
+    cfg = load_model_config(args.config, args.cfg_options)
+    card = export_model(cfg, args.checkpoint, args.out, args.format, args.size, args.dynamic, args.batch,
+                        args.trust_checkpoint)
     sizes = ', '.join('x'.join(map(str, size)) for size in card['agreement']['sizes'])
     print(f'{args.out}: {card["model"]}, {card["parameters"] / 1e6:.2f} M parameters, '
           f'{card["flops"] / 1e9:.2f} GFLOPs at {"x".join(map(str, card["input_size"]))}\n'

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from mmwhitebox.apis import init_model
-    from mmwhitebox.config.reading import load_config
+    from mmwhitebox.config.reading import load_model_config
     from mmwhitebox.engine.devices import check_device
     from mmwhitebox.engine.work_dir import prepare_folder
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     failed: list[str] = []
     sources = find_sources(args.images, failed)
     check_device(args.device)
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_model_config(args.config, args.cfg_options)
     out, segments = prepare_folder(args.out), 'decode_head' in cfg.model
     if segments:
         cfg.merge_from_dict({'model.test_cfg.keep_logits': False})

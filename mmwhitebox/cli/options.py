@@ -49,10 +49,24 @@ def add_config(parser: argparse.ArgumentParser, checkpoint: bool = True) -> None
         parser.add_argument('checkpoint', help='checkpoint of that config')
 
 
+class Overrides(DictAction):
+    """mmengine's KEY=VALUE, with a word for what is none."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        wrong = [value for value in values if '=' not in value]
+        if wrong:
+            parser.error(f'argument {option_string}: {wrong[0]} is no KEY=VALUE')
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (ValueError, RecursionError, AssertionError) as error:  # nested dicts, brackets that do not close
+            parser.error(f'argument {option_string}: {" ".join(values)} cannot be read ({type(error).__name__}): '
+                         'values are numbers, texts, lists and tuples of them')
+
+
 def add_overrides(parser: argparse.ArgumentParser) -> None:
     """``--cfg-options``."""
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+        '--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE',
         help='override config keys, e.g. model.decode_head.num_layers=6 train_dataloader.batch_size=4')
 
 

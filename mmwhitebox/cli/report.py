@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the page; 1 if a measure failed."""
     from mmwhitebox.apis import init_model
     from mmwhitebox.apis.sources import named_images
-    from mmwhitebox.config.reading import load_config
+    from mmwhitebox.config.reading import load_model_config
     from mmwhitebox.engine.devices import check_device
     from mmwhitebox.engine.work_dir import prepare_folder
 
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     check_device(args.device)
     named_images(args.images)  # what is no image ends here, not in every section
     out = prepare_folder(args.out)
-    init_model(load_config(args.config), args.checkpoint, 'cpu',
+    init_model(load_model_config(args.config), args.checkpoint, 'cpu',
                trust_checkpoint=args.trust_checkpoint)  # a wrong checkpoint ends here, not in every section
     parts, failed = [], []
     for number, section in enumerate(SECTIONS, 1):

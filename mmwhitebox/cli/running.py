@@ -39,6 +39,12 @@ class StandardStream(logging.StreamHandler):
         return getattr(sys, self.stream_name)
 
 
+def one_line(message: Warning, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    """How a command shows a warning: ours are for people, others keep their place."""
+    place = '' if category is FutureWarning and Path(filename).parent.name == 'config' else f' [{filename}:{lineno}]'
+    return f'warning: {message}{place}\n'
+
+
 def run_command(main: Callable[[], int | None], log_to: str = 'stderr') -> None:
     """Run a command and end the process with its status, if it has one; an error for people is one message.
 
@@ -52,6 +58,7 @@ def run_command(main: Callable[[], int | None], log_to: str = 'stderr') -> None:
     """
     logger = MMLogger.get_instance('mmwhitebox')
     logger.handlers[:1] = [StandardStream(logger.handlers[0], log_to)]
+    warnings.formatwarning = one_line
     warnings.filterwarnings('ignore', 'The draw is False')  # mmseg, of a hook that is there to be turned on
     try:
         status = main()

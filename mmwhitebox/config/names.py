@@ -33,6 +33,11 @@ def published_figures() -> dict[str, dict[str, float]]:
     return {entry['Name']: entry['Metadata']['Published'] for entry in entries if 'Published' in entry['Metadata']}
 
 
+def is_name(name: str) -> bool:
+    """Whether a config has this name, or had it in a former release."""
+    return name in model_configs() or name in renamed_configs(config_folder())
+
+
 def config_path(name: str) -> str:
     """Config file of a model name; the folder may stand before it.
 

@@ -12,7 +12,8 @@ from mmengine.utils import import_modules_from_strings
 from mmwhitebox.errors import ConfigError, UserError
 
 from .bases import current_path
-from .names import SUFFIXES, config_path
+from .check import check_config
+from .names import SUFFIXES, config_path, is_name
 from .own_data import fill_own_data
 
 READERS = {Config._file2dict.__code__, Config._parse_lazy_import.__code__, Config._is_lazy_import.__code__}
@@ -108,6 +109,17 @@ def _similar(file: Path) -> str:
     return f' Did you mean {file.parent / near[0]}?' if near else ''
 
 
+def load_model_config(path: str, options: dict | None = None) -> Config:
+    """A config for what uses a trained model: :func:`load_config`, and the check of all but the training.
+
+    Raises:
+        ConfigError: It cannot be read, or has unknown keys, types or values.
+    """
+    cfg = load_config(path, options)
+    check_config(cfg, training=False)
+    return cfg
+
+
 def load_config(path: str, options: dict | None = None, work_dir: str | None = None, launcher: str = 'none') -> Config:
     """Read a config, apply overrides, fill in one's own data, decide the work dir (argument, config, file name).
 
@@ -121,7 +133,8 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
         UnknownModelError: There is neither a file nor a config of that name.
         ConfigError: It cannot be read (see :func:`read_config`), or an override does not fit it.
     """
-    if not path.endswith(SUFFIXES) and not Path(path).exists():
+    typed = path
+    if not path.endswith(SUFFIXES) and not Path(path).is_file() and (is_name(path) or not Path(path).is_dir()):
         path = config_path(path)
     cfg = read_config(path)
     for key, value in (options or {}).items():
@@ -131,5 +144,5 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
             raise ConfigError(f'--cfg-options {key}={value}: {str(error.args[0]).splitlines()[0]}') from error
     fill_own_data(cfg)
     cfg.launcher = launcher
-    cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
+    cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(typed).stem)
     return cfg

@@ -2,7 +2,8 @@
 gives no public name: they are named here and nowhere else."""
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
+from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch import nn
 
 
@@ -35,6 +36,11 @@ def is_resumed(runner: Runner) -> bool:
 def loaded_path(runner: Runner) -> str | None:
     """The checkpoint that the run loads; None if it loads none, or the latest one."""
     return runner._load_from
+
+
+def reads_endlessly(loop: IterBasedTrainLoop) -> bool:
+    """Whether a loop reads its batches by mmengine's endless iterator, not by one that its class has put there."""
+    return type(loop.dataloader_iterator) is _InfiniteDataloaderIterator
 
 
 def replace_train_loop(runner: Runner, loop: BaseLoop) -> None:

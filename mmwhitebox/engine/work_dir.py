@@ -266,6 +266,8 @@ def prepare_folder(folder: str | Path, option: str = '--out') -> Path:
     Raises:
         UserError: It cannot be created or written.
     """
+    if Path(folder).is_file():
+        raise UserError(f'{option} {folder}: this is a file, a folder is needed.')
     try:
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder, buffering=0) as file:

@@ -7,7 +7,9 @@ import sys
 import pytest
 import torch
 from mmengine.dataset import DefaultSampler, InfiniteSampler
-from mmengine.runner import Runner
+from mmengine.hooks import Hook
+from mmengine.registry import LOOPS
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
 from mmwhitebox.engine.seeded_batches import ITERATION, NumberedBatch, number_batches, seed_generators
@@ -181,3 +183,32 @@ def test_iterations_draw_what_is_theirs():
         draws.append(torch.rand(4))
         torch.rand(100)
     assert torch.equal(draws[0], draws[2]) and not torch.equal(draws[0], draws[1])
+
+
+class OwnIterator(IterBasedTrainLoop):
+    """Reads its batches in its own way."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.dataloader_iterator = map(self.blacken, self.dataloader_iterator)
+
+    def blacken(self, batch):
+        batch['inputs'] = [image * 0 for image in batch['inputs']]
+        return batch
+
+
+class SeeBlack(Hook):
+    """Looks at what is trained on."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        assert all(not image.any() for image in data_batch['inputs'])
+
+
+def test_the_batches_of_a_loop_with_its_own_iterator_are_its_own(images, tmp_path):
+    LOOPS.register_module(module=OwnIterator, force=True)
+    cfg = make_config(images, tmp_path)
+    cfg.train_cfg = dict(type='OwnIterator', max_iters=3, val_interval=100)
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(SeeBlack())
+    runner.train()
+    assert 'will not be exact: ' in next(tmp_path.glob('*/*.log')).read_text()

@@ -88,6 +88,17 @@ def test_a_stopped_training_goes_on_as_if_nothing_had_been(images, tmp_path, who
     assert scores(resumed) == expected and len(expected) == 3
 
 
+def test_an_average_beside_the_training_stays_there(images, tmp_path):
+    """Stopped within a validation after which no checkpoint was due."""
+    options = {**OPTIONS, 'custom_hooks': [dict(type='mmwhitebox.BesideEMAHook', momentum=0.2)],
+               'train_cfg.val_interval': 4}
+    train(images, tmp_path / 'whole', options=options)
+    path = interrupted(images, tmp_path / 'stopped', Signal('after_val_iter', 4), options=options)
+    assert path.name == 'iter_4.pth'
+    train(images, tmp_path / 'resumed', resume=path, options=options)
+    assert same(tmp_path / 'whole' / 'iter_11.pth', tmp_path / 'resumed' / 'iter_11.pth')
+
+
 def test_a_run_that_saves_by_epoch_is_saved_within_one(images, tmp_path, whole):
     options = {'default_hooks.checkpoint.by_epoch': True, 'default_hooks.checkpoint.interval': 1,
                'default_hooks.checkpoint.max_keep_ckpts': 2}
@@ -189,6 +200,9 @@ def test_an_ignored_signal_stays_ignored():
      "python tools/train.py 'a b.py' --amp --resume"),
     (['/r/tools/train.py', 'a.py', '--launcher', 'pytorch', '--resume', '--amp'], 'pytorch', 4,
      'bash /r/tools/dist_train.sh a.py 4 --amp --resume'),
+    (['/bin/mmwhitebox', 'train', 'a', '--resume'], 'none', 1, 'mmwhitebox train a --resume'),
+    (['/x/mmwhitebox/__main__.py', 'train', 'a', '--launcher', 'pytorch'], 'pytorch', 4,
+     'torchrun --nproc_per_node=4 -m mmwhitebox train a --launcher pytorch --resume'),
     (['mine.py'], 'none', 1, 'the same program with resume=True'),
 ])
 def test_the_command_to_go_on_with(argv, launcher, processes, command):

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from mmwhitebox.cli.main import main
+from mmwhitebox.config.reading import load_config
 from mmwhitebox.engine.setup import use_amp
-from mmwhitebox.errors import UserError
+from mmwhitebox.errors import ConfigError, UserError
 from tests.configs import ROOT, reduced
 
 MINI = ROOT / 'configs' / 'cbt_decoder/cbt_decoder_mini_ade20k.py'
@@ -148,3 +149,35 @@ def test_options_that_count_are_positive(capsys, words, value):
     option = words.split()[-1]
     assert ended.value.code == 2
     assert f'argument {option}: {value} is no positive integer' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('value, said', [('foo', 'foo is no KEY=VALUE'), ('x=[dict(type="A",k=[1,2])]', 'cannot be read')])
+def test_an_override_that_is_none(capsys, value, said):
+    with pytest.raises(SystemExit) as ended:
+        main(['infer', 'c', 'x.pth', 'photos', '--cfg-options', value])
+    assert ended.value.code == 2 and said in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize('words', [
+    'infer {c} x.pth {folder}', 'report {c} x.pth {folder}', 'measure subspaces {c} x.pth',
+    'export {c} x.pth --format onnx --out {folder}/m.onnx'])
+def test_a_misspelt_key_is_named_by_every_command(tmp_path, words):
+    Image.new('RGB', (8, 8)).save(tmp_path / 'a.jpg')
+    config = tmp_path / 'config.py'
+    config.write_text(f"_base_ = '{MINI}'\nmodel = dict(decode_head=dict(num_layer=3))\n")
+    with pytest.raises(SystemExit, match="model.decode_head.num_layer: unknown key; did you mean 'num_layers'"):
+        main(words.format(c=config, folder=tmp_path).split())
+
+
+def test_the_name_of_a_config_beside_a_folder_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'cbt_tiny_imagenet').mkdir()
+    (tmp_path / 'other').mkdir()
+    assert load_config('cbt_tiny_imagenet').model.backbone.arch == 'cbt-tiny'
+    with pytest.raises(ConfigError, match='other is a folder'):
+        load_config('other')
+
+
+@pytest.mark.parametrize('old', ['cbt_imagenet_mini', str(ROOT / 'configs' / 'cbt_imagenet_mini.py')])
+def test_a_former_name_keeps_its_work_dir(old):
+    assert load_config(old).work_dir == 'work_dirs/cbt_imagenet_mini'

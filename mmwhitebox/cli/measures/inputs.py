@@ -17,7 +17,7 @@ from mmwhitebox.apis.data import evaluation_split, scope_of
 from mmwhitebox.apis.inference import test_pipeline
 from mmwhitebox.apis.sources import named_images
 from mmwhitebox.apis.viewable import read_viewable, viewable
-from mmwhitebox.config.reading import load_config
+from mmwhitebox.config.reading import load_model_config
 from mmwhitebox.datasets import check_datasets
 from mmwhitebox.datasets.output_names import dataset_names
 from mmwhitebox.engine.devices import check_device
@@ -59,7 +59,7 @@ def open_model(args: argparse.Namespace,
     """
     check_device(args.device)
     prepare_folder(args.out)
-    cfg = load_config(config or args.config, args.cfg_options)
+    cfg = load_model_config(config or args.config, args.cfg_options)
     checkpoint = checkpoint or args.checkpoint
     if not Path(checkpoint).is_file():
         raise UserError(f'Checkpoint {checkpoint} does not exist.')

@@ -20,7 +20,7 @@ from torch import Tensor
 from mmwhitebox.registry import HOOKS
 
 from ..loops import EndlessBatches, index_sampler, own_loop
-from ..runner_parts import bare_model, is_training, single_wrappers
+from ..runner_parts import bare_model, is_training, reads_endlessly, single_wrappers
 from ..seeded_batches import ITERATION, NumberedBatches, number_batches, seed_generators
 from .checkpoint import saves_this_iteration
 from .hook_states import hook_states, restore_hooks, warn_of_inexact_hooks
@@ -105,6 +105,8 @@ class ExactResumeHook(Hook):
         try:
             if not isinstance(loop, (EpochBasedTrainLoop, IterBasedTrainLoop)):
                 raise TypeError(f'{type(loop).__name__} is a train loop of another kind')
+            if isinstance(loop, IterBasedTrainLoop) and not reads_endlessly(loop):
+                raise TypeError(f'{type(loop).__name__} reads its batches in its own way')
             self.batches = number_batches(loop.dataloader, runner.seed, partial(epoch_of_data, loop), runner.rank,
                                           runner.world_size)
             if isinstance(loop, IterBasedTrainLoop):

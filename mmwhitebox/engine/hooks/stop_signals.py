@@ -24,6 +24,7 @@ from ..loops import run_within
 from ..runner_parts import built_loops, is_training
 from ..signals import SignalWatch, shared_flag, shield_workers
 from .checkpoint import save_now
+from .ema import BesideEMAHook
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: not done, try again
 NOTE = 'MMWHITEBOX_STOP_NOTE'  # environment: a file that tells tools/dist_launch.py of an orderly stop
@@ -36,12 +37,19 @@ class TrainingStopped(SystemExit):
 def resume_command(argv: Sequence[str], launcher: str, processes: int) -> str:
     """What to type to go on with a training, from the command line of one of its processes."""
     argv = list(argv)
-    if Path(argv[0]).name != 'train.py':
+    name = Path(argv[0]).name
+    installed = argv[1:2] == ['train'] and (name == 'mmwhitebox' or Path(argv[0]).parts[-2:] ==
+                                            ('mmwhitebox', '__main__.py'))
+    if name != 'train.py' and not installed:
         return 'the same program with resume=True'
     if '--resume' in argv:
         at = argv.index('--resume')
         named = at + 1 < len(argv) and not argv[at + 1].startswith('--')
         del argv[at:at + 1 + named]
+    if installed:
+        start = ['mmwhitebox'] if launcher != 'pytorch' else \
+            ['torchrun', f'--nproc_per_node={processes}', '-m', 'mmwhitebox']
+        return shlex.join([*start, *argv[1:], '--resume'])
     if launcher != 'pytorch':
         return shlex.join(['python', *argv, '--resume'])
     at = argv.index('--launcher')
@@ -57,6 +65,12 @@ def waits_for(loader: DataLoader, frame: FrameType | None) -> bool:
             return frame.f_locals['self']._dataset is loader.dataset
         frame = frame.f_back
     return False
+
+
+def swaps_for_validation(hook: EMAHook) -> bool:
+    """Whether the average of a hook stands in the model during the first pass of a validation."""
+    beside = isinstance(hook, BesideEMAHook) or type(hook).before_val_epoch is Hook.before_val_epoch
+    return not beside and getattr(hook, 'evaluate_on_ema', True)
 
 
 def reduce_over_processes(value: int, operation: torch_dist.ReduceOp) -> int:
@@ -148,7 +162,7 @@ class StopOnSignalHook(Hook):
         if batch_idx >= self.common or not self.asked():
             return
         for hook in runner.hooks:
-            if isinstance(hook, EMAHook) and self.passes == 1 and getattr(hook, 'evaluate_on_ema', True):
+            if isinstance(hook, EMAHook) and swaps_for_validation(hook) and self.passes == 1:
                 hook._swap_ema_parameters()
         self.stop(runner, runner.iter)
 
