@@ -151,7 +151,8 @@ def test_options_that_count_are_positive(capsys, words, value):
     assert f'argument {option}: {value} is no positive integer' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('value, said', [('foo', 'foo is no KEY=VALUE'), ('x=[dict(type="A",k=[1,2])]', 'cannot be read')])
+@pytest.mark.parametrize('value, said', [
+    ('foo', 'foo is no KEY=VALUE'), ('x=[dict(type="A",k=[1,2])]', 'cannot be read')])
 def test_an_override_that_is_none(capsys, value, said):
     with pytest.raises(SystemExit) as ended:
         main(['infer', 'c', 'x.pth', 'photos', '--cfg-options', value])
