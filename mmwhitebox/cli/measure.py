@@ -3,7 +3,6 @@
 Each measure writes its numbers (JSON, CSV) and figures (PNG, PDF) to --out.
 """
 import argparse
-import importlib
 import inspect
 
 from .options import add_commands, add_config, add_device, add_overrides, add_trust, positive_int
@@ -180,5 +179,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the measure that was named; its module is imported now, since it takes seconds."""
-    importlib.import_module(f'.measures.{args.command}', __package__).main(args)
+    """Run the measure that was named."""
+    from .measures import (
+        attention_map,
+        coding_rate,
+        complexity,
+        membership,
+        perturbation,
+        rate_reduction,
+        subspaces,
+        synthetic,
+        zero_shot_segmentation,
+    )
+    measures = dict(
+        attention_map=attention_map, coding_rate=coding_rate, complexity=complexity, membership=membership,
+        perturbation=perturbation, rate_reduction=rate_reduction, subspaces=subspaces, synthetic=synthetic,
+        zero_shot_segmentation=zero_shot_segmentation)
+    measures[args.command].main(args)

@@ -1,22 +1,8 @@
 """An operator with more than one form."""
-import importlib
 from collections.abc import Callable
-from types import ModuleType
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
-
-_modules: dict[str, ModuleType] = {}  # where torch.compile finds what it cannot import itself
-
-
-@torch.compiler.assume_constant_result
-def _imported(name: str) -> bool:
-    try:
-        _modules[name] = importlib.import_module(f'mmwhitebox.ops.{name}.triton')
-    except ImportError:
-        return False
-    return True
 
 
 class Kernels(NamedTuple):
@@ -31,20 +17,15 @@ class Kernels(NamedTuple):
 
 
 class Operator(NamedTuple):
-    """The forms of an operator; the fused one is in the file ``triton.py`` of the folder with its name.
+    """The forms of an operator.
 
     Attributes:
         name (str): Its name.
         naive (Callable): The equation.
         eager (Callable): The fast form for any device.
+        kernels (Callable): Imports the fused form; None where triton cannot be imported.
     """
     name: str
     naive: Callable[..., Tensor]
     eager: Callable[..., Tensor]
-
-    def kernels(self) -> Kernels | None:
-        """The fused form, imported now; None where triton cannot be imported."""
-        if not _imported(self.name):
-            return None
-        module = _modules[self.name]
-        return Kernels(getattr(module, self.name), module.unsupported)
+    kernels: Callable[[], Kernels | None]

@@ -193,7 +193,7 @@ FAST = {
 @pytest.mark.parametrize('name', FAST)
 def test_fast_forms_name_the_form_with_a_second_derivative(name):
     x = torch.randn(1, 2, 9, 4, requires_grad=True)
-    message = f"{name}: .* impl='naive', or `with mmwhitebox.ops.use\\('naive'\\):`"
+    message = f"{name}: .* `with mmwhitebox.ops.use\\('naive'\\):` .* impl='naive'"
     first, = torch.autograd.grad(FAST[name](x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match=message):
         first.sum().backward()

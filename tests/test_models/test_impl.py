@@ -42,8 +42,8 @@ def forms(monkeypatch):
     monkeypatch.setattr(comparison, 'refusal', lambda *args: state.refusal)
     kernels = Kernels(lambda x: 'triton', lambda x: state.reason)
     state = SimpleNamespace(reason=None, refusal=None, kernels=kernels)
-    monkeypatch.setattr(Operator, 'kernels', lambda self: state.kernels)
-    state.operator = partial(dispatch.run, Operator('cbsa', lambda x: 'naive', lambda x: 'eager'))
+    state.operator = partial(dispatch.run, Operator(
+        'cbsa', lambda x: 'naive', lambda x: 'eager', lambda: state.kernels))
     return state
 
 

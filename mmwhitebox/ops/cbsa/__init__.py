@@ -14,14 +14,22 @@ published code, whose gradients the tests compare, gradients flow through it.
 from torch import Tensor
 
 from ..dispatch import run
-from ..operator import Operator
+from ..operator import Kernels, Operator
 from . import eager, naive
 from .naive import CONTRACTIONS, broadcast, contract, extract
 
 __all__ = ['CONTRACTIONS', 'broadcast', 'cbsa', 'contract', 'extract', 'operator']
 
 
-operator = Operator('cbsa', naive.cbsa, eager.cbsa)
+def _kernels() -> Kernels | None:
+    try:
+        from . import triton
+    except ImportError:
+        return None
+    return Kernels(triton.cbsa, triton.unsupported)
+
+
+operator = Operator('cbsa', naive.cbsa, eager.cbsa, _kernels)
 
 
 def cbsa(w: Tensor,

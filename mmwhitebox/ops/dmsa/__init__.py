@@ -13,14 +13,22 @@ logits L, not on Pi, which lies on the simplex already and would pass unchanged.
 from torch import Tensor
 
 from ..dispatch import run
-from ..operator import Operator
+from ..operator import Kernels, Operator
 from . import eager, naive
 from .naive import GATES, MEMBERSHIPS, dmsa_gate, dmsa_membership
 
 __all__ = ['GATES', 'MEMBERSHIPS', 'dmsa', 'dmsa_gate', 'dmsa_membership', 'operator']
 
 
-operator = Operator('dmsa', naive.dmsa, eager.dmsa)
+def _kernels() -> Kernels | None:
+    try:
+        from . import triton
+    except ImportError:
+        return None
+    return Kernels(triton.dmsa, triton.unsupported)
+
+
+operator = Operator('dmsa', naive.dmsa, eager.dmsa, _kernels)
 
 
 def dmsa(s: Tensor,

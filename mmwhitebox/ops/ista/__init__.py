@@ -7,13 +7,21 @@ Tokens are rows here, D^T x <- x W: y = relu(x + eta (x W - x W^T W) - eta lambd
 from torch import Tensor
 
 from ..dispatch import run
-from ..operator import Operator
+from ..operator import Kernels, Operator
 from . import eager, naive
 
 __all__ = ['ista', 'operator']
 
 
-operator = Operator('ista', naive.ista, eager.ista)
+def _kernels() -> Kernels | None:
+    try:
+        from . import triton
+    except ImportError:
+        return None
+    return Kernels(triton.ista, triton.unsupported)
+
+
+operator = Operator('ista', naive.ista, eager.ista, _kernels)
 
 
 def ista(x: Tensor, weight: Tensor, eta: float = 0.1, lam: float = 0.1, impl: str = 'auto') -> Tensor:

@@ -10,14 +10,22 @@ No token is compared with another: each channel is scaled by a statistic of all 
 from torch import Tensor
 
 from ..dispatch import run
-from ..operator import Operator
+from ..operator import Kernels, Operator
 from . import eager, naive
 from .naive import tssa_membership
 
 __all__ = ['operator', 'tssa', 'tssa_membership']
 
 
-operator = Operator('tssa', naive.tssa, eager.tssa)
+def _kernels() -> Kernels | None:
+    try:
+        from . import triton
+    except ImportError:
+        return None
+    return Kernels(triton.tssa, triton.unsupported)
+
+
+operator = Operator('tssa', naive.tssa, eager.tssa, _kernels)
 
 
 def tssa(w: Tensor, temp: Tensor, impl: str = 'auto') -> Tensor:
