@@ -12,8 +12,8 @@ from mmengine.config import Config
 from mmengine.fileio import load
 
 from mmwhitebox.apis import build_model, config_path, init_model, list_models
-from mmwhitebox.config import bases
 from mmwhitebox.config.reading import read_config
+from mmwhitebox.former_names import warn_former
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from mmwhitebox.registry import ATTENTIONS, FEEDFORWARDS
 from tests.config_tables import FOLDER, READMES, with_table
@@ -94,7 +94,7 @@ def test_former_names_are_of_configs():
 
 @pytest.fixture
 def unwarned():
-    bases.warn_once.cache_clear()
+    warn_former.cache_clear()
 
 
 @pytest.mark.parametrize('old', ['depict_sa_t_ade20k', 'finetune/cbt_small_pets', 'dmst_ablation/gate_st_svhn'])

@@ -12,7 +12,7 @@ from tests.configs import ROOT
 PACKAGE = ROOT / 'mmwhitebox'
 # A room may import from its own floor only itself, and from all floors below.
 FLOORS = (
-    ('registry', 'errors', 'drawing', 'config_parts', 'stack'),
+    ('registry', 'errors', 'former_names', 'drawing', 'config_parts', 'stack'),
     ('ops', ),
     ('models', ),
     ('datasets', 'checkpoints', 'interpret'),

@@ -11,6 +11,7 @@ from typing import TextIO
 from mmengine.logging import MMLogger
 
 from mmwhitebox.errors import UserError
+from mmwhitebox.former_names import FormerName
 
 OTHERS_WAIT = 5  # seconds
 REFUSED_NOTE = 'MMWHITEBOX_REFUSED_NOTE'  # environment: a file that tells tools/dist_launch.py that the reason is said
@@ -41,7 +42,7 @@ class StandardStream(logging.StreamHandler):
 
 def one_line(message: Warning, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
     """How a command shows a warning: ours are for people, others keep their place."""
-    place = '' if category is FutureWarning and Path(filename).parent.name == 'config' else f' [{filename}:{lineno}]'
+    place = '' if issubclass(category, FormerName) else f' [{filename}:{lineno}]'
     return f'warning: {message}{place}\n'
 
 

@@ -17,11 +17,12 @@ import ast
 import difflib
 import functools
 import os
-import warnings
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.fileio import load
+
+from mmwhitebox.former_names import warn_former
 
 PREFIX = 'mmwhitebox::'
 MODULE = 'mmwhitebox.configs.'
@@ -50,7 +51,7 @@ def current_path(path: str | Path) -> str:
                 new = renamed_configs(folder).get(name)
                 if new is None:
                     break
-                warn_once(name, new)
+                warn_former(f'The config {name} is {new} now.')
                 return str(folder / f'{new}.py')
     return str(path)
 
@@ -59,13 +60,6 @@ def current_path(path: str | Path) -> str:
 def renamed_configs(folder: Path) -> dict[str, str]:
     """Former names of the configs in a folder, with the present ones."""
     return load(folder / 'renamed.yml')
-
-
-@functools.cache
-def warn_once(name: str, new: str) -> None:
-    """Tell the new name of a config."""
-    warnings.warn(f'The config {name} is {new} now; the old name works until the next release.', FutureWarning,
-                  stacklevel=2)
 
 
 def find_base(cfg_path: str, filename: str) -> tuple[str, str | None]:

@@ -23,7 +23,7 @@ def list_models(pattern: str = '*') -> list[str]:
     found = {name for name, path in model_configs().items() if path.match(f'{pattern}.py')}
     if not found:  # those that had such a name in a former release
         found = {Path(new).name for old, new in renamed_configs(config_folder()).items() if Path(old).match(pattern)}
-    return sorted(found)
+    return sorted(found & set(model_configs()))
 
 
 def published_figures() -> dict[str, dict[str, float]]:
@@ -36,6 +36,12 @@ def published_figures() -> dict[str, dict[str, float]]:
 def is_name(name: str) -> bool:
     """Whether a config has this name, or had it in a former release."""
     return name in model_configs() or name in renamed_configs(config_folder())
+
+
+def by_name(path: str | Path) -> str:
+    """A hint for a file that is not there, if an installed config has its name: that it needs no path."""
+    stem = Path(path).stem
+    return f' There is one installed, by its name: {Path(config_path(stem)).stem}.' if is_name(stem) else ''
 
 
 def config_path(name: str) -> str:
@@ -68,5 +74,5 @@ def config_file(config: str | Path) -> str:
         return config_path(config)
     path = current_path(config)
     if not Path(path).is_file():
-        raise ConfigError(f'There is no config file {config}.')
+        raise ConfigError(f'There is no config file {config}.{by_name(config)}')
     return path

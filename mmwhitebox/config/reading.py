@@ -13,7 +13,7 @@ from mmwhitebox.errors import ConfigError, UserError
 
 from .bases import current_path
 from .check import check_config
-from .names import SUFFIXES, config_path, is_name
+from .names import SUFFIXES, by_name, config_path, is_name
 from .own_data import fill_own_data
 
 READERS = {Config._file2dict.__code__, Config._parse_lazy_import.__code__, Config._is_lazy_import.__code__}
@@ -34,7 +34,7 @@ def read_config(path: str) -> Config:
         raise ConfigError(f'{path} is a folder; name a config file in it.')
     path = current_path(path)
     if not Path(path).is_file():
-        raise ConfigError(f'There is no config file {path}.{_similar(Path(path))}')
+        raise ConfigError(f'There is no config file {path}.{by_name(path) or _similar(Path(path))}')
     try:
         return Config.fromfile(path)
     except UserError:

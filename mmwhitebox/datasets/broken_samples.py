@@ -11,6 +11,7 @@ import mmap
 import os
 import re
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,7 +37,7 @@ ANY = ('The system may have run out of memory (fewer workers, num_workers, need 
 LOOK = 'mmwhitebox check-data CONFIG reads every sample and names the broken ones.'
 
 
-class OnError:
+class OnError(ABC):
     """Mixed into a loading transform: what happens with a sample that cannot be used.
 
     Args:
@@ -57,9 +58,9 @@ class OnError:
         self.max_broken = max_broken
         self.in_a_row = 0
 
+    @abstractmethod
     def load(self, results: dict) -> dict:
         """The work of the transform; raises UserError for a broken sample."""
-        raise NotImplementedError
 
     def load_or_skip(self, results: dict, name: str) -> dict | None:
         """:meth:`load`, or None for a broken sample that is to be skipped."""

@@ -10,6 +10,7 @@ all T epochs and put the warm-up of W epochs in front of it in two ways. With lr
     cosine(e) = (1 + cos(pi e / T)) / 2
 """
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -132,7 +133,7 @@ class BFloat16OptimWrapper(OptimWrapper):
             yield
 
 
-class _ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
+class _ClosedFormLR(LRSchedulerMixin, _ParamScheduler, ABC):
     """A learning rate that depends on the epoch alone.
 
     Args:
@@ -156,9 +157,9 @@ class _ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
         """(1 + cos(pi e / T)) / 2, 0 from T on."""
         return (1 + math.cos(math.pi * min(epoch, self.total) / self.total)) / 2
 
+    @abstractmethod
     def rate(self, epoch: int, lr: float) -> float:
         """The learning rate of an epoch, counted from 0."""
-        raise NotImplementedError
 
     def _get_value(self) -> list[float]:
         return [self.rate(self.last_step, lr) for lr in self.base_values]

@@ -52,6 +52,17 @@ def test_splits_by_folder(tmp_path, image, mask, words):
                for image, mask, _ in names(pairs))
 
 
+def test_a_mask_that_could_be_of_two_images_is_of_neither(tmp_path):
+    own.pairs_of(tmp_path, 'images/{i}.jpg', 'masks/{i}.png')
+    (tmp_path / 'images' / 'east').mkdir()
+    (tmp_path / 'images' / 'west').mkdir()
+    shutil.move(tmp_path / 'images' / '0.jpg', tmp_path / 'images' / 'east' / '0.jpg')
+    shutil.copy(tmp_path / 'images' / 'east' / '0.jpg', tmp_path / 'images' / 'west' / '0.jpg')
+    pairs = find_pairs(tmp_path)
+    assert len(pairs.samples) == 5 and all('/0.' not in image for image, _, _ in names(pairs))
+    assert any('0.png' in line for line in pairs.problems) and any('0.jpg' in line for line in pairs.problems)
+
+
 def test_lists(tmp_path):
     own.pairs_of(tmp_path, 'JPEGImages/{i:03}.jpg', 'SegmentationClass/{i:03}.png')
     own.write(tmp_path / 'ImageSets/Segmentation/train.txt', '000\n001\n002\n')

@@ -16,6 +16,7 @@ from mmwhitebox.engine import checks
 from mmwhitebox.engine.hooks import training_checks
 from mmwhitebox.engine.work_dir import NAME
 from mmwhitebox.errors import UserError
+from mmwhitebox.former_names import FormerName, warn_former
 from tests.configs import ROOT
 from tests.test_engine.trainings import make_config
 
@@ -127,7 +128,8 @@ def test_the_lock_is_held_while_the_loop_runs_alone(images, tmp_path, monkeypatc
 def test_a_hook_that_is_gone_says_so_and_does_nothing(images, tmp_path):
     cfg = make_config(images, tmp_path, options={
         'default_hooks.onednn': dict(type='mmwhitebox.OneDNNHook', enabled='auto')})
-    with pytest.warns(FutureWarning, match='mmwhitebox.OneDNNHook is gone'):
+    warn_former.cache_clear()
+    with pytest.warns(FormerName, match='mmwhitebox.OneDNNHook does nothing any more'):
         runner = Runner.from_cfg(cfg)
     hook = next(hook for hook in runner.hooks if type(hook).__name__ == 'OneDNNHook')
     assert not hook.get_triggered_stages() and isinstance(hook, HOOKS.get('mmwhitebox.OneDNNHook'))

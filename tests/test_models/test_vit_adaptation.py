@@ -6,6 +6,7 @@ import timm
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
+from mmwhitebox.former_names import FormerName, warn_former
 from mmwhitebox.interpret import count_similarities
 from mmwhitebox.models.attention import AgentAttention, ReLULinearAttention
 from mmwhitebox.models.backbones import TimmViT
@@ -134,7 +135,8 @@ def test_errors(kwargs, message):
 
 @pytest.mark.parametrize('former, name', [('cbsa', 'agent'), ('linear', 'relu_linear'), ('softmax', None)])
 def test_former_names_are_taken_with_a_warning(former, name):
-    with pytest.warns(DeprecationWarning, match=f'{former!r} is now attention={name!r}'):
+    warn_former.cache_clear()
+    with pytest.warns(FormerName, match=f'{former!r} is attention={name!r} now'):
         model = build(former)
     assert model.attention == name
     model.load_state_dict(build(name).state_dict())

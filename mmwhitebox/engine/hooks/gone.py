@@ -1,8 +1,7 @@
 """Hooks that are gone; a config that still names one trains without it for one release, with a warning."""
-import warnings
-
 from mmengine.hooks import Hook
 
+from mmwhitebox.former_names import warn_former
 from mmwhitebox.registry import HOOKS
 
 GONE = dict(OneDNNHook='float32 products on a CPU are those of torch')  # and why nothing is missing
@@ -11,7 +10,7 @@ GONE = dict(OneDNNHook='float32 products on a CPU are those of torch')  # and wh
 def stand_in(name: str, reason: str) -> type[Hook]:
     """A hook of that name that takes any argument and does nothing."""
     def __init__(self, **options) -> None:
-        warnings.warn(f'mmwhitebox.{name} is gone: {reason}. Take it out of the config.', FutureWarning, stacklevel=2)
+        warn_former(f'mmwhitebox.{name} does nothing any more: {reason}. Take it out of the config.')
 
     return type(name, (Hook, ), dict(__init__=__init__, __doc__=f'Does nothing any more: {reason}.'))
 

@@ -1,6 +1,7 @@
 """What every attention module shares: heads, the token layout, and the errors about both."""
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 from mmwhitebox.models.sizes import check_sizes
@@ -149,6 +150,31 @@ class SubspaceProjection(BaseAttention):
 
 class SubspaceAttention(SubspaceProjection, SelfAttention):
     """Base of the white-box self-attentions; arguments as of :class:`SubspaceProjection`."""
+
+
+class VariantOfCBSA(SubspaceAttention):
+    """Base of CBSA's variants in closed form (eq. 12, 13): their update times a step size, heads mapped back.
+
+    **reading**: the step size is one learned scalar per head from N(0, 1), as CBSA's ``step_x``.
+
+    Args:
+        embed_dims (int): Token width D.
+        num_heads (int): Number of heads K.
+        head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
+        eps_squared (float): eps^2 of the coding rate. Defaults to 0.01.
+        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
+            Defaults to 'auto'.
+    """
+
+    def __init__(self,
+                 embed_dims: int,
+                 num_heads: int,
+                 head_dims: int | None = None,
+                 eps_squared: float = 0.01,
+                 impl: str = 'auto') -> None:
+        super().__init__(embed_dims, num_heads, head_dims, impl=impl)
+        self.eps_squared = eps_squared
+        self.step_x = nn.Parameter(torch.randn(num_heads, 1, 1))
 
 
 class QKVAttention(SelfAttention):

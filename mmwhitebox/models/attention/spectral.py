@@ -2,39 +2,21 @@
 from functools import wraps
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmwhitebox.models.renamed import warn_renamed
+from mmwhitebox.former_names import warn_former
 from mmwhitebox.ops import spectral_attention
 from mmwhitebox.registry import ATTENTIONS
 
-from .base import SubspaceAttention
+from .base import VariantOfCBSA
 
 
 @ATTENTIONS.register_module(name='Spectral')
-class SpectralAttention(SubspaceAttention):
+class SpectralAttention(VariantOfCBSA):
     """step_x W f(W^T W) (CBSA, NeurIPS 2025, eq. 12), see :mod:`mmwhitebox.ops.spectral`.
 
-    **reading**: the step size is one learned scalar per head from N(0, 1), as CBSA's ``step_x``.
-
-    Args:
-        embed_dims (int): Token width D.
-        num_heads (int): Number of heads K.
-        head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
-        eps_squared (float): eps^2 of the coding rate. Defaults to 0.01.
-        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
-            Defaults to 'auto'.
+    Arguments as of :class:`.base.VariantOfCBSA`.
     """
-
-    def __init__(self,
-                 embed_dims: int,
-                 num_heads: int,
-                 head_dims: int | None = None,
-                 eps_squared: float = 0.01,
-                 impl: str = 'auto') -> None:
-        super().__init__(embed_dims, num_heads, head_dims, impl=impl)
-        self.eps_squared = eps_squared
-        self.step_x = nn.Parameter(torch.randn(num_heads, 1, 1))
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         self.check_tokens(x, hw_shape)
@@ -60,5 +42,5 @@ class LinearAttention(SpectralAttention):
 
     @wraps(SpectralAttention.__init__)
     def __init__(self, *args, **kwargs) -> None:
-        warn_renamed("attention type='Linear'", "type='Spectral'")
+        warn_former("attention type='Linear' is type='Spectral' now.")
         super().__init__(*args, **kwargs)

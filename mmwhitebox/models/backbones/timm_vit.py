@@ -10,9 +10,9 @@ from mmengine.model import BaseModule
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
+from mmwhitebox.former_names import warn_former
 from mmwhitebox.models.position_tables import KEY as GRID_KEY
 from mmwhitebox.models.position_tables import no_grid, save_grid_size, told_grid
-from mmwhitebox.models.renamed import warn_renamed
 from mmwhitebox.models.sizes import check_sizes, whole_patches
 from mmwhitebox.ops.resampling import POSITION_RULES, fit_positions
 from mmwhitebox.registry import MODELS
@@ -121,7 +121,7 @@ class TimmViT(BaseModule):
         super().__init__(init_cfg)
         if attention in OLD_ATTENTIONS:
             attention, former = OLD_ATTENTIONS[attention], attention
-            warn_renamed(f'TimmViT attention={former!r}', f'attention={attention!r}')
+            warn_former(f'TimmViT attention={former!r} is attention={attention!r} now.')
         check_sizes(self, img_size=img_size, in_channels=in_channels, pool_size=pool_size)
         for name, value, known in (('interpolate_mode', interpolate_mode, POSITION_RULES),
                                    ('out_type', out_type, OUT_TYPES),
