@@ -145,7 +145,7 @@ def _exporting() -> bool:
 
 def no_kernels(name: str, impl: str) -> None:
     """Say once of an operator without kernels that 'triton' was asked for."""
-    if (_form.get() or impl) == 'triton' and not _exporting():
+    if current_form(impl) == 'triton' and not _exporting():
         _say_once(name, 'it has no kernels')
 
 

@@ -1,4 +1,6 @@
 """Forms by name: what there is not is refused, and compiled derivatives of torch.func are those of the equation."""
+import inspect
+
 import pytest
 import torch
 
@@ -22,10 +24,27 @@ FUNCTIONS = dict(
     mssa=lambda w, **kw: ops.mssa(w, **kw))
 
 
-@pytest.mark.parametrize('name', FUNCTIONS)
-def test_a_form_that_there_is_not_is_refused(name, w):
+WITH_FORMS = sorted(name for name in ops.__all__ if 'impl' in inspect.signature(getattr(ops, name)).parameters)
+
+
+@pytest.mark.parametrize('name', WITH_FORMS)
+def test_a_form_that_there_is_not_is_refused_by_every_operator(name, w):
+    logits, flat = w.sum(-1), w.transpose(1, 2).flatten(2)
+    args = dict(
+        adaptive_avg_pool=(w, 2), agent_attention=(w, w, w, R0), cbsa=(w, R0, STEP, STEP),
+        dmsa=(w, logits), dmsa_gate=(logits, ), dmsa_membership=(logits, 'st_tokens'), ista=(w, torch.eye(4).double()),
+        msca=(R0, w), pool_representatives=(flat, (3, 4), 2, 2), relu_linear_attention=(w, w, w), rope_2d=(flat, (3, 4)),
+        softmax_attention=(w, w, w), sparsemax=(w, -1), tssa=(w, TEMP)).get(name, (w, ))
+    getattr(ops, name)(*args)
     with pytest.raises(ValueError, match="impl must be one of .*'naive'.*got 'niave'"):
-        FUNCTIONS[name](w, impl='niave')
+        getattr(ops, name)(*args, impl='niave')
+
+
+@pytest.mark.parametrize('impl', ['naive', 'torch'])
+@pytest.mark.parametrize('argument', ['membership_act', 'gate_act'])
+def test_an_activation_that_there_is_not_is_refused(impl, argument, w):
+    with pytest.raises(ValueError, match=f"{argument} must be one of .*'sofmax'"):
+        ops.dmsa(w, w.sum(-1), impl=impl, **{argument: 'sofmax'})
 
 
 @pytest.mark.parametrize('impl', ['naive', 'torch'])

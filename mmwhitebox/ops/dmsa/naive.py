@@ -1,4 +1,6 @@
 r"""DMSA term by term; see :mod:`mmwhitebox.ops.dmsa`."""
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,6 +23,17 @@ GATES = {
 }
 
 
+def choose(argument: str, table: dict, act: str | None) -> Callable[[Tensor, str], Tensor]:
+    """An activation by its name.
+
+    Raises:
+        ValueError: There is no such activation.
+    """
+    if act not in table:
+        raise ValueError(f'dmsa: {argument} must be one of {tuple(table)}, got {act!r}.')
+    return table[act]
+
+
 def dmsa_membership(logits: Tensor, act: str | None = 'softmax', impl: str = 'auto') -> Tensor:
     """Membership Pi of the tokens in the subspaces.
 
@@ -34,7 +47,7 @@ def dmsa_membership(logits: Tensor, act: str | None = 'softmax', impl: str = 'au
     Returns:
         Tensor: Pi, (B, K, N); float32 or wider.
     """
-    return MEMBERSHIPS[act](widen(logits), impl)
+    return choose('membership_act', MEMBERSHIPS, act)(widen(logits), impl)
 
 
 def dmsa_gate(logits: Tensor, act: str | None = 'st', impl: str = 'auto') -> Tensor:
@@ -49,7 +62,7 @@ def dmsa_gate(logits: Tensor, act: str | None = 'st', impl: str = 'auto') -> Ten
     Returns:
         Tensor: G, (B, K, N); float32 or wider.
     """
-    return GATES[act](widen(logits), impl)
+    return choose('gate_act', GATES, act)(widen(logits), impl)
 
 
 def dmsa(s: Tensor,
