@@ -3,14 +3,24 @@
 A config names a loop of mmengine, or by ``by_epoch`` none at all: then mmengine takes its class without asking the
 registry. So the loop of a run is extended when it is built, :func:`own_loop`.
 """
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from itertools import islice
 from typing import Any
 
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader, Sampler
 
 from .runner_parts import replace_train_loop
+from .seeded_batches import NumberedBatches
+
+
+def batches_from(loader: DataLoader, first: int) -> Iterable:
+    """The batches of a pass but for the first few; of a loader that a hook has put there they are read and dropped."""
+    if not isinstance(loader.batch_sampler, NumberedBatches):
+        return islice(loader, first, None)
+    loader.batch_sampler.start = first  # again: a hook may have looked at a batch
+    return loader
 
 
 class ContextLoop(BaseLoop):
@@ -45,7 +55,7 @@ class MidEpochLoop(EpochBasedTrainLoop):
         first, self.first_batch = self.first_batch, 0
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        for idx, data_batch in enumerate(self.dataloader, first):
+        for idx, data_batch in enumerate(batches_from(self.dataloader, first), first):
             self.run_iter(idx, data_batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
@@ -57,11 +67,13 @@ class EndlessBatches:
     Args:
         loader (DataLoader): Begins in the middle of a pass by itself.
         epoch (int): Number of the pass to begin with. Defaults to 0.
+        first_batch (int): Batches that the loader leaves out of that pass. Defaults to 0.
     """
 
-    def __init__(self, loader: DataLoader, epoch: int = 0) -> None:
+    def __init__(self, loader: DataLoader, epoch: int = 0, first_batch: int = 0) -> None:
         self.loader = loader
         self.epoch = epoch
+        self.first_batch = first_batch
         self.iterator: Iterator | None = None
 
     def begin(self) -> None:
@@ -69,7 +81,8 @@ class EndlessBatches:
         sampler = index_sampler(self.loader)
         if self.epoch > 0 and hasattr(sampler, 'set_epoch'):
             sampler.set_epoch(self.epoch)
-        self.iterator = iter(self.loader)
+        self.iterator = iter(batches_from(self.loader, self.first_batch))
+        self.first_batch = 0
 
     def __iter__(self) -> 'EndlessBatches':
         return self

@@ -185,6 +185,33 @@ def test_iterations_draw_what_is_theirs():
     assert torch.equal(draws[0], draws[2]) and not torch.equal(draws[0], draws[1])
 
 
+class Peek(Hook):
+    """Looks at a batch before the training, and before every epoch."""
+
+    def before_train(self, runner):
+        next(iter(runner.train_loop.dataloader))
+
+    before_train_epoch = before_train
+
+
+@pytest.mark.parametrize('by_epoch', [False, True])
+def test_a_hook_that_looks_at_a_batch_takes_none(images, tmp_path, by_epoch):
+    def run(work_dir, resume=None, **options):
+        cfg = make_config(images, work_dir, by_epoch=by_epoch, options=options)
+        if resume:
+            cfg.load_from, cfg.resume = str(resume), True
+        runner = Runner.from_cfg(cfg)
+        runner.register_hook(Peek())
+        runner.train()
+
+    options = {'default_hooks.checkpoint.interval': 6, 'default_hooks.checkpoint.by_epoch': False,
+               'train_dataloader.sampler': dict(type='DefaultSampler', shuffle=True)}  # mmengine's endless one ends
+    run(tmp_path / 'whole', **options)
+    run(tmp_path / 'resumed', resume=tmp_path / 'whole' / 'iter_6.pth', **options)
+    last = f'iter_{11 + by_epoch}.pth'
+    assert same(tmp_path / 'whole' / last, tmp_path / 'resumed' / last)
+
+
 class OwnIterator(IterBasedTrainLoop):
     """Reads its batches in its own way."""
 

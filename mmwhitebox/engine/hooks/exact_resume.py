@@ -155,10 +155,10 @@ class ExactResumeHook(Hook):
         if isinstance(loop, EpochBasedTrainLoop):
             batch = batch if loop.epoch == epoch else 0
             loop.first_batch = batch
+            self.batches.start = batch  # for a loop that iterates an epoch in its own way
         else:
             loop.fast_forward_on_resume = False  # it would warn that it does not
-            loop.dataloader_iterator = EndlessBatches(loop.dataloader, epoch)
-        self.batches.start = batch
+            loop.dataloader_iterator = EndlessBatches(loop.dataloader, epoch, batch)
 
     def batch(self, runner: Runner) -> tuple[int, int]:
         """Batch size of a process, number of processes."""
