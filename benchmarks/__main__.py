@@ -29,7 +29,7 @@ from mmwhitebox.errors import UserError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 
 from . import models, operators, page, plots, report
-from .contest import Case, Settings
+from .cases import Case, Settings
 from .memory import device_peaks
 from .roofline import Shape
 from .rounds import run_case

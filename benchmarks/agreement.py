@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mmwhitebox.errors import UserError
 
-from .contest import Case, Contestant, Settings
+from .cases import Case, Contestant, Settings
 
 TOLERANCES = {  # relative, in the 2-norm, of the output and of a gradient
     torch.float64: dict(output=1e-8, gradient=1e-7),

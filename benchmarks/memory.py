@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from mmwhitebox.ops.saved import saved_storages
 
-from .contest import Case, Contestant, Settings
+from .cases import Case, Contestant, Settings
 
 
 def synchronize(device: torch.device) -> None:

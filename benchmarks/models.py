@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from mmwhitebox.models.decode_heads import WhiteBoxMaskHead
 
-from .contest import Case, Contestant, Settings, Unable
+from .cases import Case, Contestant, Settings, Unable
 
 FORMS = ('ours', 'ours-compiled', 'ours-fused', 'ours-fused-compiled', 'plain')
 """Forms of one model: eager, through torch.compile, with fused kernels, with both; the equations in plain torch."""

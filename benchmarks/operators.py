@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mmwhitebox.models.attention import DMSA
 from mmwhitebox.registry import ATTENTIONS, FEEDFORWARDS
 
-from .contest import Case, Contestant, Settings, Unable
+from .cases import Case, Contestant, Settings, Unable
 from .models import contestant_of
 from .roofline import Shape, least_work
 

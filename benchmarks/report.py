@@ -15,7 +15,7 @@ import torch
 
 from mmwhitebox.errors import UserError
 
-from .contest import Settings
+from .cases import Settings
 from .operators import HALF
 from .roofline import least_time
 from .rounds import quartiles, ratios

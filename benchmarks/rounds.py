@@ -14,7 +14,7 @@ from mmwhitebox.errors import UserError
 from mmwhitebox.ops import dispatch
 
 from .agreement import Disagreement, check_agreement
-from .contest import Case, Contestant, Settings, Unable, make_step
+from .cases import Case, Contestant, Settings, Unable, make_step
 from .memory import LargeCopy, peak_bytes, saved_bytes, synchronize
 
 

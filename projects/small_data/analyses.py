@@ -23,7 +23,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import DATASETS
 from torch import Tensor
 
-from benchmarks.contest import Case, Contestant, Settings
+from benchmarks.cases import Case, Contestant, Settings
 from benchmarks.report import hardware, say
 from benchmarks.rounds import quartiles, ratios, run_case
 from mmwhitebox.apis import init_model

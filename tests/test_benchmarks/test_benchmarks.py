@@ -15,7 +15,7 @@ from torch import nn
 from benchmarks import models, operators, page, report, rounds
 from benchmarks.__main__ import FORMS, main, parse_args
 from benchmarks.agreement import Disagreement
-from benchmarks.contest import Case, Contestant, Settings, Unable
+from benchmarks.cases import Case, Contestant, Settings, Unable
 from benchmarks.memory import peak_bytes, saved_bytes
 from benchmarks.roofline import H200, PASSES, Shape, least_time, least_work
 from mmwhitebox.errors import UserError
