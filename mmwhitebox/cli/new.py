@@ -235,7 +235,7 @@ def say(title: str, lines: list[str]) -> None:
 
 def say_pairs(pairs, kind: str, found) -> None:
     """Pairs, splits, sizes and kinds."""
-    from mmwhitebox.datasets.formats import MASK_KINDS
+    from mmwhitebox.datasets.formats import KINDS, MASK_KINDS
     from mmwhitebox.errors import joined
 
     print(f'{pairs.root}: {len(pairs.samples)} images ({kind})'
@@ -244,23 +244,23 @@ def say_pairs(pairs, kind: str, found) -> None:
     sizes = [f'{width} x {height} ({count})' for (width, height), count in found.sizes.items()]
     print(f'  images: {found.images} looked at, {joined(sizes, 4)}; {joined(list(found.channels))} channel(s) of '
           f'{joined(list(found.bit_depths))} bits')
-    if found.kind:
+    if found.kind and kind == KINDS['masks']:  # others are drawn here
         print(f'  masks: {MASK_KINDS[found.kind]}')
 
 
 def say_classes(found, meaning) -> list[float]:
-    """Classes with their shares of the pixels; the shares, empty if they are not known exactly."""
+    """Classes with their shares of the pixels; the shares."""
     shares = dict.fromkeys(meaning.classes, 0.)
-    values = {value.value: value for value in found.values}
+    files = {} if meaning.nearest else {value.value: value.files for value in found.values}
     lines = []
     for value, name in meaning.names.items():
-        seen = values.get(value)
-        shares[name] += seen.share if seen else 0
-        lines.append(f'{value}: {name}' + (f', {seen.share:.2%} of the pixels, in {seen.files} masks' if seen
-                                           else ', nowhere'))
+        share = meaning.shares.get(value, 0.)
+        shares[name] += share
+        lines.append(f'{value}: {name}, ' + (f'{"about " * meaning.nearest}{share:.2%} of the pixels' if share else
+                                             'nowhere') + (f', in {files[value]} masks' if value in files else ''))
     lines += [f'{value}: ignored' for value in meaning.ignored]
     say('classes', lines)
-    return list(shares.values()) if found.exact else []
+    return list(shares.values())
 
 
 def say_labels(pairs, names) -> list[str]:

@@ -7,12 +7,13 @@ from typing import Any
 
 from mmwhitebox.errors import AnnotationError, ConfigError, ImageReadError, joined
 
-from .formats import Findings, Pairs, Value
+from .formats import Findings, Pairs
 from .formats.pairs import NAMED
-from .formats.values import read_mask
+from .formats.values import nearest_shares, read_mask
 
 VOID = 255
 BLACK = (0, 0, 0)
+VOID_NAMES = ('void', 'ignore', 'ignored', 'unlabeled', 'unlabelled', 'dont care', "don't care")
 MOST_CLASSES = 254
 SHOWN = 6
 STRAY = 1e-3  # share of the pixels, and
@@ -29,12 +30,14 @@ class Meaning:
         ignored (list): Values or colours that do not count.
         coloured (bool): Whether they are colours.
         nearest (bool): Whether the masks are not exact, so that the nearest value counts.
+        shares (dict): Value or colour -> share of the pixels; of inexact masks about that of the nearest.
         words (list[str]): What was taken for granted or answered, a sentence each.
     """
     names: dict[Any, str] = field(default_factory=dict)
     ignored: list = field(default_factory=list)
     coloured: bool = False
     nearest: bool = False
+    shares: dict[Any, float] = field(default_factory=dict)
     words: list[str] = field(default_factory=list)
 
     @property
@@ -62,34 +65,44 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
     """
     if found.kind in (None, 'float'):
         raise AnnotationError(f'{pairs.root}: ' + (' '.join(found.problems) or 'no mask could be read.'))
-    shares = {value.value: value for value in found.values}
-    values = list(shares) if found.exact else list(found.nearest)
+    values = [value.value for value in found.values] if found.exact else list(found.nearest)
+    if not found.exact and found.kind == 'rgb' and pairs.colours:  # stated ones need not be guessed
+        values = [tuple(colour) for colour in pairs.colours.values()]
     meaning = Meaning(coloured=found.kind == 'rgb', nearest=not found.exact)
     what = 'colours' if meaning.coloured else 'values'
-    if len(values) > MOST_CLASSES:
-        raise AnnotationError(f'{pairs.root}: the masks hold {len(values)} {what}, more than {MOST_CLASSES} classes: '
-                              'they may be photographs, depths or instances. A mask has one value or colour a class.')
+    if not values or len(values) > MOST_CLASSES:
+        raise AnnotationError(f'{pairs.root}: the masks hold {len(found.values)} {what}'
+                              + (f', more than {MOST_CLASSES} classes' if values else ', each of them rare')
+                              + ': they may be photographs, depths or instances. A mask has one value or colour a '
+                              'class.')
     absent = [value for value in ignored if value not in values]
     if absent:
         raise ConfigError(f'--ignore {joined(absent)}: no mask holds that; there are {joined(values, 12)}.')
     meaning.ignored = list(ignored)
     known = known_names(pairs, values, found)
+    shares = nearest_shares(found.values, values) if meaning.nearest else {
+        value.value: value.share for value in found.values}
+    files = {value.value: value.files for value in found.values}
     if meaning.nearest:
         meaning.words.append(f'the masks are not exact: each pixel counts as the nearest of {joined(values, SHOWN)}')
-    strays = [value for value in values if value not in known and is_stray(shares[value], found.masks)]
+    strays = [value for value in values if value not in known and not meaning.nearest
+              and is_stray(shares[value], files[value], found.masks)]
     sure = [value for value in values if value not in (*strays, VOID)]
     zero = BLACK if meaning.coloured else 0
     asked = [(zero, 'background', 'class'),
              *((value, 'stray', 'ignore') for value in strays if value not in (zero, VOID))]
     if not meaning.coloured and len(sure) > 1:  # 0 and 255 alone are two classes
         asked.append((VOID, 'void', 'ignore'))
+    void = [value for value, name in known.items() if name.lower().replace('_', ' ') in VOID_NAMES]
+    asked = [*(row for row in asked if row[0] not in known), *((value, 'void', 'ignore') for value in void)]
     for value, about, usual in asked:
-        if value not in values or value in known or value in ignored:
+        if value not in values or value in ignored:
             continue
         shown = 'black' if value == BLACK else value
-        seen, files = shares[value], [path.name for path in holding(pairs, value)] if about == 'stray' else []
-        at = (f'{shown} ({100 * seen.share:.2g} % of the pixels, in {seen.files} of {found.masks} masks'
-              + (f': {joined(files)}' if files else '') + ')')
+        holders = [path.name for path in holding(pairs, value)] if about == 'stray' else []
+        at = (f'{shown} ({100 * shares[value]:.2g} % of the pixels'
+              + ('' if meaning.nearest else f', in {files[value]} of {found.masks} masks')
+              + (f': {joined(holders)}' if holders else '') + ')')
         answer = decide(about, f'{at}: a class of its own, or ignored?', usual)
         shown = at if about == 'stray' else f'{shown} in the masks'
         if answer == 'ignore':
@@ -97,8 +110,9 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
             meaning.words.append(f'{shown} is ignored')
         else:
             if about != 'stray':
-                known[value] = about
+                known.setdefault(value, about)
             meaning.words.append(f'{shown} is a class of its own')
+    known = {value: name for value, name in known.items() if value not in meaning.ignored}
     counted = [value for value in (known if known.keys() >= set(values) - set(meaning.ignored) else values)
                if value not in meaning.ignored]
     counted = counted if meaning.coloured else sorted(counted)  # as LabelMap numbers them
@@ -107,6 +121,7 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
             raise ConfigError(f'--classes has {len(names)} names, the masks {len(counted)} {what} that count: '
                               f'{joined(counted, 12)}.')
         known = dict(zip(counted, names))
+    meaning.shares = shares
     meaning.names = {value: known.get(value) or default_name(value, counted) for value in counted}
     if len(meaning.classes) < 2:
         of_them = f', of which {joined(meaning.ignored)} is ignored' if meaning.ignored else ''
@@ -116,9 +131,9 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
     return meaning
 
 
-def is_stray(value: Value, masks: int) -> bool:
-    """Whether a value is so rare that it may be a slip."""
-    return masks >= ENOUGH and value.share < STRAY and value.files <= max(1, STRAY_FILES * masks)
+def is_stray(share: float, files: int, masks: int) -> bool:
+    """Whether a value of a share of the pixels, in so many of the masks, is so rare that it may be a slip."""
+    return masks >= ENOUGH and share < STRAY and files <= max(1, STRAY_FILES * masks)
 
 
 def holding(pairs: Pairs, value: Any) -> list[Path]:

@@ -1,6 +1,7 @@
 """``mmwhitebox new``: what it finds, asks and writes; and the way from a folder to pictures as a user types it."""
 import io
 import os
+import re
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ from mmwhitebox.config.reading import load_config
 from mmwhitebox.config.starting import choose
 from mmwhitebox.datasets import check_datasets
 from tests.configs import ROOT
-from tests.own_folders import COLOURS, binary, class_folders, coloured, make_masks
+from tests.own_folders import COLOURS, binary, class_folders, coloured, labels_of, make_masks
 
 
 def new(folder, out, *options):
@@ -60,10 +61,11 @@ def test_masks_of_colours(tmp_path, out):
 def test_colours_that_a_file_names(tmp_path, out):
     root = coloured(tmp_path / 'data')
     (root / 'class_dict.csv').write_text('name,r,g,b\nvoid,0,0,0\nroad,128,64,128\nsky,70,130,180\n')
-    cfg, _ = new(root, out)
+    for options in ((), ('--void', 'ignore'), ('--ignore', '0,0,0')):  # void by name
+        cfg, _ = new(root, out, '--force', *options)
+        assert list(cfg.own_data.palette) == ['road', 'sky'] and cfg.own_data.ignored == [(0, 0, 0)]
+    cfg, _ = new(root, out, '--force', '--void', 'class')
     assert list(cfg.own_data.palette) == ['void', 'road', 'sky']
-    cfg, _ = new(root, out, '--force', '--ignore', '0,0,0')
-    assert list(cfg.own_data.palette) == ['road', 'sky'] and cfg.own_data.ignored == [(0, 0, 0)]
 
 
 @pytest.mark.parametrize('options, names, ignored', [
@@ -130,7 +132,22 @@ def test_masks_saved_as_jpeg(tmp_path, out, capsys):
         Image.open(root / 'images' / f'{path.stem}.jpg').resize((96, 64)).save(root / 'images' / f'{path.stem}.jpg')
     cfg, text = new(root, out)
     assert cfg.own_data.nearest is True and cfg.model.decode_head.num_classes == 3
-    assert 'each pixel counts as the nearest of' in text and 'JPEG masks are not exact' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert 'each pixel counts as the nearest of' in text and 'JPEG masks are not exact' in said
+    shares = [float(share) for share in re.findall(r'about ([\d.]+)% of the pixels', said)]
+    drawn = np.bincount(np.concatenate([labels_of(index, 3).ravel() for index in range(10)])) / (10 * 48 * 32)
+    np.testing.assert_allclose(sorted(shares), sorted(100 * drawn), atol=2)
+
+
+def test_stated_colours_of_masks_saved_as_jpeg_need_not_be_guessed(tmp_path, out):
+    root = coloured(tmp_path / 'data')
+    for path in sorted((root / 'masks').iterdir()):
+        Image.open(path).save(path.with_suffix('.jpg'), quality=90)
+        path.unlink()
+    names = {'sky': (70, 130, 180), 'pole': (250, 10, 10), 'road': (128, 64, 128), 'ground': (0, 0, 0)}
+    (root / 'class_dict.csv').write_text('name,r,g,b\n' + ''.join(
+        f'{name},{",".join(map(str, colour))}\n' for name, colour in names.items()))
+    assert new(root, out)[0].own_data.palette == names
 
 
 def test_polygons_are_drawn_beside_the_config(tmp_path, out):
@@ -220,7 +237,7 @@ def test_bad_input_is_one_line(tmp_path, out, capsys):
     assert 'one class alone, so there is nothing to tell apart' in refused(capsys, one, '--out', out, '--force')
     photos = make_masks(tmp_path / 'photos', lambda labels: np.random.default_rng(0).integers(
         0, 256, (*labels.shape, 3), np.uint8))
-    assert 'photos: ' in refused(capsys, photos, '--out', out, '--force')
+    assert 'each of them rare: they may be photographs' in refused(capsys, photos, '--out', out, '--force')
     rgba = make_masks(tmp_path / 'grey', lambda labels: labels)
     for path in (rgba / 'images').iterdir():
         path.unlink()

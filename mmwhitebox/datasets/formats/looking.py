@@ -261,14 +261,16 @@ class _Looker:
 
     def _mask_problems(self, told: Callable) -> None:
         found, files = self.found, self.files
-        if not found.exact:
+        if found.nearest:
             jpeg = files['jpeg']
             every = jpeg or [sample.annotation[0] for sample in self.pairs.samples if sample.annotation]
             shown = joined(found.nearest, MOST_SHOWN)
             told('masks whose values are smeared', every, (f'{JPEG_ADVICE}; ' if jpeg else 'they look resized '
                  'smoothly, or saved as JPEG once; ') + f'the nearest of {shown} is meant for each pixel: '
-                 'export them as PNG, or read them with the nearest value.')
-        elif files['jpeg']:
+                 'export them as PNG'
+                 + ('; if colours are missing here, name all in a file class_dict.csv (name,r,g,b).'
+                    if found.kind == 'rgb' else ', or read them with the nearest value.'))
+        elif found.exact and files['jpeg']:
             told('masks saved as JPEG', files['jpeg'], f'{JPEG_ADVICE}, though these are; save masks as PNG.')
         kinds = {kind: files[kind] for kind in ('grey', 'palette', 'rgb', 'float') if files[kind]}
         usual = max(kinds, key=lambda kind: len(kinds[kind]), default=None)

@@ -137,6 +137,15 @@ def main_values(values: list[Value]) -> list:
     return [point if len(point) == 3 else point[0] for point in found]
 
 
+def nearest_shares(values: list[Value], main: list) -> dict:
+    """Shares of the pixels of ``main`` if each value counts as the nearest of them."""
+    points, known = (np.stack([np.atleast_1d(np.asarray(value, np.int64)) for value in some])
+                     for some in ([value.value for value in values], main))
+    nearest = ((points[:, None] - known) ** 2).sum(-1).argmin(1)
+    shares = np.bincount(nearest, [value.share for value in values], len(main))
+    return dict(zip(main, (shares / shares.sum()).tolist()))
+
+
 def _between(point: np.ndarray, a: np.ndarray, b: np.ndarray) -> bool:
     """Whether a colour is nearly a mixture of two others."""
     along = b - a
