@@ -1,6 +1,7 @@
 """How a command runs: an error for people is one message, log messages go to standard error."""
 import logging
 import os
+import select
 import sys
 import time
 import warnings
@@ -13,6 +14,7 @@ from mmengine.logging import MMLogger
 from mmwhitebox.errors import UserError
 from mmwhitebox.former_names import FormerName
 
+STOPPED, UNREAD = 130, 141  # of SIGINT and SIGPIPE, as shells count
 OTHERS_WAIT = 5  # seconds
 REFUSED_NOTE = 'MMWHITEBOX_REFUSED_NOTE'  # environment: a file that tells tools/dist_launch.py that the reason is said
 
@@ -46,6 +48,16 @@ def one_line(message: Warning, category: type[Warning], filename: str, lineno: i
     return f'warning: {message}{place}\n'
 
 
+def reader_has_gone() -> bool:
+    """Whether nobody reads standard output any more, as after ``| head``; then it is exchanged for nothing."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    if not output.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter fails at its end
+    return True
+
+
 def run_command(main: Callable[[], int | None], log_to: str = 'stderr') -> None:
     """Run a command and end the process with its status, if it has one; an error for people is one message.
 
@@ -63,6 +75,13 @@ def run_command(main: Callable[[], int | None], log_to: str = 'stderr') -> None:
     warnings.filterwarnings('ignore', 'The draw is False')  # mmseg, of a hook that is there to be turned on
     try:
         status = main()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.exit(STOPPED)
+    except BrokenPipeError:
+        if not reader_has_gone():
+            raise
+        sys.exit(UNREAD)
     except UserError as error:
         rank, local_rank = (int(os.environ.get(name, 0)) for name in ('RANK', 'LOCAL_RANK'))
         if rank:

@@ -48,6 +48,24 @@ def test_print_config_prints_the_config_alone(tmp_path):
     assert namespace['answer'] == 42
 
 
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+def test_the_reader_of_the_output_may_leave(unbuffered, tmp_path):
+    done = subprocess.run(['bash', '-c', f'{sys.executable} -m mmwhitebox config cbt_mini_imagenet | head -n 1; '
+                           'exit ${PIPESTATUS[0]}'], text=True, capture_output=True, cwd=tmp_path,
+                          env={**os.environ, 'PYTHONUNBUFFERED': unbuffered})
+    assert done.returncode in (0, running.UNREAD) and done.stderr == '' and len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize('error, status', [(KeyboardInterrupt(), running.STOPPED), (BrokenPipeError('a worker'), None)])
+def test_other_ends(error, status):
+    def end():
+        raise error
+
+    with pytest.raises(SystemExit if status else BrokenPipeError) as caught:
+        running.run_command(end)
+    assert status is None or caught.value.code == status
+
+
 def refuse():
     raise UserError('no data')
 
