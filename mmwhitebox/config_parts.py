@@ -115,8 +115,9 @@ def _leaves(path: str, cfg: Any) -> Iterator[Part]:
 def steps(path: str, pipeline: Any) -> Iterator[Part]:
     """The steps of a pipeline, those inside of other steps too."""
     if isinstance(pipeline, dict):
-        if 'type' in pipeline:
-            yield make_part(path, pipeline, TRANSFORMS)
+        part = make_part(path, pipeline, TRANSFORMS) if 'type' in pipeline else None
+        if part is not None:
+            yield part
         for key, value in pipeline.items():
             if isinstance(value, (dict, list, tuple)):
                 yield from steps(f'{path}.{key}', value)

@@ -252,7 +252,8 @@ def sides(value: Any, name: str) -> tuple[int, int]:
     pair = (value, value) if isinstance(value, int) else value
     if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(isinstance(v, int) and v > 0 for v in pair):
         raise ConfigError(f'{name}={value!r} must be a number of pixels or a pair of them.')
-    return tuple(pair)
+    height, width = pair
+    return height, width
 
 
 def stretch_schedule(cfg: Config) -> None:

@@ -111,7 +111,7 @@ def median_size(sizes: Mapping[tuple[int, int], int]) -> tuple[int, int]:
 def training_length(task: str, count: int, val_count: int, batch: int, epochs: int | None,
                     rules: list[str]) -> tuple[int, int]:
     """Length of a training and the interval of validations; the rule is added to ``rules``."""
-    wanted = epochs or EPOCHS[task]
+    wanted: float = epochs or EPOCHS[task]
     length = math.ceil(wanted * count / batch)
     if task == 'seg' and epochs is None:
         length = min(max(length, ITERATIONS[0]), ITERATIONS[1])
@@ -119,7 +119,7 @@ def training_length(task: str, count: int, val_count: int, batch: int, epochs: i
     least, most = VALIDATIONS
     validations = min(most, max(least, length * batch // (2 * val_count)))
     if task == 'cls':
-        length = wanted
+        length = epochs or EPOCHS[task]
     rule = f'{EPOCHS[task]} epochs'
     if task == 'seg':
         rule = f'{length} iterations, {wanted:.3g} epochs' + (

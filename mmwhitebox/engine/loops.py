@@ -101,7 +101,7 @@ class EndlessBatches:
         """mmengine's way to the place of a resumed training; these batches begin there."""
 
 
-def index_sampler(loader: DataLoader) -> Sampler:
+def index_sampler(loader: DataLoader) -> Sampler | Iterable:
     """The sampler that chooses the indices, also the one inside a batch sampler."""
     return getattr(loader.batch_sampler, 'sampler', loader.sampler)
 

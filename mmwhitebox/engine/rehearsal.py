@@ -19,6 +19,7 @@ def scheduled_optimizers(runner: Runner) -> dict[str, tuple[OptimWrapper, list]]
     wrapper, schedulers = runner.optim_wrapper, runner.param_schedulers
     if isinstance(wrapper, OptimWrapperDict):
         return {name: (one, list((schedulers or {}).get(name, []))) for name, one in wrapper.items()}
+    assert isinstance(wrapper, OptimWrapper)  # built by now
     return {'': (wrapper, list(schedulers or []))}
 
 

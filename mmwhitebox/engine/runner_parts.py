@@ -9,13 +9,16 @@ from torch import nn
 
 def bare_model(model: nn.Module) -> nn.Module:
     """The model without the wrapper of distributed training."""
-    return model.module if is_model_wrapper(model) else model
+    return model.get_submodule('module') if is_model_wrapper(model) else model
 
 
 def single_wrappers(runner: Runner) -> list[OptimWrapper]:
     """The optimizer wrappers of a run: one, or those of an OptimWrapperDict."""
     wrapper = runner.optim_wrapper
-    return list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    if isinstance(wrapper, OptimWrapperDict):
+        return list(wrapper.values())
+    assert isinstance(wrapper, OptimWrapper)  # built by now
+    return [wrapper]
 
 
 def is_training(runner: Runner) -> bool:

@@ -50,7 +50,7 @@ class VerifiedBackend(BaseStorageBackend):
         return get_file_backend(path, backend_args=self.inner, enable_singleton=True)
 
     def get(self, filepath: str | Path) -> bytes:
-        return self.wrapped(filepath).get(filepath)
+        return self.wrapped(filepath).get(filepath)  # pyright: ignore (the base class has an empty method)
 
     def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:
         return self.wrapped(filepath).get_text(filepath, encoding)

@@ -187,8 +187,8 @@ def has_class_token(model: nn.Module, name: str, attention: nn.Module) -> bool:
     backbone = getattr(model, 'backbone', model)
     with_token = getattr(getattr(backbone, 'vit', backbone), 'cls_token', None) is not None
     late = not getattr(attention, 'updates_all_tokens', True)
-    return (with_token and not name.startswith('decode_head') and has_attention_map(attention)
-            and (late or backbone.num_extra_tokens > 0))
+    return bool(with_token and not name.startswith('decode_head') and has_attention_map(attention)
+                and (late or backbone.num_extra_tokens > 0))
 
 
 def has_class_queries(model: nn.Module, name: str, attention: nn.Module) -> bool:

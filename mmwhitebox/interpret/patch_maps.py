@@ -33,7 +33,8 @@ def patch_size(model: nn.Module) -> tuple[int, int]:
 
 def patch_grid(model: nn.Module, image_size: tuple[int, int]) -> tuple[int, int]:
     """Patch grid (H, W) of a model for an image of (height, width) pixels."""
-    return tuple(-(-pixels // patch) for pixels, patch in zip(image_size, patch_size(model)))
+    (height, width), (rows, cols) = image_size, patch_size(model)
+    return -(-height // rows), -(-width // cols)
 
 
 def patch_maps(values: Tensor, hw_shape: tuple[int, int]) -> Tensor:
@@ -58,8 +59,9 @@ def patch_of_pixels(size: tuple[int, int], seen_size: tuple[int, int],
     Returns:
         tuple[np.ndarray, np.ndarray]: (height,) and (width,) indices; the centre of a pixel decides.
     """
-    return tuple(((2 * np.arange(full) + 1) * seen // (2 * full * step)).astype(np.int64)
-                 for full, seen, step in zip(size, seen_size, patch))
+    rows, cols = (((2 * np.arange(full) + 1) * seen // (2 * full * step)).astype(np.int64)
+                  for full, seen, step in zip(size, seen_size, patch))
+    return rows, cols
 
 
 def to_pixels(maps: np.ndarray, size: tuple[int, int], seen_size: tuple[int, int],

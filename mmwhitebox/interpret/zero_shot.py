@@ -55,8 +55,8 @@ def make_targets(labels: np.ndarray, foreground: Sequence[int] | None = None, ba
     if boundary_width is None:
         return Targets(np.stack([front, back, ignored]), np.ones_like(front))
     square = np.ones((3, 3), bool)
-    near = [binary_dilation(side, square, iterations=boundary_width) for side in (front, back)]
-    return Targets(np.stack([front, back, near[0] & near[1] & ~ignored]), ~ignored)
+    near = np.stack([binary_dilation(side, square, iterations=boundary_width) for side in (front, back)])
+    return Targets(np.stack([front, back, near.all(0) & ~ignored]), ~ignored)
 
 
 def mass_sets(maps: np.ndarray, mass: float = 0.6) -> np.ndarray:

@@ -11,7 +11,7 @@ KEY = 'grid_size'  # in the meta data that a state dict has for every module
 
 def save_grid_size(module: nn.Module, state_dict: dict, prefix: str, local_metadata: dict) -> None:
     """State-dict hook: note the grid (H, W) of a module's table, ``module.grid_size``, beside its weights."""
-    local_metadata[KEY] = tuple(int(side) for side in module.grid_size)
+    local_metadata[KEY] = tuple(map(int, module.grid_size))
 
 
 def told_grid(rows: int, num_extra: int, own_grid: Sequence[int],
@@ -29,7 +29,8 @@ def told_grid(rows: int, num_extra: int, own_grid: Sequence[int],
         else one, before a square, else before a grid of the model's own aspect (**reading**); None if there is none.
     """
     if saved is not None and rows >= math.prod(saved):
-        return rows - math.prod(saved), *saved
+        h, w = saved
+        return rows - h * w, h, w
     h, w = own_grid
     for extra in dict.fromkeys((num_extra, 1)):
         side = math.isqrt(max(rows - extra, 0))

@@ -19,4 +19,5 @@ def check_sizes(owner: object, least: int = 1, **sizes: Any) -> None:
 
 def whole_patches(size: tuple[int, int], patch: tuple[int, int]) -> tuple[int, int]:
     """Pixels (height, width) of the whole patches that cover an image of ``size``."""
-    return tuple(-(-pixels // side) * side for pixels, side in zip(size, patch))
+    (height, width), (rows, cols) = size, patch
+    return -(-height // rows) * rows, -(-width // cols) * cols

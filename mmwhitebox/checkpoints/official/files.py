@@ -43,7 +43,7 @@ def with_grid(state_dict: dict, backbone: ConfigDict) -> dict:
     patch_size = backbone.get('patch_size') or backbone.get('model_kwargs', {}).get('patch_size', 16)
     owner = 'backbone' if backbone.type == 'mmwhitebox.TimmViT' else 'backbone.pos_embed'
     told = OrderedDict(state_dict)
-    told._metadata = {owner: {GRID_KEY: tuple(side // patch_size for side in backbone.img_size)}}
+    told._metadata = {owner: {GRID_KEY: tuple(side // patch_size for side in backbone['img_size'])}}
     return told
 
 

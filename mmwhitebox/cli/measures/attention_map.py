@@ -35,7 +35,7 @@ class Query(NamedTuple):
     """As given."""
     kind: str
     """'class', 'representative' or 'patch', see attention_row."""
-    index: object
+    index: int | tuple[int, int] | None
     """Which one; None is the largest class, a pair (x, y) a pixel."""
     decoder: bool = False
     """Whether a class is one of the decoder."""
@@ -62,7 +62,8 @@ def parse_query(text: str, model: BaseModel) -> Query:
     if kind == 'representative' and value.isdigit():
         return Query(text, 'representative', int(value))
     if kind == 'pixel' and re.fullmatch(r'\d+,\d+', value):
-        return Query(text, 'patch', tuple(map(int, value.split(','))))
+        x, y = map(int, value.split(','))
+        return Query(text, 'patch', (x, y))
     raise UserError(f'--query {text}: give class-token, class:NAME, class:largest, representative:J or pixel:X,Y.')
 
 
@@ -94,7 +95,7 @@ def locate(query: Query, scores: Tensor, seen_size: tuple[int, int], patch: tupl
     """Index of a query in one image."""
     if query.index is None:
         return int(scores.argmax(1).flatten().bincount().argmax())
-    if query.kind != 'patch':
+    if isinstance(query.index, int):
         return query.index
     x, y = query.index
     if x >= seen_size[1] or y >= seen_size[0]:
@@ -137,7 +138,7 @@ def main(args: argparse.Namespace) -> None:
             text = query.text if query.index is not None else f'class:{model.dataset_meta["classes"][index]}'
             figure = draw_map_grid(
                 picture.image, rows, [f'head {head}' for head in heads], f'{item.name}: {text}', 'attention',
-                mark=picture.position(*query.index) if query.kind == 'patch' else None)
+                mark=picture.position(*query.index) if isinstance(query.index, tuple) else None)
             save_figure(figure, args.out, f'{item.name}_{re.sub("[^A-Za-z0-9]+", "-", query.text)}')
     save_numbers(table(moments, heads), args.out, 'attention_map')
     print(f'{args.out}: attention_map.json, attention_map.csv and a figure for each image and query')

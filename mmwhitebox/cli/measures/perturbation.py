@@ -37,7 +37,7 @@ def test_loader(model: BaseModel, max_images: int | None) -> DataLoader:
         metainfo = dataset.metainfo
         dataset = Subset(dataset, [i * len(dataset) // max_images for i in range(max_images)])
         dataset.metainfo = metainfo
-    return Runner.build_dataloader({**loader, 'dataset': dataset})
+    return Runner.build_dataloader(dict(loader, dataset=dataset))
 
 
 def evaluation(model: BaseModel, loader: DataLoader, step: Callable[[], None]) -> Callable[[], float]:

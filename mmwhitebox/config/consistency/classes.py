@@ -107,10 +107,11 @@ def _differing(data: list[Claim], others: list[Claim]) -> Iterator[str]:
 
 def _reordered(names: dict[str, list[str]]) -> Iterator[str]:
     """Data sets with the same classes in two orders."""
-    first, *rest = names.items() or [None]
-    for path, classes in rest:
-        if classes != first[1] and sorted(map(str, classes)) == sorted(map(str, first[1])):
-            yield (f'{path} has the classes of {first[0]} in another order ({joined(classes)}; {joined(first[1])}): '
+    first = next(iter(names), None)
+    for path, classes in names.items():
+        wanted = names[first]
+        if classes != wanted and sorted(map(str, classes)) == sorted(map(str, wanted)):
+            yield (f'{path} has the classes of {first} in another order ({joined(classes)}; {joined(wanted)}): '
                    'write them in one order.')
 
 

@@ -71,7 +71,8 @@ def _rows(path: Path) -> Iterator[tuple[str, tuple[int, int, int] | None]]:
             continue
         if not words:
             continue
-        colour = tuple(map(int, whole[-3:])) if len(whole) >= 3 else None
-        if colour and max(colour) > 255:
-            colour = None
+        colour = None
+        if len(whole) >= 3 and max(map(int, whole[-3:])) < 256:
+            r, g, b = map(int, whole[-3:])
+            colour = r, g, b
         yield ' '.join(words), colour

@@ -145,8 +145,10 @@ class MembershipVisHook(CaptureHook):
         return {names[i]: found[names[i]] for i in chosen}
 
     def modules(self, model: nn.Module) -> dict[str, nn.Module]:
-        attentions = self.attentions(model)
-        return {**attentions, 'backbone': model.backbone} if attentions else {}
+        found = self.attentions(model)
+        if found:
+            found['backbone'] = model.get_submodule('backbone')
+        return found
 
     def look(self, runner: Runner, model: nn.Module, calls: dict[str, Call]) -> None:
         attentions = self.attentions(model)

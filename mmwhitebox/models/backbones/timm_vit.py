@@ -3,6 +3,7 @@ import difflib
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import timm
 import torch
@@ -146,7 +147,7 @@ class TimmViT(BaseModule):
             **({} if norm_eps is None else dict(norm_layer=partial(nn.LayerNorm, eps=norm_eps))),
             **(model_kwargs or {}))
         self.vit = self._create_vit()
-        self.embed_dims = self.vit.embed_dim
+        self.embed_dims: int = self.vit.embed_dim
         self.in_channels = in_channels
         self.num_extra_tokens = self.vit.num_prefix_tokens
         self.patch_size = self.vit.patch_embed.patch_size
@@ -171,7 +172,8 @@ class TimmViT(BaseModule):
     @property
     def grid_size(self) -> tuple[int, int]:
         """Patch grid (H, W) that the position table is made for."""
-        return self.vit.patch_embed.grid_size
+        patch_embed: Any = self.vit.patch_embed
+        return patch_embed.grid_size
 
     @property
     def out_channels(self) -> tuple[int, ...]:

@@ -95,7 +95,7 @@ def adapt(vit: nn.Module, attention: str, **options) -> None:
     Raises:
         ValueError: The attention of the model is no plain one.
     """
-    for block in vit.blocks:
+    for block in vit.get_submodule('blocks').children():
         if not is_plain(getattr(block, 'attn', None)):
             raise ValueError(f"TimmViT: attention='{attention}' does not apply to a {type(vit).__name__} "
                              'whose attention is more than q, k, v, softmax and an output map.')

@@ -225,9 +225,9 @@ class WhiteBoxTransformer(BaseBackbone):
             self.cls_token = nn.Parameter(settings['init_std'] * torch.randn(1, 1, dims))
         self.stem = build_component(
             EMBEDDINGS, settings['stem'], embed_dims=dims, patch_size=patch_size, in_channels=in_channels)
-        img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
         self.pos_embed = build_component(
-            EMBEDDINGS, settings['position'], embed_dims=dims, grid_size=self.stem.grid_size(*img_size),
+            EMBEDDINGS, settings['position'], embed_dims=dims, grid_size=self.stem.grid_size(height, width),
             num_extra_tokens=self.num_extra_tokens, init_std=settings['init_std'],
             interpolate_mode=interpolate_mode)
         layer_args = dict(

@@ -22,7 +22,8 @@ Size = tuple[int, int]
 def covered_size(backbone: nn.Module, size: Size) -> Size:
     """Pixels (height, width) from the top left that an encoder's features of images of ``size`` cover."""
     declared = getattr(backbone, 'covered_size', None)
-    return declared(tuple(size)) if declared is not None else tuple(size)
+    height, width = size
+    return declared((height, width)) if declared is not None else (height, width)
 
 
 def enlarge_logits(logits: Tensor, covered: Size, size: Size, align_corners: bool) -> Tensor:

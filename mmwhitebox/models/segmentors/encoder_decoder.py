@@ -136,7 +136,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
     def replaced_options(self, options: dict) -> Iterator[None]:
         """A context in which keys of ``test_cfg`` have other values."""
         before = self.test_cfg
-        self.test_cfg = type(before)({**before, **options}) if options else before
+        self.test_cfg = type(before)(before, **options) if options else before
         try:
             yield
         finally:

@@ -223,11 +223,12 @@ class Plan(NamedTuple):
 
 def plan(*tensors: Tensor) -> Plan:
     """Cover the tensors of (B, K, N, p) that a kernel reads and writes with tiles, several to a program."""
-    batch, heads, tokens, dims = tensors[0].shape
-    numbers = TILE_BYTES // tensors[0].element_size() // (1 if len(tensors) < 3 else 2)
+    x, *_ = tensors
+    batch, heads, tokens, dims = x.shape
+    numbers = TILE_BYTES // x.element_size() // (1 if len(tensors) < 3 else 2)
     bk, bp = launch.block_size(heads, 1), launch.block_size(dims, 1)
     bn = max(1, min(numbers // (bk * bp), launch.block_size(tokens, 1)))
-    splits, span = launch.split_tokens(tokens, TILES * bn, batch, tensors[0].device)
+    splits, span = launch.split_tokens(tokens, TILES * bn, batch, x.device)
     vec = gcd(16, *(stride for t in tensors for stride in t.stride()[:3]))
     num_warps = min(16, 4 * max(1, bn * bk * bp // numbers))
     meta = dict(K=heads, P=dims, BN=bn, BK=bk, BP=bp, VEC=vec, num_warps=num_warps, enable_fp_fusion=True)
@@ -270,7 +271,8 @@ def merge(partials: Tensor) -> Tensor:
 
 def strided(x: Tensor, vec: int = 1) -> tuple[Tensor, int, int, int]:
     """A tensor (B, K, N, ...) and its first three strides in units of ``vec``."""
-    return x, *(stride // vec for stride in x.stride()[:3])
+    one, two, three = (stride // vec for stride in x.stride()[:3])
+    return x, one, two, three
 
 
 def output(s: Tensor, scores: Tensor, a: Tensor, mass: Tensor, gate: str) -> Tensor:
