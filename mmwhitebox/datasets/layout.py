@@ -165,13 +165,12 @@ def _check_names(dataset: BaseSegDataset, images: Path, annotations: Path, layou
     names = [line.strip() for line in listed.read_text(encoding='utf-8').splitlines()]
     if not any(names):
         raise DatasetLayoutError(f'The list of images {listed} is empty.{layout}')
-    files = [(images / f'{name}{dataset.img_suffix}', annotations / f'{name}{dataset.seg_map_suffix}') for name in names]
-    for kind, paths in zip(('image', 'annotation'), zip(*files)):
-        missing = [path.name for path in paths if not path.is_file()]
-        if missing and dataset._indices is None:
-            raise DatasetLayoutError(f'{len(missing)} of the {len(names)} names in {listed} have no {kind} in '
-                                     f'{(images if kind == "image" else annotations)}: {joined(missing, MAX_NAMED)}'
-                                     f'{layout}')
+    for kind, folder, suffix in (('image', images, dataset.img_suffix),
+                                 ('annotation', annotations, dataset.seg_map_suffix)):
+        missing = [f'{name}{suffix}' for name in names if not (folder / f'{name}{suffix}').is_file()]
+        if missing and dataset._indices is None:  # a subset may be of those that have one
+            raise DatasetLayoutError(f'{len(missing)} of the {len(names)} names in {listed} have no {kind} in {folder}: '
+                                     f'{joined(missing, MAX_NAMED)}{layout}')
     print_log(f'{type(dataset).__name__}: {len(names)} images with annotations, listed in {listed}', logger='current')
 
 

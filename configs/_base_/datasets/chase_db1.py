@@ -1,4 +1,4 @@
-# CHASE-DB1, vessels of the retina: 20 images of 999 x 960 to train on and 8 to test. Ours: as DRIVE, twice the size too.
+# CHASE-DB1, vessels of the retina: 20 images of 999 x 960 to train on and 8 to test. Ours: as DRIVE, twice the size.
 _base_ = './drive.py'
 dataset_type = 'ChaseDB1Dataset'
 data_root = '{{$CHASE_DB1_ROOT:data/CHASE_DB1}}'

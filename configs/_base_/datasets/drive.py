@@ -1,5 +1,5 @@
 # DRIVE, vessels of the retina: 20 images of 565 x 584 to train on and 20 to test, the division of its authors.
-# Ours, of no paper: twice the size, as most vessels are thinner than a patch; crop 256, 8 k iterations of 8 in one process.
+# Ours, of no paper: twice the size, as most vessels are thinner than a patch; crop 256; 8 k iterations of 8.
 _base_ = ['./ade20k.py', '../schedules/schedule_8k.py', '../default_runtime.py']
 dataset_type = 'DRIVEDataset'
 data_root = '{{$DRIVE_ROOT:data/DRIVE}}'

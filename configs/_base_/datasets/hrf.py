@@ -1,4 +1,4 @@
-# HRF, vessels of the retina: 15 images of 3504 x 2336 to train on and 30 to test. Ours: as DRIVE, at this size, crop 512.
+# HRF, vessels of the retina: 15 images of 3504 x 2336 to train on, 30 to test. Ours: as DRIVE, at this size, crop 512.
 _base_ = './drive.py'
 dataset_type = 'HRFDataset'
 data_root = '{{$HRF_ROOT:data/HRF}}'

@@ -1,4 +1,4 @@
-# STARE, vessels of the retina: 10 images of 700 x 605 to train on and 10 to test. Ours: as DRIVE, twice the size too.
+# STARE, vessels of the retina: 10 images of 700 x 605 to train on and 10 to test. Ours: as DRIVE, twice the size.
 _base_ = './drive.py'
 dataset_type = 'STAREDataset'
 data_root = '{{$STARE_ROOT:data/STARE}}'
