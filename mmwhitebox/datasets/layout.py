@@ -169,8 +169,8 @@ def _check_names(dataset: BaseSegDataset, images: Path, annotations: Path, layou
                                  ('annotation', annotations, dataset.seg_map_suffix)):
         missing = [f'{name}{suffix}' for name in names if not (folder / f'{name}{suffix}').is_file()]
         if missing and dataset._indices is None:  # a subset may be of those that have one
-            raise DatasetLayoutError(f'{len(missing)} of the {len(names)} names in {listed} have no {kind} in {folder}: '
-                                     f'{joined(missing, MAX_NAMED)}{layout}')
+            raise DatasetLayoutError(f'{len(missing)} of the {len(names)} names in {listed} have no {kind} in '
+                                     f'{folder}: {joined(missing, MAX_NAMED)}{layout}')
     print_log(f'{type(dataset).__name__}: {len(names)} images with annotations, listed in {listed}', logger='current')
 
 
