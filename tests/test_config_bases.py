@@ -10,7 +10,8 @@ with read_base():
     from mmwhitebox.configs.{module} import *
 model.update(type='Mine', extra=dict(a=1))
 """
-NAMES = ['cbt_decoder_ade20k', 'crate/crate_tiny_imagenet', 'dmst/dmst_tssa_tiny_svhn']
+NAMES = ['cbt_decoder_ade20k', 'crate/crate_tiny_imagenet', 'dmst/dmst_tssa_tiny_svhn',
+         'segmenter/segmenter_mask_small_pascal_voc12_aug']
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -9,10 +9,13 @@ from mmengine.structures import PixelData
 from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 
+from mmwhitebox.datasets.layout import leaf_datasets
 from tests.configs import CONFIGS, ROOT, SIZE, Config, reduced
+from tests.published_sets import PUBLISHED
 
 SEGMENTATION = [name for name in CONFIGS if 'decode_head' in reduced(name).model]
 CLASSIFICATION = [name for name in CONFIGS if name not in SEGMENTATION]
+ALIKE = tuple(f'_small_{data}.py' for data in {*PUBLISHED} - {'cityscapes', 'pascal_context', 'drive'})
 
 
 def seg_sample(h, w, num_classes):
@@ -22,7 +25,8 @@ def seg_sample(h, w, num_classes):
                          metainfo=dict(img_shape=(h, w), ori_shape=(h, w), pad_shape=(h, w)))
 
 
-@pytest.mark.parametrize('name', SEGMENTATION)
+@pytest.mark.parametrize('name', [
+    pytest.param(name, marks=[pytest.mark.slow] if name.endswith(ALIKE) else []) for name in SEGMENTATION])
 def test_segmentation_config(name):
     cfg = reduced(name)
     init_default_scope(cfg.default_scope)
@@ -115,7 +119,8 @@ def test_size_of_the_ablation(name, millions):
 def test_pipelines_resolve(name):
     cfg = reduced(name)
     init_default_scope(cfg.default_scope)
-    Compose(cfg.train_dataloader.dataset.pipeline)
+    for part in leaf_datasets(cfg.train_dataloader.dataset):
+        Compose(part.pipeline)
     Compose(cfg.test_dataloader.dataset.pipeline)
     if 'tta_pipeline' in cfg:
         Compose(cfg.tta_pipeline)

@@ -25,6 +25,7 @@ from mmwhitebox.config.reading import load_config
 from mmwhitebox.engine.setup import use_amp
 from tests.configs import ROOT
 from tests.golden import Golden
+from tests.published_sets import PUBLISHED, write
 
 PAGES = [ROOT / 'README.md', *sorted(ROOT.glob('docs/*.md')), *sorted(ROOT.glob('configs/**/README.md')),
          *sorted(ROOT.glob('projects/*/README.md'))]
@@ -66,6 +67,7 @@ SLOW = {
     'mmwhitebox train cbt_decoder_ade20k': [*ONE_ITERATION, *ONE_LAYER],
     'mmwhitebox train my_decoder.py': [*ONE_ITERATION, *ONE_LAYER],
     'mmwhitebox train my_data.py': ONE_ITERATION,
+    'mmwhitebox train cbt_decoder_small_loveda': [*ONE_ITERATION, *ONE_LAYER],
     'mmwhitebox train cbt_mini_imagenet': [*SHORT, 'train_cfg.max_epochs=1'],
     'mmwhitebox train my_classes.py': [*SHORT, 'train_cfg.max_epochs=1'],
     'torchrun': [*ONE_ITERATION, *ONE_LAYER],
@@ -261,6 +263,7 @@ def place(tmp_path_factory):
                 mask.paste(255, (8, 8, 24, 24 + number))
                 mask.save(name.format('masks') + '.png')
         run(patch, ['mmwhitebox', 'new', 'data/my_classes', '--out', 'my_classes.py'])
+        write(PUBLISHED['loveda'], Path('data/loveDA'))
         save_weights(MINI, 'work_dirs/quickstart/iter_330.pth')
         save_weights('cbt_decoder_ade20k', 'work_dirs/cbt_decoder_ade20k/iter_161664.pth', **one_layer)
         save_weights('my_data.py', 'work_dirs/my_data/iter_200.pth')

@@ -74,12 +74,12 @@ def _check_dataset(cls: type, cfg: dict, told: str, needs_labels: bool) -> None:
     known = isinstance(cls, type) and issubclass(cls, (BaseSegDataset, ClsDataset))
     if not known or cfg.get('backend_args'):
         return
-    dataset = cls(**{k: v for k, v in cfg.items() if k not in ('type', 'pipeline', 'lazy_init')}, lazy_init=True)
+    dataset = _lazily_built(cls, {k: v for k, v in cfg.items() if k not in ('type', 'pipeline', 'lazy_init')})
     if isinstance(dataset, OfFolder):
         count = dataset.check_files()
         print_log(f'{cls.__name__}: {count} samples for {dataset.split} in {dataset.data_root}', 'current')
     elif isinstance(dataset, BaseSegDataset):
-        if lists_folders(dataset):
+        if _lists_files(dataset):
             _check_segmentation(dataset, needs_labels)
     elif _is_remote(*dataset.data_prefix.values(), dataset.ann_file):
         return
@@ -89,12 +89,31 @@ def _check_dataset(cls: type, cfg: dict, told: str, needs_labels: bool) -> None:
         _check_class_folders(dataset, told)
 
 
+def _lazily_built(cls: type, arguments: dict) -> BaseSegDataset | ClsDataset:
+    """The data set without its samples. Several of mmseg's assert, without a word, that their files are there."""
+    try:
+        return cls(**arguments, lazy_init=True)
+    except AssertionError:
+        places = [arguments.get('ann_file'), *(arguments.get('data_prefix') or {}).values()]
+        paths = [Path(arguments.get('data_root') or '', place) for place in places if isinstance(place, str)]
+        missing = [str(path) for path in paths if not path.exists()]
+        if not missing:
+            raise
+        verb = 'does' if len(missing) == 1 else 'do'
+        raise DatasetLayoutError(f'{cls.__name__}: {joined(missing)} {verb} not exist.{WHERE}') from None
+
+
 def lists_folders(dataset: BaseSegDataset) -> bool:
     """Whether the samples of a data set are the files of its folders on a local disk, as mmseg lists them."""
+    return not dataset.ann_file and _lists_files(dataset)
+
+
+def _lists_files(dataset: BaseSegDataset) -> bool:
+    """Whether the samples are files on a local disk, those of the folders or of the names in ``ann_file``."""
     own = type(dataset).load_data_list is not BaseSegDataset.load_data_list
     prefix = dataset.data_prefix
-    return not (own or dataset.ann_file or dataset.backend_args or not isinstance(prefix.get('img_path'), str)
-                or _is_remote(*prefix.values()))
+    return not (own or dataset.backend_args or not isinstance(prefix.get('img_path'), str)
+                or _is_remote(dataset.ann_file, *prefix.values()))
 
 
 def _is_remote(*places: object) -> bool:
@@ -124,6 +143,9 @@ def _check_segmentation(dataset: BaseSegDataset, needs_labels: bool) -> None:
     for folder in (images, annotations):
         if not folder.is_dir():
             raise DatasetLayoutError(f'The folder {folder} does not exist.{layout}')
+    if dataset.ann_file and not Path(dataset.ann_file).is_dir():
+        _check_names(dataset, images, annotations, layout)
+        return
     names = _stems(images, dataset.img_suffix)
     if not names:
         raise DatasetLayoutError(f'The folder {images} holds no *{dataset.img_suffix}.{layout}')
@@ -133,6 +155,23 @@ def _check_segmentation(dataset: BaseSegDataset, needs_labels: bool) -> None:
             f'{len(missing)} of {len(names)} images in {images} have no annotation: '
             f'{joined([f"{name}{dataset.img_suffix}" for name in missing], MAX_NAMED)}{layout}')
     print_log(f'{name}: {len(names)} images with annotations in {images}', logger='current')
+
+
+def _check_names(dataset: BaseSegDataset, images: Path, annotations: Path, layout: str) -> None:
+    """Images and annotations of the names in a list."""
+    listed = Path(dataset.ann_file)
+    if not listed.is_file():
+        raise DatasetLayoutError(f'The list of images {listed} does not exist.{layout}')
+    names = [line.strip() for line in listed.read_text(encoding='utf-8').splitlines()]
+    if not any(names):
+        raise DatasetLayoutError(f'The list of images {listed} is empty.{layout}')
+    for kind, folder, suffix in (('image', images, dataset.img_suffix),
+                                 ('annotation', annotations, dataset.seg_map_suffix)):
+        missing = [f'{name}{suffix}' for name in names if not (folder / f'{name}{suffix}').is_file()]
+        if missing and dataset._indices is None:  # a subset may be of those that have one
+            raise DatasetLayoutError(f'{len(missing)} of the {len(names)} names in {listed} have no {kind} in '
+                                     f'{folder}: {joined(missing, MAX_NAMED)}{layout}')
+    print_log(f'{type(dataset).__name__}: {len(names)} images with annotations, listed in {listed}', logger='current')
 
 
 def _check_listed(dataset: ClsDataset) -> None:

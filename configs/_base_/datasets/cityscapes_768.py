@@ -1,22 +1,17 @@
-# Cityscapes, 19 classes, short side 1024, crop 768. Batch 8 in all: 8 processes of 1.
-_base_ = './ade20k.py'
+# Cityscapes, 19 classes, with the recipe of DEPICT and Segmenter: short side 1024, crop 768, tested with stride 512.
+# Batch 8 in all: 8 processes of 1.
+_base_ = ['./ade20k.py', '../schedules/cityscapes_216e.py', '../default_runtime.py']
 dataset_type = 'CityscapesDataset'
 data_root = '{{$CITYSCAPES_ROOT:data/cityscapes}}'
-train_pipeline = [
-    dict(type='mmwhitebox.LoadImage'),
-    dict(type='mmwhitebox.LoadSegAnnotation', num_classes=19),
-    dict(type='RandomResize', scale=(2048, 1024), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(768, 768), cat_max_ratio=0.75),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs')
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile', _scope_='mmwhitebox'),
-    dict(type='Resize', scale=(2048, 1024), keep_ratio=True),
-    dict(type='LoadAnnotations', _scope_='mmwhitebox', num_classes=19),  # after Resize: scored at full size
-    dict(type='PackSegInputs')
-]
+num_classes = 19
+train_pipeline, test_pipeline, tta_pipeline = _base_.train_pipeline, _base_.test_pipeline, _base_.tta_pipeline
+train_pipeline[1].num_classes = test_pipeline[2].num_classes = num_classes
+tta_pipeline[1].transforms[2][0].num_classes = num_classes
+train_pipeline[2].scale = test_pipeline[1].scale = (2048, 1024)
+train_pipeline[3].crop_size = (768, 768)
+tta_pipeline[1].transforms[0] = [
+    dict(type='Resize', scale=(int(2048 * r), int(1024 * r)), keep_ratio=True)
+    for r in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)]
 train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
@@ -30,15 +25,9 @@ val_dataloader = dict(
         data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-tta_pipeline = [
-    dict(type='mmwhitebox.LoadImage'),
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [dict(type='Resize', scale=(int(2048 * r), int(1024 * r)), keep_ratio=True)
-             for r in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)],
-            [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0., 1.)],
-            [dict(type='mmwhitebox.LoadSegAnnotation', num_classes=19)],
-            [dict(type='PackSegInputs')],
-        ])
-]
+default_hooks = dict(checkpoint=dict(interval=8000))
+sizes = dict(  # of the model
+    data_preprocessor=dict(size=(768, 768)),
+    backbone=dict(img_size=768),
+    decode_head=dict(num_classes=num_classes),
+    test_cfg=dict(crop_size=(768, 768), stride=(512, 512), val=dict(stride=(768, 768))))

@@ -1,0 +1,2 @@
+_base_ = ['../_base_/models/cbt_decoder.py', '../_base_/datasets/potsdam.py']
+model = _base_.sizes
