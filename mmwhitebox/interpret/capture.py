@@ -42,7 +42,7 @@ def attention_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def feedforward_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Feed-forward modules (ISTA, ODL, MLP, timm's MLPs) in the order in which they run, see :func:`attention_layers`."""
+    """Feed-forward modules (ISTA, ODL, MLP, timm's) in the order in which they run, see :func:`attention_layers`."""
     return _modules(model, (ISTA, ODL, MLP, *TIMM_FEEDFORWARDS))
 
 
