@@ -2,4 +2,4 @@
 _base_ = './classifier_mixup.py'
 model = dict(
     backbone=dict(arch='crate-alpha-base'),
-    head=dict(in_channels=768, init_cfg=dict(type='Normal', layer='Linear', std=0.02)))
+    head=dict(in_channels=768, init_cfg=dict(_delete_=True, type='Normal', layer='Linear', std=0.02)))

@@ -1,2 +1,0 @@
-_base_ = './crate_alpha_large_imagenet21k.py'
-model = dict(backbone=dict(patch_size=8))
