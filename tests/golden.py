@@ -21,7 +21,10 @@ def form(request):
 
 
 class Golden:
-    """One recorded case: ``params``, ``inputs``, ``outputs``, ``grads`` (by official key), all tensors."""
+    """One recorded case: ``params``, ``inputs``, ``outputs``, ``grads`` (by official key), all tensors.
+
+    The official keys of JAX are paths below ``params/`` themselves.
+    """
 
     def __init__(self, case: str) -> None:
         arrays = np.load(FOLDER / f'{case}.npz')
@@ -32,7 +35,8 @@ class Golden:
                 for key in arrays.files if key.startswith(f'{name}/')
             }
 
-        self.params, self.inputs = group('param'), group('input')
+        jax = {f'params/{key}': value for key, value in group('params').items()}
+        self.params, self.inputs = group('param') or jax, group('input')
         self.outputs, self.grads = group('output'), group('grad')
         self.grad_x = group('grad_input').get('x')
 

@@ -18,6 +18,7 @@ from mmengine.config import DictAction
 from PIL import Image
 
 from mmwhitebox.apis import init_model, list_models
+from mmwhitebox.checkpoints.arrays import write_arrays
 from mmwhitebox.cli import options
 from mmwhitebox.cli.main import build_parser, main
 from mmwhitebox.config.check import check_config
@@ -53,6 +54,7 @@ QUICK = {
     'mmwhitebox new': ['--force'],
     'mmwhitebox check-data': ['--workers', '0'],
     'mmwhitebox convert': [],
+    'mmwhitebox convert crate_alpha': ['--num-heads', '3'],
     'mmwhitebox infer cbt': [],
     'mmwhitebox infer my_data.py': [],
     'mmwhitebox measure': [],
@@ -269,6 +271,8 @@ def place(tmp_path_factory):
         save_weights('my_data.py', 'work_dirs/my_data/iter_200.pth')
         save_weights('cbt_small_imagenet', 'work_dirs/cbt_small_imagenet/epoch_150.pth')
         torch.save(dict(state_dict=Golden('hybrid_model').params), 'cbt_small.pth')  # an official one
+        torch.save(Golden('crate_alpha_model').params, 'crate_alpha_B16.pth')
+        write_arrays(Golden('crate_alpha_jax').params, 'crate_alpha_B8.npz')
     return place
 
 

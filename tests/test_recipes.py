@@ -44,6 +44,61 @@ def rates(cfg, steps):
     return seen
 
 
+@pytest.mark.parametrize('data, base, classes, smoothing, size', [
+    *(('imagenet21k', 5e-5, 19167, 0., size) for size in ('base', 'large')),
+    *(('finetune_imagenet', 1e-5, 1000, 0.1, size)
+      for size in ('base', 'base_p32', 'base_p8', 'large', 'large_p32', 'large_p8'))])
+def test_crate_alpha(data, base, classes, smoothing, size):
+    """By iteration: from 0 over 10 epochs to the full rate, then a cosine of the other 81 to 1e-6."""
+    cfg = load(f'crate_alpha_{size}_{data}')
+    rate, optimizer = base * 4096 / 256, cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.betas, optimizer.weight_decay) == (
+        'AdamW', pytest.approx(rate), (0.9, 0.95), 0.1)
+    assert cfg.optim_wrapper.clip_grad == dict(max_norm=1.)
+    iters = 20  # of an epoch
+    for scheduler in cfg.param_scheduler:
+        assert scheduler.pop('convert_to_iter_based') and scheduler.pop('by_epoch')
+        scheduler.update(begin=iters * scheduler.begin, end=iters * scheduler.end)
+    expected = [rate * i / 200 if i < 200 else 1e-6 + (rate - 1e-6) * (1 + math.cos(math.pi * (i - 200) / 1620)) / 2
+                for i in range(1820)]
+    assert rates(cfg, 1820) == pytest.approx(expected, rel=0.02, abs=0.006 * rate)
+    assert cfg.train_cfg.max_epochs == 91 and cfg.auto_scale_lr.base_batch_size == 8 * cfg.train_dataloader.batch_size \
+        == 4096
+    assert cfg.model.head.num_classes == cfg.model.data_preprocessor.num_classes == classes
+    assert cfg.model.head.loss.label_smooth_val == smoothing
+    assert [dict(augment) for augment in cfg.model.train_cfg.augments] == [
+        dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)]
+    steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
+    assert steps['RandomResizedCrop'].get('crop_ratio_range', (0.08, 1.0)) == (0.08, 1.0) and 'RandomFlip' in steps
+    assert ('RandAugment' in steps) == (data != 'imagenet21k')
+    if 'RandAugment' in steps:
+        augment = steps['RandAugment']
+        assert (augment.num_policies, augment.magnitude_level, augment.total_level) == (2, 9, 10)
+        assert augment.get('magnitude_std', 0.) == 0. and augment.policies == 'timm_increasing'
+    steps = {step.type: step for step in cfg.test_dataloader.dataset.pipeline}
+    assert steps['ResizeEdge'].scale == 256 and steps['CenterCrop'].crop_size == 224
+    assert cfg.model.data_preprocessor.mean == [123.675, 116.28, 103.53]
+    assert cfg.model.data_preprocessor.std == [58.395, 57.12, 57.375]
+    patch = int(size.partition('_p')[2] or dict(base=16, large=14)[size])
+    assert cfg.model.backbone.patch_size == patch and cfg.model.backbone.arch == f'crate-alpha-{size.split("_")[0]}'
+
+
+def test_crate_alpha_decays_kernels_alone():
+    for key, decay in decays('crate_alpha_base_finetune_imagenet').items():
+        kernel = key.endswith('weight') and 'norm' not in key
+        assert decay == (0.1 if kernel else 0.), key
+    assert {key.rsplit('.')[-1] for key in decays('crate_alpha_base_imagenet21k')} == {
+        'weight', 'bias', 'table', 'cls_token', 'dictionary', 'dictionary_out'}
+
+
+def test_attention_only_is_crate_without_ista():
+    cfg, crate = (load(f'crate_{name}base_imagenet') for name in ('aot_', ''))
+    assert cfg.model.backbone.pop('feedforward') is None
+    assert cfg.to_dict() == crate.to_dict()
+    layer = MODELS.build(dict(reduced('crate/crate_aot_base_imagenet.py').model.backbone)).layers[0]
+    assert layer.ffn is None
+
+
 @pytest.mark.parametrize('name', [*CBT, *CRATE])
 def test_cbt_and_crate_rate_of_every_epoch(name):
     cfg = load(name)

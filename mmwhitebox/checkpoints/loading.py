@@ -17,6 +17,7 @@ from mmwhitebox.errors import CheckpointError
 from mmwhitebox.models.access import unwrap
 
 from .archive import check_sizes, check_sums, is_archive
+from .arrays import read_arrays
 from .fitting import fit
 
 OTHER_SCHEMES = [  # of mmengine's CheckpointLoader
@@ -46,13 +47,13 @@ def safe_load(path: str | Path, map_location: str = 'cpu', mmap: bool = False) -
     """Read a checkpoint without running any code from it.
 
     Args:
-        path (str | Path): A ``.pth`` written by torch or mmengine, or a ``.safetensors`` file.
+        path (str | Path): A ``.pth`` written by torch or mmengine, a ``.safetensors`` file, or a ``.npz`` of arrays.
         map_location (str): Device of the tensors. Defaults to 'cpu'.
         mmap (bool): Leave the tensors in the file until they are used. Only for files of torch >= 1.6.
             Defaults to False.
 
     Returns:
-        dict: The checkpoint; of a safetensors file, its tensors.
+        dict: The checkpoint; of a safetensors file or a ``.npz``, its tensors.
 
     Raises:
         CheckpointError: The file is missing, empty, truncated, damaged (its checksums are compared unless
@@ -71,6 +72,8 @@ def safe_load(path: str | Path, map_location: str = 'cpu', mmap: bool = False) -
     try:
         if path.suffix == '.safetensors':
             return load_file(path, device=map_location)
+        if path.suffix == '.npz':
+            return {key: value.to(map_location) for key, value in read_arrays(path).items()}
         if is_archive(path):
             check_sizes(path)
             if not mmap:

@@ -1,9 +1,9 @@
 """Convert the weights of an official implementation.
 
-SRC is a checkpoint of the official code of CBT (the CBSA repository), CRATE, ToST, or a segmentation model
-with the decoder of CBT, DEPICT or Segmenter. DST is a checkpoint of the same model here: its config is found
-from the shapes and written with --config OUT.py. --inverse goes the other way, from a checkpoint of
-mmwhitebox to the official layout.
+SRC is a checkpoint of the official code of CBT (the CBSA repository), CRATE, CRATE-alpha (PyTorch or JAX), ToST, or a
+segmentation model with the decoder of CBT, DEPICT or Segmenter. DST is a checkpoint of the same model here: its config
+is found from the shapes and written with --config OUT.py. --inverse goes the other way, from a checkpoint of mmwhitebox
+to the official layout.
 """
 import argparse
 from pathlib import Path
@@ -13,14 +13,15 @@ from mmwhitebox.errors import UserError
 from .options import add_trust, positive_int
 
 SUFFIXES = ('.pth', '.pt')
+ARRAYS = 'crate-alpha-jax'  # the family whose files are .npz
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument('src', help='official checkpoint (.pth or .safetensors)')
-    parser.add_argument('dst', help='checkpoint to write (.pth)')
+    parser.add_argument('src', help='official checkpoint (.pth, .safetensors or, of JAX, .npz)')
+    parser.add_argument('dst', help='checkpoint to write (.pth; the inverse of crate-alpha-jax: .npz)')
     parser.add_argument('--family', required=True,
-                        choices=('cbt', 'crate', 'tost', 'cbt-decoder', 'depict', 'segmenter'),
+                        choices=('cbt', 'crate', 'crate-alpha', ARRAYS, 'tost', 'cbt-decoder', 'depict', 'segmenter'),
                         help='what SRC is; cbt is every classification model of the CBSA repository')
     parser.add_argument('--num-heads', type=positive_int, metavar='N',
                         help='attention heads, where neither the weights nor a known width tell')
@@ -34,15 +35,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Convert, and say what was written."""
-    if args.inverse and (args.config or args.num_heads or args.img_size):
-        raise UserError('--inverse takes none of --config, --num-heads and --img-size.')
-    if Path(args.dst).suffix not in SUFFIXES:
-        raise UserError(f'DST {args.dst} must end in {" or ".join(SUFFIXES)}.')
+    to_arrays = args.inverse and args.family == ARRAYS
+    if args.inverse and (args.config or args.img_size or args.num_heads and not to_arrays):
+        raise UserError('--inverse takes none of --config, --img-size and, but for crate-alpha-jax, --num-heads.')
+    suffixes = ('.npz', ) if to_arrays else SUFFIXES
+    if Path(args.dst).suffix not in suffixes:
+        raise UserError(f'DST {args.dst} must end in {" or ".join(suffixes)}.')
     if Path(args.dst).resolve() == Path(args.src).resolve():
         raise UserError('DST is SRC: name another file, the original would be lost.')
     import torch
 
     from mmwhitebox.checkpoints import convert_checkpoint, safe_load, save_checkpoint
+    from mmwhitebox.checkpoints.arrays import write_arrays
     from mmwhitebox.checkpoints.official.files import official_checkpoint
 
     if args.trust_checkpoint:
@@ -51,9 +55,10 @@ def run(args: argparse.Namespace) -> None:
         with torch.serialization.safe_globals([argparse.Namespace]):
             checkpoint = safe_load(args.src)
     if args.inverse:
-        converted = official_checkpoint(checkpoint, args.family)
-        save_checkpoint(converted, args.dst)
-        print(f'Wrote {args.dst}: {args.family}, {len(next(iter(converted.values())))} entries')
+        converted = official_checkpoint(checkpoint, args.family, args.num_heads)
+        entries = converted if to_arrays else next(iter(converted.values()))
+        write_arrays(converted, args.dst) if to_arrays else save_checkpoint(converted, args.dst)
+        print(f'Wrote {args.dst}: {args.family}, {len(entries)} entries')
         return
     converted, model = convert_checkpoint(
         checkpoint, args.family, args.num_heads, tuple(args.img_size) if args.img_size else None)

@@ -99,6 +99,16 @@ def perturbation(parser: argparse.ArgumentParser) -> None:
     add_also(parser)
 
 
+def rank(parser: argparse.ArgumentParser) -> None:
+    """Rank of the extraction of each CBSA or Agent layer and head (CBSA, appendix A).
+
+    How many different things the representatives gather: singular values of A = softmax(s R0 W^T) above 1e-3 of the
+    largest, mean and standard deviation over the images. With --also, pool and learned representatives side by side.
+    """
+    add_model(parser, 'rank')
+    add_also(parser)
+
+
 def rate_reduction(parser: argparse.ArgumentParser) -> None:
     """Reduction of the coding rate by each CBSA layer and head, tokens against representatives (CBSA, figure 6).
 
@@ -169,8 +179,8 @@ def zero_shot_segmentation(parser: argparse.ArgumentParser) -> None:
     add_also(parser)
 
 
-MEASURES = (attention_map, coding_rate, complexity, membership, perturbation, rate_reduction, subspaces, synthetic,
-            zero_shot_segmentation)
+MEASURES = (attention_map, coding_rate, complexity, membership, perturbation, rank, rate_reduction, subspaces,
+            synthetic, zero_shot_segmentation)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -186,6 +196,7 @@ def run(args: argparse.Namespace) -> None:
         complexity,
         membership,
         perturbation,
+        rank,
         rate_reduction,
         subspaces,
         synthetic,
@@ -193,6 +204,6 @@ def run(args: argparse.Namespace) -> None:
     )
     measures = dict(
         attention_map=attention_map, coding_rate=coding_rate, complexity=complexity, membership=membership,
-        perturbation=perturbation, rate_reduction=rate_reduction, subspaces=subspaces, synthetic=synthetic,
+        perturbation=perturbation, rank=rank, rate_reduction=rate_reduction, subspaces=subspaces, synthetic=synthetic,
         zero_shot_segmentation=zero_shot_segmentation)
     measures[args.command].main(args)

@@ -37,6 +37,9 @@ SECTIONS = [
             'Each dot is a head of a layer: how much one step reduces the coding rate of the few representatives '
             '(horizontal) and of all tokens (vertical). Dots near a rising line say that contracting a few compresses '
             'all.'),
+    Section('rank', 'How many different things the representatives gather',
+            'The rank of the extraction matrix of every layer and head, a dot a head, a line through their means. Near '
+            'the dashed line every representative gathers something of its own; far below it many gather the same.'),
     Section('attention_map', 'Where attention looks',
             'Maps over the image, one for each layer and head. Bright places are the tokens that the query attends '
             'to; in CBSA, those that share its representatives.', max_images=2),

@@ -84,7 +84,7 @@ READ_KEYS: dict[str, set[str]] = dict(
     test_cfg={'mode', 'crop_size', 'stride', 'enlarge', 'val', 'batch_windows', 'tile_size', 'keep_logits', 'size',
               'size_divisor'},
     arch={'embed_dims', 'num_layers', 'num_heads', 'attention', 'feedforward', 'stem', 'position', 'norm_cfg',
-          'layer_scale_init_value', 'num_class_layers', 'init_std', 'init_cfg'})
+          'final_norm_cfg', 'layer_scale_init_value', 'num_class_layers', 'init_std', 'init_cfg'})
 HOOK_NAMES = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization'}
 
 

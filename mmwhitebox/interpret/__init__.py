@@ -13,6 +13,7 @@ from .complexity import activation_memory, count_flops, count_parameters, count_
 from .membership import gate_maps, hard_assignment, membership_maps, membership_statistics
 from .patch_maps import patch_maps, to_pixels
 from .perturbation import attention_projections, noise_sweep, perturbed, summarize
+from .rank import Ranks, numerical_rank
 from .rate_reduction import Reductions, cbsa_reduction, layer_reduction, representative_layers
 from .subspaces import (
     affinity,
@@ -26,12 +27,13 @@ from .synthetic import iterate, make_classes
 from .zero_shot import ZeroShotScores, jaccard, make_targets, mass_sets, score_image, score_maps
 
 __all__ = [
-    'Call', 'RateCurves', 'Reductions', 'ZeroShotScores', 'activation_memory', 'affinity', 'attention_layers',
+    'Call', 'Ranks', 'RateCurves', 'Reductions', 'ZeroShotScores', 'activation_memory', 'affinity', 'attention_layers',
     'attention_matrix', 'attention_projections', 'attention_row', 'attention_statistics', 'capture',
     'cbsa_reduction', 'class_token_maps', 'coding_rate', 'column_coherence', 'compression_layers',
     'compression_verdict', 'count_flops', 'count_parameters', 'count_similarities', 'feedforward_layers',
     'gate_maps', 'hard_assignment', 'iterate', 'jaccard', 'layer_rates', 'layer_reduction', 'make_classes',
-    'make_targets', 'mass_sets', 'membership_maps', 'membership_statistics', 'noise_sweep', 'orthonormality_error',
+    'make_targets', 'mass_sets', 'membership_maps', 'membership_statistics', 'noise_sweep', 'numerical_rank',
+    'orthonormality_error',
     'patch_maps', 'perturbed', 'principal_angles', 'representative_footprints', 'representative_layers',
     'score_image', 'score_maps', 'sparsity', 'subspace_bases', 'subspace_layers', 'summarize', 'to_pixels'
 ]

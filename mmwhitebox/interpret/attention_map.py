@@ -109,7 +109,7 @@ def representative_footprints(attention: nn.Module, args: tuple) -> Tensor:
 
     Returns:
         Tensor: A, (B, K, m, N), rows summing to one. Representative j = row * g + column starts as the mean of
-        the (row, column) cell of the g x g pool.
+        the (row, column) cell of the g x g pool; learned representatives have no cell.
 
     Raises:
         TypeError: The attention has no representatives.

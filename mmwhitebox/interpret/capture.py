@@ -10,7 +10,7 @@ from timm.models.eva import EvaAttention
 from torch import Tensor, nn
 
 from mmwhitebox.models.attention import BaseAttention
-from mmwhitebox.models.feedforward import ISTA, MLP
+from mmwhitebox.models.feedforward import ISTA, MLP, ODL
 
 TIMM_ATTENTIONS = (timm.layers.Attention, AttentionRope, EvaAttention)
 TIMM_FEEDFORWARDS = (timm.layers.Mlp, timm.layers.GluMlp, timm.layers.SwiGLU)
@@ -42,8 +42,8 @@ def attention_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def feedforward_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Feed-forward modules (ISTA, MLP, timm's MLPs) in the order in which they run, see :func:`attention_layers`."""
-    return _modules(model, (ISTA, MLP, *TIMM_FEEDFORWARDS))
+    """Feed-forward modules (ISTA, ODL, MLP, timm's) in the order in which they run, see :func:`attention_layers`."""
+    return _modules(model, (ISTA, ODL, MLP, *TIMM_FEEDFORWARDS))
 
 
 def layer_numbers(model: nn.Module, names: Iterable[str]) -> list[int]:

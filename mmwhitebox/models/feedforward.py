@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmwhitebox.models.sizes import check_sizes
-from mmwhitebox.ops import ista
+from mmwhitebox.ops import ista, odl
 from mmwhitebox.ops.dispatch import check_form
 from mmwhitebox.registry import FEEDFORWARDS, build_component
 
@@ -37,6 +37,39 @@ class ISTA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """New tokens, (B, N, D), not negative."""
         return ista(x, self.weight, self.eta, self.lam, self.impl)
+
+
+@FEEDFORWARDS.register_module()
+class ODL(nn.Module):
+    """Sparse coding in an overcomplete dictionary and a map back (CRATE-alpha), see :mod:`mmwhitebox.ops.odl`.
+
+    Args:
+        embed_dims (int): Token width d.
+        ratio (int): Atoms of a dictionary over d: r. Defaults to 4.
+        eta (float): Step size. Defaults to 0.1.
+        lam (float): Weight lambda of the sparsity term. Defaults to 0.1.
+        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
+            Defaults to 'auto'.
+
+    Both dictionaries start kaiming-uniform with d inputs, as in the published training: bound sqrt(6 / d).
+    """
+
+    is_residual = True
+
+    def __init__(self, embed_dims: int, ratio: int = 4, eta: float = 0.1, lam: float = 0.1, impl: str = 'auto') -> None:
+        super().__init__()
+        check_sizes(self, embed_dims=embed_dims, ratio=ratio)
+        self.eta = eta
+        self.lam = lam
+        self.impl = check_form('ODL', impl)
+        self.dictionary = nn.Parameter(torch.empty(embed_dims, ratio * embed_dims))  # D
+        self.dictionary_out = nn.Parameter(torch.empty(embed_dims, ratio * embed_dims))  # D1
+        for dictionary in (self.dictionary, self.dictionary_out):
+            nn.init.kaiming_uniform_(dictionary, mode='fan_out')  # torch counts the columns as inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Update of the tokens, (B, N, D), without a residual."""
+        return odl(x, self.dictionary, self.dictionary_out, self.eta, self.lam, self.impl)
 
 
 @FEEDFORWARDS.register_module()

@@ -18,11 +18,11 @@ def build_layer_scale(embed_dims: int, init_value: float) -> nn.Module:
 class TransformerLayer(nn.Module):
     """Attention and feed-forward, each after its norm: (B, N, D) -> (B, N, D).
 
-    The attention is a residual update; so is the feed-forward, unless it replaces the tokens (ISTA).
-    LayerScale and drop path act on the residual updates.
+    The attention is a residual update; so is the feed-forward, unless it replaces the tokens (ISTA). Without a
+    feed-forward (None) the layer is its attention alone. LayerScale and drop path act on the residual updates.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, attention: dict, feedforward: dict, norm_cfg: dict,
+    def __init__(self, embed_dims: int, num_heads: int, attention: dict, feedforward: dict | None, norm_cfg: dict,
                  layer_scale_init_value: float, drop_path_rate: float) -> None:
         super().__init__()
         self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
@@ -30,14 +30,19 @@ class TransformerLayer(nn.Module):
         if not self.attn.updates_all_tokens:
             raise ValueError(f'{type(self.attn).__name__} does not update every token, so it cannot be the '
                              'attention of an encoder layer.')
-        self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.ffn = build_feedforward(feedforward, embed_dims=embed_dims)
+        self.norm2 = self.ffn = None
+        if feedforward is not None:
+            self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
+            self.ffn = build_feedforward(feedforward, embed_dims=embed_dims)
         self.scale1 = build_layer_scale(embed_dims, layer_scale_init_value)
-        self.scale2 = build_layer_scale(embed_dims, layer_scale_init_value if self.ffn.is_residual else 0)
+        self.scale2 = build_layer_scale(
+            embed_dims, layer_scale_init_value if self.ffn is not None and self.ffn.is_residual else 0)
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate else nn.Identity()
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         x = x + self.drop_path(self.scale1(self.attn(self.norm1(x), hw_shape)))
+        if self.ffn is None:
+            return x
         y = self.ffn(self.norm2(x))
         return x + self.drop_path(self.scale2(y)) if self.ffn.is_residual else y
 

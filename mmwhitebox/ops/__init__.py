@@ -10,6 +10,7 @@ from .dispatch import use
 from .dmsa import dmsa, dmsa_gate, dmsa_membership
 from .ista import ista
 from .mssa import msca, mssa
+from .odl import odl
 from .pool import adaptive_avg_pool, pool_representatives
 from .relu_linear import relu_linear_attention
 from .resampling import resize_positions
@@ -21,7 +22,7 @@ from .tssa import tssa, tssa_membership
 
 __all__ = [
     'adaptive_avg_pool', 'agent_attention', 'broadcast', 'cbsa', 'channel_attention', 'contract', 'dmsa',
-    'dmsa_gate', 'dmsa_membership', 'extract', 'ista', 'msca', 'mssa', 'pool_representatives',
+    'dmsa_gate', 'dmsa_membership', 'extract', 'ista', 'msca', 'mssa', 'odl', 'pool_representatives',
     'relu_linear_attention', 'resize_positions', 'rope_2d', 'softmax_attention', 'sparsemax',
     'spectral_attention', 'tssa', 'tssa_membership', 'use'
 ]

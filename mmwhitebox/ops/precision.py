@@ -35,3 +35,10 @@ def autocasts(x: Tensor) -> bool:
 def no_autocast(x: Tensor) -> AbstractContextManager:
     """A context in which products of wide tensors stay wide on the device of x."""
     return torch.autocast(x.device.type, enabled=False) if autocasts(x) else nullcontext()
+
+
+def add_product(x: Tensor, y: Tensor, m: Tensor, alpha: float = 1.) -> Tensor:
+    """x + alpha y M for x (T, D), y (T, C), M (C, D); under autocast the sum keeps the precision of x."""
+    if autocasts(x):
+        return torch.add(x, y @ m, alpha=alpha)
+    return torch.addmm(x, y, m.to(x.dtype), alpha=alpha)

@@ -17,11 +17,13 @@ from mmwhitebox.models.backbones import WhiteBoxTransformer
 from tests.golden import Golden, assert_close
 
 CLASSIFIER_CASES = {'cbt_model': ('cbt', None), 'hybrid_model': ('cbt', None), 'crate_model': ('crate', 3),
+                    'crate_alpha_model': ('crate-alpha', 3), 'crate_alpha_jax': ('crate-alpha-jax', None),
                     'tost_model': ('tost', None)}
 DECODER_CASES = {'cbt_decoder': 'cbt-decoder', 'depict_sa_decoder': 'depict', 'depict_ca_decoder': 'depict',
                  'segmenter_mask_decoder': 'segmenter', 'segmenter_linear_decoder': 'segmenter'}
-ZOO = [name for name in WhiteBoxTransformer.arch_zoo
-       if name.split('-')[0] in CLASSIFIERS and not name.startswith('crate-cbt')]
+ZOO = [(name, family) for name in WhiteBoxTransformer.arch_zoo for family in CLASSIFIERS
+       if not name.startswith('crate-cbt') and name.startswith(family.removesuffix('-jax'))
+       and ('alpha' in name) == ('alpha' in family)]
 
 
 def official_weights(case):
@@ -80,27 +82,30 @@ def test_round_trips_are_exact_to_the_bit(case):
         case, 'segmenter')
     official = official_weights(case)
     ours = convert_official(official, family)
-    back = convert_to_official(ours, family)
+    back = convert_to_official(ours, family, 3)
     assert_same(back, {key: value for key, value in official.items() if not key.startswith('encoder.head')})
     assert_same(convert_official(back, family), ours)
     assert all(value.is_contiguous() for value in (*ours.values(), *back.values()))
 
 
-@pytest.mark.parametrize('name', ZOO)
-def test_published_encoders_are_recognised(name):
+@pytest.mark.parametrize('name, family', ZOO)
+def test_published_encoders_are_recognised(name, family):
     """Width, depth, heads, patch, grid and classes are found for every size; heads need no help."""
-    family, size = name.split('-')[0], 192 if name.endswith('base') else 224
+    size = 192 if name.endswith('base') else 224
     dims = WhiteBoxTransformer.arch_zoo[name]['embed_dims']
     with torch.device('meta'):
         model = build(dict(
             type='ImageClassifier',
             backbone=dict(type='mmwhitebox.WhiteBoxTransformer', arch=name, img_size=size),
             head=dict(type='LinearClsHead', num_classes=1000, in_channels=dims)), family)
-    official = convert_to_official(model.state_dict(), family)
+    official = convert_to_official(model.state_dict(), family, model.backbone.layers[0].attn.num_heads)
     found = describe_official(official, family)
     assert found.backbone.arch == name and found.backbone.patch_size == 16 and found.head.num_classes == 1000
     assert found.backbone.img_size == (224 if family == 'tost' else size)
-    assert found.backbone.norm_cfg.eps == (1e-6 if family == 'tost' else 1e-5)
+    assert found.backbone.norm_cfg.eps == (1e-5 if family in ('cbt', 'crate') else 1e-6)
+    if 'alpha' in family:
+        assert found.backbone.final_norm.eps == (1e-6 if family.endswith('jax') else 1e-5)
+        assert found.data_preprocessor.mean == [123.675, 116.28, 103.53]
 
 
 def variant_of_the_cbsa_repository(attention, **backbone):
@@ -209,6 +214,9 @@ def test_meta_says_what_the_weights_do_not():
     ('cbt_model', 'crate', 'It looks like the family cbt'),
     ('cbt_model', 'tost', 'It looks like the family cbt'),
     ('tost_model', 'cbt', 'It looks like the family tost'),
+    ('crate_alpha_model', 'crate', 'It looks like the family crate-alpha\\.'),
+    ('crate_alpha_jax', 'crate-alpha', 'It looks like the family crate-alpha-jax'),
+    ('crate_model', 'crate-alpha', 'It looks like the family crate\\.'),
     ('cbt_decoder', 'depict', 'It looks like the family cbt-decoder'),
     ('depict_ca_decoder', 'cbt-decoder', 'It looks like the family depict'),
     ('segmenter_full', 'cbt-decoder', 'It looks like the family segmenter'),
@@ -252,6 +260,15 @@ def test_other_contents_are_named():
     ('cbt_model', 'cbt', {'cls_token': torch.zeros(1, 1, 40)}, r'cls_token of the shape \(1, 1, 48\)'),
     ('tost_model', 'tost', {'blocks.1.attn.temp': torch.zeros(4, 1)}, 'The weights have 3 and 4 heads'),
     ('segmenter_full', 'segmenter', {}, 'no known model has the width 48'),
+    ('crate_alpha_model', 'crate-alpha', {}, 'no known model has the width 48: give num_heads'),
+    ('crate_alpha_model', 'crate-alpha', {'num_heads': 3, 'transformer.layers.1.1.fn.D1': None},
+     r'lacks transformer.layers.1.1.fn.D1'),
+    ('crate_alpha_model', 'crate-alpha', {'num_heads': 3, 'transformer.layers.0.1.fn.D': torch.zeros(48, 100)},
+     'has 100 atoms, which is no multiple of the width 48'),
+    ('crate_alpha_jax', 'crate-alpha-jax', dict(num_heads=4), 'have 3 heads, but num_heads=4 was given'),
+    ('crate_alpha_jax', 'crate-alpha-jax', {'params/head/bias': None}, 'lacks params/head/bias'),
+    ('crate_alpha_jax', 'crate-alpha-jax', {'params/embedding/kernel': torch.zeros(48)},
+     r'params/embedding/kernel has the shape \(48,\), which is none of the family crate-alpha-jax'),
 ])
 def test_incomplete_weights_are_refused_by_name(case, family, changes, message):
     official = official_weights(case)
@@ -259,6 +276,26 @@ def test_incomplete_weights_are_refused_by_name(case, family, changes, message):
     official.update(changes)
     with pytest.raises(CheckpointError, match=message):
         convert_checkpoint({k: v for k, v in official.items() if v is not None}, family, num_heads)
+
+
+def test_a_ratio_of_its_own_and_a_layout_with_heads():
+    """The layout of JAX has an axis for the heads; ours needs to be told their number on the way back."""
+    model = variant_of_the_cbsa_repository(
+        dict(type='MSSA', out_bias=False, head_dims=20), feedforward=dict(type='ODL', ratio=2),
+        stem=dict(type='PatchConv'), final_norm=dict(type='LN', eps=1e-6))
+    for layer in model.backbone.layers:
+        layer.norm1.eps = layer.norm2.eps = 1e-6
+    with pytest.raises(CheckpointError, match='whose number is not in the weights: give num_heads'):
+        convert_to_official(model.state_dict(), 'crate-alpha-jax')
+    with pytest.raises(CheckpointError, match='has 60 dimensions, which 7 heads do not divide'):
+        convert_to_official(model.state_dict(), 'crate-alpha-jax', 7)
+    official = convert_to_official(model.state_dict(), 'crate-alpha-jax', 3)
+    checkpoint, config = convert_checkpoint(official, 'crate-alpha-jax')
+    assert config.backbone.feedforward.ratio == 2 and config.backbone.attention.head_dims == 20
+    found = build(config, 'crate-alpha-jax')
+    found.load_state_dict(checkpoint['state_dict'])
+    images = torch.randn(1, 3, 64, 64)
+    assert torch.equal(found(images, mode='tensor'), model(images, mode='tensor'))
 
 
 def test_a_missing_layer_is_named():

@@ -2,6 +2,7 @@
 import os
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
@@ -119,3 +120,40 @@ def test_a_trusted_file_may_hold_anything(tmp_path):
     target = model()
     load_weights(target, path, trust=True)
     assert victim.exists() and torch.equal(target[0].weight, source[0].weight)
+
+
+def npz(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+def test_arrays_of_a_npz_are_tensors(tmp_path):
+    arrays = {'params/a/kernel': np.arange(6, dtype=np.float32).reshape(2, 3), 'params/b': np.float32(3)}
+    found = safe_load(npz(tmp_path / 'w.npz', **arrays))
+    assert set(found) == set(arrays) and found['params/b'].shape == ()
+    assert all((found[key].numpy() == value).all() for key, value in arrays.items())
+
+
+def test_a_npz_runs_no_code_and_its_faults_are_named(tmp_path):
+    victim = tmp_path / 'victim'
+    with pytest.raises(CheckpointError, match=r"was refused: its array 'w' cannot be read .*allow_pickle=False"):
+        safe_load(npz(tmp_path / 'objects.npz', w=np.array([Hostile(victim)], dtype=object)))
+    assert not victim.exists()
+    with pytest.raises(CheckpointError, match="its array 'meta' cannot be read"):
+        safe_load(npz(tmp_path / 'text.npz', meta=np.array('text')))
+    (tmp_path / 'page.npz').write_text('<html>')
+    with pytest.raises(CheckpointError, match='it is no .npz, which is a zip archive'):
+        safe_load(tmp_path / 'page.npz')
+    whole = npz(tmp_path / 'whole.npz', w=np.arange(1000.)).read_bytes()
+    (tmp_path / 'half.npz').write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(CheckpointError, match='truncated or damaged'):
+        safe_load(tmp_path / 'half.npz')
+    (tmp_path / 'bit.npz').write_bytes(whole[:600] + bytes([whole[600] ^ 1]) + whole[601:])
+    with pytest.raises(CheckpointError, match='the checksum of w.npy does not fit'):
+        safe_load(tmp_path / 'bit.npz')
+
+
+def test_a_npz_that_would_fill_the_memory_is_refused(tmp_path):
+    np.savez_compressed(tmp_path / 'zeros.npz', w=np.zeros(1 << 20))
+    with pytest.raises(CheckpointError, match='its arrays claim 8388.* bytes, more than 32 times its size'):
+        safe_load(tmp_path / 'zeros.npz')

@@ -86,7 +86,7 @@ def test_layers_that_do_not_run_are_missing():
 
 def test_commands_of_models(segmentor):
     assert commands_for(segmentor) == [
-        'complexity', 'coding_rate', 'rate_reduction', 'attention_map', 'subspaces', 'perturbation']
+        'complexity', 'coding_rate', 'rate_reduction', 'rank', 'attention_map', 'subspaces', 'perturbation']
     tost = init_model(reduced('tost/tost_mini_imagenet.py'), device='cpu')
     assert {'coding_rate', 'membership', 'subspaces'} <= set(commands_for(tost))
     assert 'rate_reduction' not in commands_for(tost)

@@ -23,7 +23,7 @@ def test_one_self_contained_page(tmp_path, monkeypatch, capsys):
     pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
     assert len(pictures) >= 7 and all(base64.b64decode(p).startswith(b'\x89PNG') for p in pictures)
     assert not re.search(r'(src|href)="(?!data:|#)', page)  # nothing is fetched
-    assert len(re.findall('<h2 ', page)) == 7
+    assert len(re.findall('<h2 ', page)) == 8
     assert re.search('Not for this model: .*membership', page)
     assert 'Reduction of the coding rate in nats' in page and page.count('<details>') >= 4
     assert 'Jaccard index by the best head' in page and (out / 'zero_shot_segmentation' / 'zero_shot.json').is_file()

@@ -13,6 +13,9 @@ from mmwhitebox.ops.tssa import eager
 from mmwhitebox.registry import ATTENTIONS, FEEDFORWARDS
 
 FAMILIES = {arch: arch for arch in ('cbt-tiny', 'crate-tiny', 'crate-cbt-tiny', 'tost-tiny', 'dmst-tiny', 'vit-tiny')}
+FAMILIES['crate-alpha-base'] = 'crate-alpha-base'
+FAMILIES['cbt attention only'] = dict(feedforward=None)
+FAMILIES['cbt learned dwc'] = dict(attention=dict(type='CBSA', pool_size=2, representatives='learned', dwc=True))
 FAMILIES['cbt inverse'] = dict(attention=dict(type='CBSA', pool_size=2, contraction='inverse'))
 FAMILIES['cbt Spectral'] = dict(attention=dict(type='Spectral'))
 FAMILIES['cbt Channel'] = dict(attention=dict(type='Channel'))

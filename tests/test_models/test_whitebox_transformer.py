@@ -12,11 +12,11 @@ from torch import nn
 
 from mmwhitebox.models.attention import CBSA, DMSA, MSSA, TSSA
 from mmwhitebox.models.backbones import WhiteBoxTransformer
-from mmwhitebox.models.feedforward import ISTA, MLP
+from mmwhitebox.models.feedforward import ISTA, MLP, ODL
 
 ARCHS = sorted(WhiteBoxTransformer.arch_zoo)
 # one of each family, the rest differ in size only
-FAMILIES = ['cbt-tiny', 'crate-tiny', 'crate-cbt-tiny', 'tost-tiny', 'dmst-tiny', 'vit-tiny']
+FAMILIES = ['cbt-tiny', 'crate-tiny', 'crate-alpha-base', 'crate-cbt-tiny', 'tost-tiny', 'dmst-tiny', 'vit-tiny']
 LATE_CLASS_TOKEN = ('tost', 'dmst')
 D, SIZE = 32, 64
 
@@ -44,6 +44,7 @@ def images():
 PARAMETERS = {
     'cbt-tiny': 1.79, 'cbt-small': 6.67, 'cbt-base': 25.69, 'cbt-large': 83.05, 'crate-tiny': 6.09,
     'crate-small': 13.12, 'crate-base': 22.80, 'crate-large': 77.64, 'crate-cbt-tiny': 1.79,
+    'crate-alpha-base': 72.33, 'crate-alpha-large': 253.77, 'crate-alpha-huge': 526.97,
     'crate-cbt-small': 6.67, 'tost-tiny': 5.77, 'tost-small': 22.59, 'tost-medium': 71.48,
     'tost-tiny-24': 10.22, 'tost-small-24': 40.34, 'tost-large': 160.29,
     'dmst-tiny': 5.78, 'dmst-small': 22.63, 'vit-tiny': 5.72, 'vit-small': 22.05}
@@ -213,6 +214,51 @@ def test_attention_and_feedforward_are_swapped_in_one_line(images):
     assert [type(layer.attn) for layer in hybrid.layers] == [MSSA, DMSA]
     assert hybrid.layers[1].attn.num_heads == 4 and hybrid.layers[1].ffn.lam == 0.5
     assert model(images)[0].shape == hybrid(images)[0].shape == (2, D)
+
+
+@pytest.mark.parametrize('arch', FAMILIES)
+def test_attention_only_is_one_line(arch, images):
+    """X <- X + Attention(LayerNorm(X)) and nothing else; LayerScale stays on the attention."""
+    model = build(arch, feedforward=None, layer_scale_init_value=0.5, out_type='raw', with_cp=True)
+    x, tokens = torch.randn(1, 16, D), model.layers[0]
+    expected = x + 0.5 * tokens.attn(tokens.norm1(x), (4, 4))
+    torch.testing.assert_close(tokens(x, (4, 4)), expected)
+    assert not [key for key in model.state_dict() if key.startswith('layers') and ('ffn' in key or 'norm2' in key
+                                                                                   or 'scale2' in key)]
+    model(images)[0].sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_attention_only_layers_among_others(images):
+    model = build(feedforward=[None, dict(type='ISTA')])
+    assert model.layers[0].ffn is None and isinstance(model.layers[1].ffn, ISTA)
+    from_arch = WhiteBoxTransformer(dict(settings('cbt-tiny'), feedforward=None), img_size=SIZE)
+    assert [layer.ffn for layer in from_arch.layers] == [None, None] and from_arch(images)[0].shape == (2, D)
+    assert isinstance(build(feedforward='arch').layers[0].ffn, ISTA)
+
+
+def test_a_layer_of_crate_alpha():
+    model = build('crate-alpha-base')
+    layer, x = model.layers[0], torch.randn(1, 17, D)
+    y = x + layer.attn(layer.norm1(x), (4, 4))
+    torch.testing.assert_close(layer(x, (4, 4)), y + layer.ffn(layer.norm2(y)))
+    assert isinstance(layer.ffn, ODL) and layer.attn.to_out.bias is None
+    assert (layer.norm1.eps, layer.norm2.eps, model.norm.eps) == (1e-6, 1e-6, 1e-5)
+    assert build('crate-alpha-base', final_norm=dict(type='LN', eps=1e-6)).norm.eps == 1e-6
+    scaled = build('crate-alpha-base', layer_scale_init_value=0.1, drop_path_rate=0.5)
+    assert scaled.layers[1].scale2.gamma.shape == (D, ) and scaled.layers[1].drop_path.drop_prob == 0.5
+
+
+def test_crate_alpha_starts_as_published():
+    """Linear layers and positions of deviation 0.02, the stem kaiming-uniform, no bias, dictionaries untouched."""
+    model = build('crate-alpha-base', img_size=512)
+    dictionary = model.layers[0].ffn.dictionary.detach().clone()
+    model.init_weights()
+    weight, stem = model.layers[0].attn.proj.weight.detach(), model.stem.proj
+    assert weight.std().item() == pytest.approx(0.02, rel=0.08)
+    assert model.pos_embed.table.detach().std().item() == pytest.approx(0.02, rel=0.03)
+    assert stem.weight.detach().abs().max().item() == pytest.approx((6 / 768)**0.5, rel=0.01) and not stem.bias.any()
+    assert torch.equal(model.layers[0].ffn.dictionary, dictionary)
 
 
 @pytest.mark.parametrize('stem', ['ConvStem', 'LinearStem', 'PatchConv'])
@@ -416,7 +462,8 @@ def test_as_a_segmentation_backbone(images):
     (dict(arch='cbt-huge'), KeyError, "Unknown arch 'cbt-huge'. Known archs: cbt-tiny, .*vit-small"),
     (dict(arch=dict(embed_dims=8, width=3)), ValueError, r"Missing: \['num_layers', .*unknown: \['width'\]"),
     (dict(attention=dict(type='CBSB')), KeyError, "Unknown attention type 'CBSB'. Known types: .*CBSA.*DMSA"),
-    (dict(feedforward=dict(type='FFN')), KeyError, "Unknown feedforward type 'FFN'. Known types: ISTA, MLP"),
+    (dict(feedforward=dict(type='FFN')), KeyError, "Unknown feedforward type 'FFN'. Known types: ISTA, MLP, ODL"),
+    (dict(feedforward='ISTA'), ValueError, r"feedforward='ISTA' must be a config such as dict\(type='ISTA'\)"),
     (dict(stem=dict(type='Stem')), KeyError, "Unknown embedding type 'Stem'. Known types: ConvStem"),
     (dict(attention=dict(type='MSCA')), ValueError, 'MSCA does not update every token'),
     (dict(attention=[dict(type='CBSA')] * 3), ValueError, r'list of attention .* 3 .* \(num_layers\) is 2'),

@@ -1,4 +1,4 @@
-"""Whole encoders against the official implementations: CBT, the CRATE-CBT hybrid, CRATE and ToST."""
+"""Whole encoders against the official implementations: CBT, the CRATE-CBT hybrid, CRATE, CRATE-alpha and ToST."""
 import pytest
 import torch
 from mmengine.registry import init_default_scope

@@ -33,7 +33,8 @@ def test_a_form_that_there_is_not_is_refused_by_every_operator(name, w):
     args = dict(
         adaptive_avg_pool=(w, 2), agent_attention=(w, w, w, R0), cbsa=(w, R0, STEP, STEP),
         dmsa=(w, logits), dmsa_gate=(logits, ), dmsa_membership=(logits, 'st_tokens'), ista=(w, torch.eye(4).double()),
-        msca=(R0, w), pool_representatives=(flat, (3, 4), 2, 2), relu_linear_attention=(w, w, w),
+        msca=(R0, w), odl=(w, *torch.ones(2, 4, 8).double()), pool_representatives=(flat, (3, 4), 2, 2),
+        relu_linear_attention=(w, w, w),
         rope_2d=(flat, (3, 4)),
         softmax_attention=(w, w, w), sparsemax=(w, -1), tssa=(w, TEMP)).get(name, (w, ))
     getattr(ops, name)(*args)

@@ -50,6 +50,7 @@ def calls(k=K, n=N, p=P, dtype=torch.float32):
         ista=lambda: ops.ista(x, leaf(k * p, k * p, dtype=dtype)),
         msca=lambda: ops.msca(r0, w),
         mssa=lambda: ops.mssa(w),
+        odl=lambda: ops.odl(x, *(leaf(k * p, 2 * k * p, dtype=dtype) for _ in range(2))),
         pool_representatives=lambda: ops.pool_representatives(x, (side - 1, side), 8, k),
         relu_linear_attention=lambda: ops.relu_linear_attention(w, s, w),
         resize_positions=lambda: ops.resize_positions(x[:1], (side, side), (5, 7), num_extra=0),

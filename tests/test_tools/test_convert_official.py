@@ -51,6 +51,22 @@ def test_a_classifier_there_and_back(monkeypatch, tmp_path):
     assert sorted(path.name for path in dst.parent.iterdir()) == ['model.pth', 'model.py']
 
 
+def test_arrays_of_jax_there_and_back(monkeypatch, tmp_path):
+    official = Golden('crate_alpha_jax').params
+    src, dst, back = tmp_path / 'jax.npz', tmp_path / 'model.pth', tmp_path / 'back.npz'
+    np.savez_compressed(src, **{key: value.numpy() for key, value in official.items()})
+    assert convert(monkeypatch, src, dst, '--family', 'crate-alpha-jax', '--config', tmp_path / 'model.py') == ''
+    model = init_model(str(tmp_path / 'model.py'), str(dst), device='cpu')
+    assert model.backbone.norm.eps == 1e-6 and model.backbone.layers[1].attn.num_heads == 3
+    inverse = dst, back, '--family', 'crate-alpha-jax', '--inverse'
+    assert 'give num_heads (--num-heads)' in convert(monkeypatch, *inverse) and not back.exists()
+    assert convert(monkeypatch, *inverse, '--num-heads', 3) == ''
+    with np.load(back, allow_pickle=False) as arrays:
+        assert set(arrays.files) == set(official)
+        assert all((arrays[key] == official[key].numpy()).all() for key in official)
+    assert 'must end in .npz' in convert(monkeypatch, dst, tmp_path / 'x.pth', *inverse[2:])
+
+
 def test_tost_stores_its_arguments_beside_the_weights(monkeypatch, tmp_path):
     official = Golden('tost_model').params
     src = save(tmp_path, dict(model=official, args=argparse.Namespace(lr=1., device='cuda')))

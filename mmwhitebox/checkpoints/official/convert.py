@@ -5,7 +5,7 @@ from torch import Tensor
 
 from mmwhitebox.errors import CheckpointError, joined
 
-from .keys import FAMILIES, Rule, looks_like
+from .keys import FAMILIES, TO_HEADS, Rule, looks_like
 
 WRAPPERS = ('state_dict', 'model')
 
@@ -50,15 +50,17 @@ def convert_official(state_dict: dict[str, Tensor], family: str) -> dict[str, Te
     Args:
         state_dict (dict): Official state dict or a checkpoint that holds it, see :func:`unwrap`.
         family (str): 'cbt' (all classification models of the CBSA repository: CBSA, MSSA and TSSA
-            layers, hybrids), 'crate', 'tost', 'cbt-decoder', 'depict' or 'segmenter' (with their ViT
-            encoders; keys of ``decoder.*`` alone give a decode head).
+            layers, hybrids), 'crate', 'crate-alpha' (PyTorch), 'crate-alpha-jax' (the same models as JAX saves
+            them), 'tost', 'cbt-decoder', 'depict' or 'segmenter' (with their ViT encoders; keys of
+            ``decoder.*`` alone give a decode head).
 
     Returns:
         dict: State dict of the model that :func:`describe_official` describes. Classification heads of
         a segmentation encoder are left out, with a log line.
 
     Raises:
-        CheckpointError: A key that the family does not have; the message says what else it looks like.
+        CheckpointError: A key that the family does not have; the message says what else it looks like. A value
+            that has too few axes.
         ValueError: Unknown family.
     """
     rules = family_rules(family)
@@ -72,7 +74,11 @@ def convert_official(state_dict: dict[str, Tensor], family: str) -> dict[str, Te
         elif not names:
             dropped.append(key)
         else:
-            converted.update(zip(names, rule.layout.to_ours(value)))
+            try:
+                converted.update(zip(names, rule.layout.to_ours(value)))
+            except (RuntimeError, IndexError) as error:  # too few axes
+                raise CheckpointError(f'{key} has the shape {tuple(value.shape)}, which is none of the family '
+                                      f'{family}.') from error
     if unknown:
         other = looks_like(state_dict)
         guess = f' It looks like {other}.' if other and other != f'the family {family}' else ''
@@ -83,7 +89,7 @@ def convert_official(state_dict: dict[str, Tensor], family: str) -> dict[str, Te
     return converted
 
 
-def convert_to_official(state_dict: dict[str, Tensor], family: str) -> dict[str, Tensor]:
+def convert_to_official(state_dict: dict[str, Tensor], family: str, num_heads: int | None = None) -> dict[str, Tensor]:
     """The inverse of :func:`convert_official`, exact to the bit.
 
     What that left out (the classification heads of a segmentation encoder) cannot come back and is
@@ -92,12 +98,15 @@ def convert_to_official(state_dict: dict[str, Tensor], family: str) -> dict[str,
     Args:
         state_dict (dict): State dict of an mmwhitebox model, or a checkpoint that holds it.
         family (str): As in :func:`convert_official`.
+        num_heads (int, optional): Number of heads, which the layout 'crate-alpha-jax' has an axis for and ours has
+            not. Defaults to None.
 
     Returns:
         dict: State dict in the official layout.
 
     Raises:
-        CheckpointError: A key that the models of this family do not have, or a missing part of a value.
+        CheckpointError: A key that the models of this family do not have, a missing part of a value, or a number of
+            heads that is needed and not given or does not divide the width.
         ValueError: Unknown family.
     """
     rules = family_rules(family)
@@ -113,8 +122,22 @@ def convert_to_official(state_dict: dict[str, Tensor], family: str) -> dict[str,
             missing = [part for part in parts if part not in state_dict]
             if missing:
                 raise CheckpointError(f'The state dict lacks {joined(missing)}.')
-            converted[name] = rule.layout.to_official(*(state_dict[part] for part in parts))
+            values = [state_dict[part] for part in parts]
+            converted[name] = rule.layout.to_official(*values, *heads_of(rule, values, num_heads))
     if unknown:
         raise CheckpointError(f'This is no state dict of an mmwhitebox model of the family {family}, which '
                               f'has no {joined(unknown)}.')
     return converted
+
+
+def heads_of(rule: Rule, values: list[Tensor], num_heads: int | None) -> tuple[int, ...]:
+    """The number of heads for a layout that needs it."""
+    if not rule.layout.by_head:
+        return ()
+    if num_heads is None:
+        raise CheckpointError(f'{rule.official} has an axis of the heads, whose number is not in the weights: give '
+                              'num_heads (--num-heads).')
+    width = next(iter(values)).shape[0 if rule.layout is TO_HEADS else 1]
+    if width % num_heads:
+        raise CheckpointError(f'{rule.official} has {width} dimensions, which {num_heads} heads do not divide.')
+    return (num_heads, )

@@ -16,9 +16,11 @@ from .keys import CLASSIFIERS
 # What is not in the weights: constants of the official code.
 IMAGENET_STATISTICS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 VIT_STATISTICS = dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5])
-NORM_EPS = dict(cbt=1e-5, crate=1e-5, tost=1e-6)
+NORM_EPS = {'cbt': 1e-5, 'crate': 1e-5, 'crate-alpha': 1e-6, 'crate-alpha-jax': 1e-6, 'tost': 1e-6}
+LAST_NORM_EPS = {'crate-alpha': 1e-5, 'crate-alpha-jax': 1e-6}  # where it is not that of the layers in the arch
 SEGMENTATION_NORM_EPS = 1e-5  # timm's own ViTs have 1e-6
 ISTA = dict(type='ISTA', eta=0.1, lam=0.1)
+ODL = dict(type='ODL', eta=0.1, lam=0.1)
 DEPICT_HEAD_DIMS, DEPICT_CLASS_HEAD_DIMS = 100, 50
 DECODER_POOL_SIZE = 10
 WINDOW_OVERLAP = 32  # of the published evaluation on ADE20K, 512 and 640
@@ -49,13 +51,13 @@ class StateDict:
             raise CheckpointError(f'{key} has the shape {shape}; {dims} axes were expected.')
         return shape
 
-    def count(self, prefix: str) -> int:
-        """Number of layers ``PREFIX.0`` to ``PREFIX.n-1``; a gap is an error."""
-        pattern = re.compile(rf'{re.escape(prefix)}\.(\d+)\.')
+    def count(self, prefix: str, mark: str = '.') -> int:
+        """Number of layers ``PREFIX.0`` to ``PREFIX.n-1``, with ``mark`` before the number; a gap is an error."""
+        pattern = re.compile(rf'{re.escape(prefix + mark)}(\d+)[./]')
         found = {int(match[1]) for key in self.tensors if (match := pattern.match(key))}
         missing = sorted(set(range(max(found, default=0) + 1)) - found)
         if missing:
-            raise CheckpointError(f'The state dict lacks {joined([f"{prefix}.{i}" for i in missing])}.')
+            raise CheckpointError(f'The state dict lacks {joined([f"{prefix}{mark}{i}" for i in missing])}.')
         return len(found)
 
 
@@ -180,6 +182,36 @@ def describe_crate_skeleton(state: StateDict, family: str, num_heads: int | None
         feedforward=dict(ISTA))
 
 
+def describe_crate_alpha(state: StateDict, family: str, num_heads: int | None,
+                         img_size: tuple[int, int] | None) -> dict:
+    """Backbone of the families crate-alpha and crate-alpha-jax."""
+    if family == 'crate-alpha':
+        dims, in_channels, patch_size = state.shape('conv1.weight', 4)[:3]
+        positions, num_layers, told = 'pos_embedding', state.count('transformer.layers'), set()
+        inner, atoms = 'transformer.layers.0.0.fn.qkv.weight', 'transformer.layers.0.1.fn.D'
+        width = state.shape(inner, 2)[0]
+    else:
+        patch_size, _, in_channels, dims = state.shape('params/embedding/kernel', 4)
+        positions, num_layers = 'params/pos_embedding', state.count('params/Transformer/encoderblock', '_')
+        block = 'params/Transformer/encoderblock_0'
+        inner = f'{block}/MultiHeadDotProductSubspaceAttention_0/proj/kernel'
+        atoms = f'{block}/OvercompleteISTABlock_0/D'
+        heads, head_dims = state.shape(inner, 3)[1:]
+        told, width = {heads}, heads * head_dims
+    heads = agreed_heads(told, known_heads('crate-alpha', dims), num_heads, dims)
+    ratio, rest = divmod(state.shape(atoms, 2)[1], dims)
+    if rest or not ratio:
+        raise CheckpointError(f'{atoms} has {state.shape(atoms)[1]} atoms, which is no multiple of the width {dims}.')
+    return dict(
+        arch=named_arch('crate-alpha', dict(embed_dims=dims, num_heads=heads, num_layers=num_layers)),
+        img_size=image_size(state.shape(positions, 3)[1] - 1, positions, patch_size, img_size),
+        patch_size=patch_size,
+        in_channels=in_channels,
+        attention=dict(type='MSSA', out_bias=False, **head_dims_option(width, heads, dims, inner)),
+        feedforward=dict(ODL, ratio=ratio),
+        final_norm=dict(type='LN', eps=LAST_NORM_EPS[family]))
+
+
 def describe_tost(state: StateDict, num_heads: int | None) -> dict:
     """Backbone of the family tost."""
     dims = state.shape('cls_token', 3)[2]
@@ -198,12 +230,16 @@ def describe_tost(state: StateDict, num_heads: int | None) -> dict:
 
 def describe_classifier(state: StateDict, family: str, num_heads: int | None,
                         img_size: tuple[int, int] | None) -> dict:
-    """ImageClassifier of the families cbt, crate and tost."""
+    """ImageClassifier of the families in CLASSIFIERS."""
     if family == 'tost' and img_size is not None:
         raise CheckpointError('--img-size: ToST has no position table, every image size is as good.')
-    backbone = describe_tost(state, num_heads) if family == 'tost' else \
-        describe_crate_skeleton(state, family, num_heads, img_size)
-    num_classes, dims = state.shape('head.weight' if family == 'tost' else 'mlp_head.1.weight', 2)
+    if family == 'tost':
+        backbone = describe_tost(state, num_heads)
+    else:
+        describe = describe_crate_alpha if family.startswith('crate-alpha') else describe_crate_skeleton
+        backbone = describe(state, family, num_heads, img_size)
+    head = {'tost': 'head.weight', 'crate-alpha-jax': 'params/head/kernel'}.get(family, 'mlp_head.1.weight')
+    num_classes, dims = state.shape(head, 2)[::-1 if family == 'crate-alpha-jax' else 1]
     return dict(
         type='ImageClassifier',
         data_preprocessor=dict(type='ClsDataPreprocessor', **IMAGENET_STATISTICS, to_rgb=True),
@@ -349,7 +385,7 @@ def describe_official(
 
     Read from the shapes: width, depth, classes, patch size, position grid (square unless ``img_size`` is given), the
     attention of every layer, the kind of decoder, and the heads where a parameter has one entry per head. From the
-    official code, since weights do not tell: eps of the norms, the step and threshold of ISTA, the pooling
+    official code, since weights do not tell: eps of the norms, the step and threshold of ISTA and ODL, the pooling
     of the classification CBSA over the class token (``pool_tokens='official'``), the pool of the decoder,
     the heads of DEPICT, the rule for positions of other sizes (``interpolate_mode='bilinear'`` in segmentation,
     'dino' in the classifiers of CBT and CRATE), the windows of the evaluation, mean and std. An encoder with a
@@ -400,9 +436,10 @@ def missing_or_reshaped(state_dict: dict[str, Tensor], family: str, model: Confi
         parts = {head: registry.build(model[head])}
         with torch.device('meta'):
             parts['backbone'] = registry.build(model.backbone)
+    num_heads = parts['backbone'].layers[0].attn.num_heads if family in CLASSIFIERS else None
     expected = convert_to_official({
         f'{name}.{key}': value for name, part in parts.items() for key, value in part.state_dict().items()
-    }, family)
+    }, family, num_heads)
     return [
         key if key not in state_dict else
         f'{key} of the shape {tuple(value.shape)} (it is {tuple(state_dict[key].shape)})'

@@ -11,18 +11,22 @@ from mmwhitebox.errors import CheckpointError, joined
 from mmwhitebox.models.position_tables import KEY as GRID_KEY
 
 from .convert import convert_official, convert_to_official, unwrap
-from .describe import default_scope, describe_official, missing_or_reshaped
+from .describe import default_scope, describe_official, known_heads, missing_or_reshaped
 from .keys import CLASSIFIERS
 
 CLASSIFICATION_CLASSES = {1000: dict(classes=IMAGENET_CATEGORIES)}
 SEGMENTATION_CLASSES = {150: ADE20KDataset.METAINFO, 19: CityscapesDataset.METAINFO}
 
 # Files of configs/_base_: the recipe of a family, and its data set by image size or crop.
-SCHEDULES = dict(cbt='imagenet_lion_150e', crate='imagenet_lion_200e', tost='imagenet_deit_400e')
-IMAGENET_DATASETS = dict(
-    cbt={224: 'imagenet_224', 384: 'imagenet_384'},
-    crate={224: 'imagenet_224', 384: 'imagenet_384'},
-    tost={224: 'imagenet_224_deit'})
+SCHEDULES = {
+    'cbt': 'imagenet_lion_150e', 'crate': 'imagenet_lion_200e', 'crate-alpha': 'crate_alpha_finetune_91e',
+    'crate-alpha-jax': 'crate_alpha_finetune_91e', 'tost': 'imagenet_deit_400e'}
+IMAGENET_DATASETS = {
+    'cbt': {224: 'imagenet_224', 384: 'imagenet_384'},
+    'crate': {224: 'imagenet_224', 384: 'imagenet_384'},
+    'crate-alpha': {224: 'imagenet_224_randaug'},
+    'crate-alpha-jax': {224: 'imagenet_224_randaug'},
+    'tost': {224: 'imagenet_224_deit'}}
 ADE20K_DATASETS = {512: 'ade20k', 640: 'ade20k_640'}
 
 
@@ -88,13 +92,23 @@ def convert_checkpoint(
     return dict(meta=meta, state_dict=state_dict), model
 
 
-def official_checkpoint(checkpoint: dict, family: str) -> dict:
+def official_checkpoint(checkpoint: dict, family: str, num_heads: int | None = None) -> dict:
     """A checkpoint of mmwhitebox -> the container and layout that the official code reads.
 
+    Args:
+        checkpoint (dict): Of mmwhitebox.
+        family (str): As in :func:`convert_official`.
+        num_heads (int, optional): For 'crate-alpha-jax', if the width is that of no published model. Defaults to None.
+
     Raises:
-        CheckpointError: It is of another family.
+        CheckpointError: It is of another family, or the number of heads is not known.
     """
-    container = 'state_dict' if family in ('cbt', 'crate') else 'model'
+    if family == 'crate-alpha-jax':  # arrays, without a container
+        state_dict = unwrap(checkpoint)
+        token = state_dict.get('backbone.cls_token')
+        heads = num_heads or (None if token is None else known_heads('crate-alpha', token.shape[-1]))
+        return convert_to_official(state_dict, family, heads)
+    container = 'state_dict' if family in ('cbt', 'crate', 'crate-alpha') else 'model'
     return {container: convert_to_official(checkpoint, family)}
 
 

@@ -12,10 +12,14 @@ from torch import Tensor
 
 
 class Layout(NamedTuple):
-    """How the values of a row are laid out: one official tensor <-> our tensor or tensors."""
+    """How the values of a row are laid out: one official tensor <-> our tensor or tensors.
+
+    With ``by_head`` the official tensor has an axis of the heads, and ``to_official`` takes their number as well.
+    """
 
     to_ours: Callable[[Tensor], Sequence[Tensor]]
     to_official: Callable[..., Tensor]
+    by_head: bool = False
 
 
 SAME = Layout(lambda value: [value], lambda value: value)
@@ -28,6 +32,15 @@ POINTWISE_LINEAR = Layout(  # a Linear there, a 1x1 convolution here
 QUERY_AND_KEY_VALUE = Layout(  # [q; k; v] there, q and [k; v] here
     lambda value: [part.clone() for part in value.split([value.shape[0] // 3, 2 * value.shape[0] // 3])],
     lambda q, kv: torch.cat([q, kv]))
+
+KERNEL = Layout(  # a convolution (height, width, in, out) there
+    lambda value: [value.permute(3, 2, 0, 1).contiguous()], lambda value: value.permute(2, 3, 1, 0).contiguous())
+TO_HEADS = Layout(  # (D, K, p) there, (K p, D) here
+    lambda value: [value.flatten(1).t().contiguous()],
+    lambda value, heads: value.t().unflatten(1, (heads, -1)).contiguous(), by_head=True)
+FROM_HEADS = Layout(  # (K, p, D) there, (D, K p) here
+    lambda value: [value.flatten(0, 1).t().contiguous()],
+    lambda value, heads: value.t().unflatten(0, (heads, -1)).contiguous(), by_head=True)
 
 
 GROUPS = {r'\{i\}': r'(?P<index>\d+)', r'\{2i\}': r'(?P<twice>\d*[02468])', r'\*': r'(?P<last>\w+)'}
@@ -98,13 +111,13 @@ CRATE_SKELETON = (
     Rule('pos_embedding', 'backbone.pos_embed.table'),
     Rule(f'{LAYER}0.norm.*', f'{OUR_LAYER}norm1.*'),
     Rule(f'{LAYER}1.norm.*', f'{OUR_LAYER}norm2.*'),
-    Rule(f'{LAYER}1.fn.weight', f'{OUR_LAYER}ffn.weight'),
     Rule('mlp_head.0.*', 'backbone.norm.*'),
     Rule('mlp_head.1.*', 'head.fc.*'),
 )
+ISTA = Rule(f'{LAYER}1.fn.weight', f'{OUR_LAYER}ffn.weight')
 
 CBT = (
-    *CRATE_SKELETON,
+    *CRATE_SKELETON, ISTA,
     Rule('to_patch_embedding.proj.{2i}.0.*', 'backbone.stem.stages.{i}.0.*'),
     Rule('to_patch_embedding.proj.{2i}.1.*', 'backbone.stem.stages.{i}.1.*'),
     # CBSA; then MSSA and TSSA
@@ -114,12 +127,44 @@ CBT = (
 )
 
 CRATE = (
-    *CRATE_SKELETON,
+    *CRATE_SKELETON, ISTA,
     Rule('to_patch_embedding.1.*', 'backbone.stem.norm1.*'),
     Rule('to_patch_embedding.2.*', 'backbone.stem.proj.*'),
     Rule('to_patch_embedding.3.*', 'backbone.stem.norm2.*'),
     Rule(f'{LAYER}0.fn.qkv.weight', f'{OUR_LAYER}attn.proj.weight'),
     Rule(f'{LAYER}0.fn.to_out.0.*', f'{OUR_LAYER}attn.to_out.*'),
+)
+
+CRATE_ALPHA = (
+    *CRATE_SKELETON,
+    Rule('conv1.*', 'backbone.stem.proj.*'),
+    Rule(f'{LAYER}0.fn.qkv.weight', f'{OUR_LAYER}attn.proj.weight'),
+    Rule(f'{LAYER}0.fn.to_out.0.weight', f'{OUR_LAYER}attn.to_out.weight'),
+    Rule(f'{LAYER}1.fn.D', f'{OUR_LAYER}ffn.dictionary'),
+    Rule(f'{LAYER}1.fn.D1', f'{OUR_LAYER}ffn.dictionary_out'),
+)
+
+BLOCK_JAX = 'params/Transformer/encoderblock_{i}/'
+
+
+def _jax_norm(official: str, ours: str) -> tuple[Rule, ...]:
+    return Rule(f'{official}/scale', f'{ours}.weight'), Rule(f'{official}/bias', f'{ours}.bias')
+
+
+CRATE_ALPHA_JAX = (  # derived from the published JAX code
+    Rule('params/cls', 'backbone.cls_token'),
+    Rule('params/pos_embedding', 'backbone.pos_embed.table'),
+    Rule('params/embedding/kernel', 'backbone.stem.proj.weight', KERNEL),
+    Rule('params/embedding/bias', 'backbone.stem.proj.bias'),
+    *_jax_norm(f'{BLOCK_JAX}LayerNorm_0', f'{OUR_LAYER}norm1'),
+    *_jax_norm(f'{BLOCK_JAX}LayerNorm_1', f'{OUR_LAYER}norm2'),
+    Rule(f'{BLOCK_JAX}MultiHeadDotProductSubspaceAttention_0/proj/kernel', f'{OUR_LAYER}attn.proj.weight', TO_HEADS),
+    Rule(f'{BLOCK_JAX}MultiHeadDotProductSubspaceAttention_0/out/kernel', f'{OUR_LAYER}attn.to_out.weight', FROM_HEADS),
+    Rule(f'{BLOCK_JAX}OvercompleteISTABlock_0/D', f'{OUR_LAYER}ffn.dictionary'),
+    Rule(f'{BLOCK_JAX}OvercompleteISTABlock_0/D1', f'{OUR_LAYER}ffn.dictionary_out'),
+    *_jax_norm('params/encoder_norm', 'backbone.norm'),
+    Rule('params/head/kernel', 'head.fc.weight', TRANSPOSED),
+    Rule('params/head/bias', 'head.fc.bias'),
 )
 
 
@@ -213,17 +258,21 @@ SEGMENTER = (
 FAMILIES: dict[str, tuple[Rule, ...]] = {
     'cbt': CBT,
     'crate': CRATE,
+    'crate-alpha': CRATE_ALPHA,
+    'crate-alpha-jax': CRATE_ALPHA_JAX,
     'tost': TOST,
     'cbt-decoder': CBT_DECODER,
     'depict': DEPICT,
     'segmenter': SEGMENTER,
 }
-CLASSIFIERS = ('cbt', 'crate', 'tost')
+CLASSIFIERS = ('cbt', 'crate', 'crate-alpha', 'crate-alpha-jax', 'tost')
 
 # What a state dict is, told by a key that no other kind has; the first that fits counts.
 SIGNATURES = {
     'the family cbt': r'to_patch_embedding\.proj\.',
     'the family crate': r'to_patch_embedding\.1\.',
+    'the family crate-alpha': r'transformer\.layers\.\d+\.1\.fn\.D1?$',
+    'the family crate-alpha-jax': r'params/Transformer/encoderblock_\d+/OvercompleteISTABlock_0/',
     'the family tost': r'pos_embeder\.|cls_attn_blocks\.',
     'the family cbt-decoder': r'decoder\.net\.layers\.\d+\.fn\.step_x$',
     'the family depict': r'decoder\.s?net\.layers\.\d+\.fn\.step_size$',

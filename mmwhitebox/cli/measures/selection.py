@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from mmwhitebox.errors import NotApplicableError, UserError
+from mmwhitebox.interpret.attention_map import has_representatives
 from mmwhitebox.interpret.capture import attention_layers
 from mmwhitebox.interpret.coding_rate import compression_layers
 from mmwhitebox.interpret.subspaces import subspace_layers
@@ -51,6 +52,7 @@ def commands_for(model: nn.Module) -> list[str]:
     notions = {
         'coding_rate': bool(compression_layers(model)),
         'rate_reduction': any(hasattr(a, 'tokens_and_representatives') for a in attentions),
+        'rank': any(has_representatives(a) for a in attentions),
         'attention_map': any(not hasattr(a, 'membership') for a in attentions),
         'membership': any(hasattr(a, 'membership') for a in attentions),
         'subspaces': bool(subspace_layers(model)),

@@ -125,8 +125,8 @@ class SubspaceProjection(BaseAttention):
         num_heads (int): Number of heads K.
         head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
         qkv_bias (bool): Bias of the map U. Defaults to False.
-        with_to_out (bool): Whether the heads are mapped back by a Linear with bias, independent of U.
-            Defaults to True.
+        with_to_out (bool): Whether the heads are mapped back by a Linear, independent of U. Defaults to True.
+        out_bias (bool): Bias of that map. Defaults to True.
         impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
             Defaults to 'auto'.
     """
@@ -137,11 +137,12 @@ class SubspaceProjection(BaseAttention):
                  head_dims: int | None = None,
                  qkv_bias: bool = False,
                  with_to_out: bool = True,
+                 out_bias: bool = True,
                  impl: str = 'auto') -> None:
         super().__init__(embed_dims, num_heads, head_dims, impl)
         self.proj = nn.Linear(embed_dims, self.inner_dims, bias=qkv_bias)  # U
         if with_to_out:
-            self.to_out = nn.Linear(self.inner_dims, embed_dims)
+            self.to_out = nn.Linear(self.inner_dims, embed_dims, bias=out_bias)
 
     def subspace_tokens(self, x: Tensor) -> Tensor:
         """W = X U, split into heads: (B, N, D) -> (B, K, N, p)."""

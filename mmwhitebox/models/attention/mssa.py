@@ -41,6 +41,7 @@ class SoftmaxProjection(SubspaceProjection):
             (CRATE with a single head of D dimensions). Defaults to 'independent'.
         orthogonal (str, optional): The bases U_k are kept orthonormal: each by itself ('head'), or all of them
             together ('all', which needs K p <= D). Defaults to None, free bases.
+        out_bias (bool): Bias of an independent map back (CRATE-alpha has none). Defaults to True.
         impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
             Defaults to 'auto'.
     """
@@ -51,8 +52,10 @@ class SoftmaxProjection(SubspaceProjection):
                  head_dims: int | None = None,
                  out_proj: str | None = 'independent',
                  orthogonal: str | None = None,
+                 out_bias: bool = True,
                  impl: str = 'auto') -> None:
-        super().__init__(embed_dims, num_heads, head_dims, with_to_out=out_proj == 'independent', impl=impl)
+        super().__init__(embed_dims, num_heads, head_dims, with_to_out=out_proj == 'independent', out_bias=out_bias,
+                         impl=impl)
         if out_proj not in OUT_PROJS:
             raise ValueError(f'{type(self).__name__}: out_proj must be one of {OUT_PROJS}, '
                              f'got {out_proj!r}.')
@@ -114,8 +117,9 @@ class MSCA(SoftmaxProjection, CrossAttention):
                  head_dims: int | None = None,
                  out_proj: str | None = 'shared',
                  orthogonal: str | None = None,
+                 out_bias: bool = True,
                  impl: str = 'auto') -> None:
-        super().__init__(embed_dims, num_heads, head_dims, out_proj, orthogonal, impl)
+        super().__init__(embed_dims, num_heads, head_dims, out_proj, orthogonal, out_bias, impl)
 
     def forward(self, queries: Tensor, x: Tensor) -> Tensor:
         return self.project_out(msca(self.subspace_tokens(queries), self.subspace_tokens(x), self.impl))

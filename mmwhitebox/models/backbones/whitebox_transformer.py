@@ -1,10 +1,13 @@
-r"""The white-box encoders: CRATE, CBT, their hybrid, ToST and DMST, and ViT for comparison.
+r"""The white-box encoders: CRATE, CRATE-alpha, CBT, its hybrid with CRATE, ToST and DMST, and ViT for comparison.
 
-Every layer is one step of an objective, compression by the attention, sparsity by ISTA or an MLP:
+Every layer is one step of an objective, compression by the attention, sparsity by ISTA, ODL or an MLP:
 
     X <- X + Attention(LayerNorm(X))
     X <- ISTA(LayerNorm(X))           (CRATE, CBT: the step replaces the token, no second residual)
+    X <- X + ODL(LayerNorm(X))        (CRATE-alpha)
     X <- X + MLP(LayerNorm(X))        (ToST, DMST, ViT)
+
+or of the attention alone (``feedforward=None``: attention-only transformers, AoT).
 
 ToST and DMST scale both updates by a vector (LayerScale) and have no class token until the last layer;
 class-attention layers then let it gather the patches.
@@ -39,11 +42,24 @@ CBT = dict(
     stem=dict(type='ConvStem'),
     position=dict(type='LearnedPositions'),
     norm_cfg=dict(type='LN', eps=1e-5),
+    final_norm_cfg=None,
     layer_scale_init_value=0.,
     num_class_layers=0,
     init_std=1.,
     init_cfg=None)
 CRATE = dict(CBT, attention=dict(type='MSSA'), stem=dict(type='LinearStem'))
+CRATE_ALPHA = dict(
+    CBT,
+    attention=dict(type='MSSA', out_bias=False),
+    feedforward=dict(type='ODL'),
+    stem=dict(type='PatchConv'),
+    norm_cfg=dict(type='LN', eps=1e-6),
+    final_norm_cfg=dict(type='LN', eps=1e-5),
+    init_std=0.02,
+    init_cfg=[
+        dict(type='Normal', layer='Linear', std=0.02),
+        dict(type='Kaiming', layer='Conv2d', mode='fan_in', distribution='uniform')
+    ])
 HYBRID = dict(CBT, attention=[dict(type='MSSA')] * 6 + [dict(type='CBSA')] * 6)
 TOST = dict(
     attention=dict(type='TSSA', qkv_bias=True),
@@ -51,6 +67,7 @@ TOST = dict(
     stem=dict(type='ConvStem'),
     position=dict(type='FourierPositions'),
     norm_cfg=dict(type='LN', eps=1e-6),
+    final_norm_cfg=None,
     layer_scale_init_value=1.,
     num_class_layers=2,
     init_std=0.02,
@@ -85,9 +102,9 @@ class WhiteBoxTransformer(BaseBackbone):
     Args:
         arch (str | dict): A name in :attr:`arch_zoo`, or a dict: ``embed_dims``, ``num_layers``,
             ``num_heads``, ``attention`` and ``feedforward`` are needed; ``stem``, ``position``,
-            ``norm_cfg``, ``layer_scale_init_value``, ``num_class_layers`` (ToST's class-attention layers),
-            ``init_std`` (of the position table and the class token) and ``init_cfg`` default to those of
-            CBT. Defaults to 'cbt-small'.
+            ``norm_cfg``, ``final_norm_cfg`` (None: as ``norm_cfg``), ``layer_scale_init_value``,
+            ``num_class_layers`` (ToST's class-attention layers), ``init_std`` (of the position table and the
+            class token) and ``init_cfg`` default to those of CBT. Defaults to 'cbt-small'.
         img_size (int | tuple[int, int]): Image size (height, width) that the position table is made for.
             Defaults to 224.
         patch_size (int): Defaults to 16.
@@ -97,16 +114,17 @@ class WhiteBoxTransformer(BaseBackbone):
             built; a checkpoint that holds them loads. Defaults to -1.
         attention (dict | Sequence[dict], optional): Overrides the arch's: one config for all layers, or
             a list with one for each. ``embed_dims`` and ``num_heads`` come from the arch unless given.
-        feedforward (dict | Sequence[dict], optional): Overrides the arch's, likewise.
+        feedforward (dict | Sequence[dict | None] | str, optional): Overrides the arch's, likewise; None, for all
+            layers or in the list, leaves the attention alone (AoT). Defaults to 'arch', the arch's own.
         stem (dict, optional): Overrides the arch's: 'ConvStem', 'LinearStem' or 'PatchConv'.
         position (dict, optional): Overrides the arch's: 'LearnedPositions' or 'FourierPositions'.
-        norm_cfg (dict, optional): Overrides the arch's norm of the layers.
+        norm_cfg (dict, optional): Overrides the arch's norm of the layers; CRATE-alpha's last one is its own.
         layer_scale_init_value (float, optional): Overrides the arch's; 0 builds no LayerScale.
         drop_path_rate (float | Sequence[float]): Stochastic depth rate of the last layer, rising linearly from 0,
             or one rate for each layer (ToST's and DMST's are constant); the class-attention layers have none.
             Defaults to 0.
-        final_norm (bool): Whether the output of the last layer is normalised; the classification head is
-            then one Linear. Defaults to True.
+        final_norm (bool | dict): Whether the output of the last layer is normalised; the classification head is
+            then one Linear. A dict is the config of that norm. Defaults to True, the arch's norm.
         out_type (str): What is returned for each index. Defaults to 'cls_token'.
 
             - 'cls_token': the class token, (B, D).
@@ -127,7 +145,8 @@ class WhiteBoxTransformer(BaseBackbone):
         pretrained (str, optional): Path of a timm ViT for ``arch='vit-*'``: ``.safetensors``, ``.pth`` or
             AugReg ``.npz``, loaded by ``init_weights()`` as in :class:`TimmViT`. Defaults to None.
         init_cfg (dict, optional): mmengine's initialisation config. Defaults to the arch's: normal Linear
-            weights of standard deviation 0.02 for ToST, DMST and ViT, torch's own for the others.
+            weights of standard deviation 0.02 for ToST, DMST, ViT and CRATE-alpha (and its stem
+            kaiming-uniform), torch's own for the others.
 
     Raises:
         KeyError: Unknown arch, attention, feed-forward, stem or position; the known ones are listed.
@@ -147,6 +166,9 @@ class WhiteBoxTransformer(BaseBackbone):
         'crate-small': _arch(576, 12, 12, CRATE),
         'crate-base': _arch(768, 12, 12, CRATE),
         'crate-large': _arch(1024, 16, 24, CRATE),
+        'crate-alpha-base': _arch(768, 12, 12, CRATE_ALPHA),
+        'crate-alpha-large': _arch(1024, 16, 24, CRATE_ALPHA),
+        'crate-alpha-huge': _arch(1280, 16, 32, CRATE_ALPHA),
         'crate-cbt-tiny': _arch(192, 3, 12, HYBRID),
         'crate-cbt-small': _arch(384, 6, 12, HYBRID),
         'tost-tiny': _arch(192, 4, 12, TOST),
@@ -171,13 +193,13 @@ class WhiteBoxTransformer(BaseBackbone):
                  in_channels: int = 3,
                  out_indices: int | Sequence[int] = -1,
                  attention: dict | Sequence[dict] | None = None,
-                 feedforward: dict | Sequence[dict] | None = None,
+                 feedforward: dict | Sequence[dict | None] | str | None = 'arch',
                  stem: dict | None = None,
                  position: dict | None = None,
                  norm_cfg: dict | None = None,
                  layer_scale_init_value: float | None = None,
                  drop_path_rate: float | Sequence[float] = 0.,
-                 final_norm: bool = True,
+                 final_norm: bool | dict = True,
                  out_type: str = 'cls_token',
                  with_cls_token: bool = True,
                  frozen_stages: int = -1,
@@ -188,9 +210,14 @@ class WhiteBoxTransformer(BaseBackbone):
         settings = self._arch_settings(arch)
         super().__init__(settings['init_cfg'] if init_cfg is None else init_cfg)
         overrides = dict(
-            attention=attention, feedforward=feedforward, stem=stem, position=position, norm_cfg=norm_cfg,
+            attention=attention, stem=stem, position=position, norm_cfg=norm_cfg,
             layer_scale_init_value=layer_scale_init_value)
         settings.update({key: value for key, value in overrides.items() if value is not None})
+        if isinstance(feedforward, str) and feedforward != 'arch':
+            raise ValueError(f"{self._name}: feedforward={feedforward!r} must be a config such as dict(type='ISTA'), a "
+                             "list of one for each layer, None (attention only) or 'arch'.")
+        if feedforward != 'arch':
+            settings['feedforward'] = feedforward
         self.arch_settings = settings
         self.embed_dims = dims = settings['embed_dims']
         self.num_layers = settings['num_layers']
@@ -242,8 +269,8 @@ class WhiteBoxTransformer(BaseBackbone):
         self.class_layers = nn.ModuleList(
             ClassAttentionLayer(dims, **layer_args)
             for _ in range(settings['num_class_layers'] if with_cls_token else 0))
-        final_norm = final_norm and complete
-        self.norm = build_norm_layer(settings['norm_cfg'], dims)[1] if final_norm else nn.Identity()
+        norm_cfg = final_norm if isinstance(final_norm, dict) else settings['final_norm_cfg'] or settings['norm_cfg']
+        self.norm = build_norm_layer(norm_cfg, dims)[1] if final_norm and complete else nn.Identity()
         self.pretrained = pretrained
         if pretrained and not self._is_vit():
             raise ValueError(f"{self._name}: pretrained={pretrained!r} takes timm's weights of a ViT, which "
@@ -291,9 +318,9 @@ class WhiteBoxTransformer(BaseBackbone):
                              f'{self.num_layers}.')
         return list(rate)
 
-    def _per_layer(self, name: str) -> list[dict]:
+    def _per_layer(self, name: str) -> list[dict | None]:
         cfg = self.arch_settings[name]
-        if isinstance(cfg, dict):
+        if cfg is None or isinstance(cfg, dict):
             return [cfg] * self.num_layers
         if len(cfg) != self.num_layers:
             raise ValueError(f'{self._name}: the list of {name} configs has {len(cfg)} entries, but the '

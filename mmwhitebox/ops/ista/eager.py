@@ -8,15 +8,8 @@ The backward pass keeps x, y, and M or x - x W^T, whichever was made.
 import torch
 from torch import Tensor
 
-from ..precision import autocasts, no_autocast, widen
+from ..precision import add_product, no_autocast, widen
 from ..resampling import is_symbolic
-
-
-def add_product(x: Tensor, y: Tensor, m: Tensor, alpha: float = 1.) -> Tensor:
-    """x + alpha y M for x, y (N, D), M (D, D); under autocast the sum keeps the precision of x."""
-    if autocasts(x):
-        return torch.add(x, y @ m, alpha=alpha)
-    return torch.addmm(x, y, m.to(x.dtype), alpha=alpha)
 
 
 def ista(x: Tensor, weight: Tensor, eta: float = 0.1, lam: float = 0.1) -> Tensor:

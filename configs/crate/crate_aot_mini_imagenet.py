@@ -1,0 +1,2 @@
+_base_ = './crate_mini_imagenet.py'
+model = dict(backbone=dict(feedforward=None))

@@ -1,0 +1,59 @@
+"""What ``mmwhitebox measure rank`` does; definitions: :mod:`mmwhitebox.interpret.rank`."""
+import argparse
+
+import numpy as np
+import torch
+from prettytable import PrettyTable
+
+from mmwhitebox.cli.measures.inputs import iter_inputs, open_model
+from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
+from mmwhitebox.cli.measures.selection import layers_with, model_names, select
+from mmwhitebox.interpret.attention_map import has_representatives
+from mmwhitebox.interpret.capture import capture, layer_numbers
+from mmwhitebox.interpret.rank import TOLERANCE, Ranks, plot_ranks
+from mmwhitebox.models.access import logits
+
+
+@torch.inference_mode()
+def measure(args: argparse.Namespace, config: str, checkpoint: str) -> list[dict]:
+    """The rows of one checkpoint over all images."""
+    model = open_model(args, config, checkpoint)
+    layers = layers_with(model, args.layers, lambda name, layer: has_representatives(layer),
+                         'attention through representatives (CBSA, Agent)')
+    fewest = min(attention.num_heads for attention in layers.values())
+    heads = select(args.heads, fewest, '--heads', 'heads') if args.heads else None
+    ranks = Ranks(layers, layer_numbers(model, layers), heads)
+    for item in iter_inputs(model, args):
+        with capture(ranks.modules) as calls:
+            logits(model, item.tensor)
+        ranks.update(calls)
+    return list(ranks.rows())
+
+
+def show(rows: dict[str, list[dict]]) -> str:
+    """Table of all models side by side, one row for each layer and head; '-' where a model lacks it."""
+    places = sorted({(row['layer'], row['head']) for found in rows.values() for row in found})
+    table = PrettyTable(align='r')
+    table.add_column('layer', [layer for layer, _ in places])
+    table.add_column('head', [head for _, head in places])
+    for name, found in rows.items():
+        cells = {(row['layer'], row['head']): (f'{row["rank"]:.1f} +- {row["rank_std"]:.1f}', min(row['m'], row['p']))
+                 for row in found}
+        ranks, limits = zip(*(cells.get(place, ('-', '-')) for place in places))
+        table.add_column(f'{name} ({found[0]["representatives"]})', ranks)
+        table.add_column('min(m, p)', limits)
+    return table.get_string()
+
+
+def main(args: argparse.Namespace) -> None:
+    pairs = [(args.config, args.checkpoint), *args.also]
+    rows = {name: measure(args, *pair) for name, pair in zip(model_names(pairs), pairs)}
+    first = next(iter(rows.values()))[0]
+    print(f'{show(rows)}\nRank of A: singular values above {TOLERANCE:g} of the largest, mean +- std over '
+          f'{first["images"]} images; m representatives, p dimensions of a head.')
+    for name, found in rows.items():
+        print(f'{name}: mean rank {np.mean([row["rank"] for row in found]):.1f} over {len(found)} heads, '
+              f'representatives {"learned" if found[0]["representatives"] == "learned" else "from the pool"}')
+    json_file, csv_file = save_numbers(
+        [dict(model=name, **row) for name, found in rows.items() for row in found], args.out, 'rank')
+    print('written:', json_file, csv_file, save_figure(plot_ranks(rows), args.out, 'rank'))
