@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .class_scores import class_scores
 
@@ -14,9 +15,15 @@ from .class_scores import class_scores
 def sample_labels(sample: dict) -> tuple[int, int] | None:
     """Label and prediction of an image that has one of each; None if it has several or none."""
     labels = [sample.get(key) for key in ('gt_label', 'pred_label')]
-    if not all(isinstance(label, torch.Tensor) and label.numel() == 1 for label in labels):
+    if not all(isinstance(label, Tensor) and label.numel() == 1 for label in labels):
         return None
     return tuple(int(label) for label in labels)
+
+
+def known_labels(labels: Tensor, num_classes: int, counted: Tensor) -> Tensor:
+    """Labels (H, W) as int64; ``num_classes`` in the place of what is no class or is not counted, a mask (H, W)."""
+    labels = labels.long()
+    return torch.where(counted & (labels >= 0) & (labels < num_classes), labels, num_classes)
 
 
 def sample_confusion(sample: dict, num_classes: int, ignore_index: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -38,14 +45,14 @@ def sample_confusion(sample: dict, num_classes: int, ignore_index: int) -> tuple
             return None
         truth, prediction = (label if 0 <= label < num_classes else num_classes for label in labels)
         return np.array([truth * side + prediction]), np.array([1])
-    truth, prediction = (sample[key]['data'].squeeze() for key in ('gt_sem_seg', 'pred_sem_seg'))
+    truth, prediction = (sample[key]['data'].squeeze(0) for key in ('gt_sem_seg', 'pred_sem_seg'))
     if truth.shape != prediction.shape:
         return None
     truth = truth.to(prediction.device)
-    counted = truth != ignore_index
-    truth, prediction = (torch.where((labels >= 0) & (labels < num_classes), labels, num_classes)
-                         for labels in (truth[counted].long(), prediction[counted].long()))
-    counts = torch.bincount(truth * side + prediction, minlength=side**2).cpu().numpy()
+    ignored = int((truth == ignore_index).sum())
+    truth, prediction = (known_labels(labels, num_classes, truth != ignore_index) for labels in (truth, prediction))
+    counts = torch.bincount((truth * side + prediction).flatten(), minlength=side**2).cpu().numpy()
+    counts[-1] -= ignored
     cells = np.flatnonzero(counts)
     return cells, counts[cells]
 

@@ -46,6 +46,8 @@ def confusion_figure(confusion: Confusion, title: str = '') -> Figure:
     if title:
         figure.suptitle(title, fontsize=10, parse_math=False)
     short = EngFormatter(places=1, sep='')
+    for row in np.flatnonzero(totals == 0) if number <= WITH_SHARES else ():
+        axes.text((number - 1) / 2, row, 'does not occur', ha='center', va='center', fontsize=7)
     for row, column in np.ndindex(counts.shape) if number <= WITH_SHARES else ():
         share = shares[row, column]
         if np.isnan(share):

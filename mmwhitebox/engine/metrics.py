@@ -24,7 +24,7 @@ from mmwhitebox.registry import HOOKS, METRICS
 from .bootstrap import Bootstrap
 from .boundary_f import TOLERANCE, boundary_f
 from .class_scores import ScoredClasses, class_scores, over_classes
-from .confusion import sample_labels
+from .confusion import known_labels, sample_labels
 from .runner_parts import bare_model
 
 
@@ -75,13 +75,9 @@ class IoUMetric(MMSegIoUMetric):
     def intersect_and_union(pred_label: Tensor, label: Tensor, num_classes: int, ignore_index: int) -> tuple:
         """Areas (K, ) of intersection, union, prediction and truth, in pixels."""
         counted = label != ignore_index
-        pred_label, label = pred_label[counted].long(), label[counted].long()
-
-        def areas(labels: Tensor) -> Tensor:
-            known = (labels >= 0) & (labels < num_classes)
-            return torch.bincount(labels[known], minlength=num_classes).cpu()
-
-        right, predicted, true = areas(label[label == pred_label]), areas(pred_label), areas(label)
+        prediction, truth = (known_labels(labels, num_classes, counted) for labels in (pred_label, label))
+        right, predicted, true = (torch.bincount(labels.flatten(), minlength=num_classes + 1)[:-1].cpu() for labels in (
+            torch.where(prediction == truth, truth, num_classes), prediction, truth))
         return right, predicted + true - right, predicted, true
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
