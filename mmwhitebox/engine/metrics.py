@@ -158,7 +158,8 @@ class PerClassIoUMetric(IoUMetric):
 class ClassScores(BaseMetric):
     """Precision, recall and F-score of every class of a classifier, as a table in the log; intervals if asked for.
 
-    The mean scores are mmpretrain's metrics' affair: this one's only values are the ends of the intervals.
+    The mean scores are mmpretrain's metrics' affair: this one's only values are the ends of the intervals. A mean is
+    over the classes that have the score; one that is never predicted has no precision and an F-score of 0.
 
     Args:
         bootstrap (int | dict, optional): Draws for the intervals of all scores, or arguments of

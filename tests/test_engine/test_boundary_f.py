@@ -30,7 +30,7 @@ def test_a_straight_boundary_that_is_moved(shift):
     truth, prediction = half(20), half(20 + shift)
     assert boundary_f(prediction, truth, 2, tolerance=(shift + 0.01) / DIAGONAL).tolist() == [1, 1]
     if shift:
-        assert boundary_f(prediction, truth, 2, tolerance=shift / DIAGONAL).tolist() == [0, 0]  # less than it, not equal
+        assert boundary_f(prediction, truth, 2, tolerance=shift / DIAGONAL).tolist() == [0, 0]  # not equal
 
 
 def test_the_tolerance_is_three_quarters_of_a_percent_of_the_diagonal():

@@ -78,7 +78,8 @@ def test_files():
     scores = list(csv.DictReader(io.StringIO(confusion.scores_as_csv())))
     assert [row['class'] for row in scores] == ['a,b', 'c', 'd']
     assert scores[0]['Recall (%)'] == '' and scores[0]['true pixels'] == '0'
-    assert float(scores[1]['Recall (%)']) == pytest.approx(100 * confusion.matrix[1, 1] / confusion.matrix[1].sum(), abs=1e-3)
+    recall = 100 * confusion.matrix[1, 1] / confusion.matrix[1].sum()
+    assert float(scores[1]['Recall (%)']) == pytest.approx(recall, abs=1e-3)
 
 
 def drawn(confusion):
@@ -105,7 +106,8 @@ def test_names_stand_apart_and_rows_are_shares_of_the_truth(number):
     assert '%' in figure.axes[1].get_ylabel() and axes.get_xlabel() == 'predicted class'
     texts = [text.get_text() for text in axes.texts]
     if number == 12:
-        assert len(texts) == 12 * 11 + 1 and texts.count('does not occur') == 1 and f'{shares[1, 1]:.1f} %\n{confusion.matrix[1, 1]}' in texts
+        assert len(texts) == 12 * 11 + 1 and texts.count('does not occur') == 1
+        assert f'{shares[1, 1]:.1f} %\n{confusion.matrix[1, 1]}' in texts
         assert all(text.get_window_extent(renderer).width < axes.get_window_extent(renderer).width / 12
                    for text in axes.texts if text.get_text() != 'does not occur')
     assert bool(texts) is (number < 40)
