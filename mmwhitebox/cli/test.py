@@ -1,7 +1,7 @@
 """Evaluate a checkpoint on the test set."""
 import argparse
 
-from .options import add_config, add_precision, add_run
+from .options import add_config, add_precision, add_run, positive_int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--show-dir', metavar='DIR',
         help='write pictures (image, ground truth, prediction) to DIR, named likewise')
+    parser.add_argument(
+        '--metrics', nargs='+', metavar='METRIC', choices=('mIoU', 'mDice', 'mFscore', 'mBoundaryF'),
+        help="what a segmentor is scored by, in place of the config's iou_metrics: %(choices)s; the last compares the "
+        'boundaries of the classes and takes some time')
+    parser.add_argument('--boundary-tolerance', type=float, metavar='SHARE',
+                        help='distance at which two boundaries agree, as a share of the diagonal (0.0075)')
+    parser.add_argument('--bootstrap', nargs='?', type=positive_int, const=1000, metavar='DRAWS',
+                        help='95 %% intervals of all scores, by drawing the images anew (%(const)s times)')
+    parser.add_argument('--scores', metavar='FILE', help='write the scores, those of every class and the intervals to '
+                        'this JSON file')
     add_precision(parser)
     add_run(parser)
 
@@ -28,4 +38,4 @@ def run(args: argparse.Namespace) -> None:
 
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
     evaluate(cfg, args.checkpoint, args.out, args.show_dir, args.tta, args.precision, args.trust_checkpoint,
-             not args.no_config_check)
+             not args.no_config_check, args.metrics, args.boundary_tolerance, args.bootstrap, args.scores)

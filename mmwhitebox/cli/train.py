@@ -2,7 +2,8 @@
 
 Asked to stop by SIGTERM, SIGINT (Ctrl-C) or SIGUSR1, it finishes the iteration, writes a checkpoint, prints the command
 that goes on from there and ends with status 75; a second signal ends it at once. --resume goes on exactly where it
-stopped.
+stopped. A training that is done says where its best checkpoint is, how every class was met in its validation, and what
+to type next.
 """
 import argparse
 
@@ -33,8 +34,10 @@ def run(args: argparse.Namespace) -> None:
 
     from mmwhitebox.config.reading import load_config
     from mmwhitebox.engine.training import train
+    from mmwhitebox.engine.training_end import named_config, say_end
 
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
-    record(train)(  # torchrun then shows the traceback of the process that failed first
+    runner = record(train)(  # torchrun then shows the traceback of the process that failed first
         cfg, resume=args.resume, resume_schedule=args.resume_schedule, amp=args.amp,
         auto_scale_lr=args.auto_scale_lr, trust_checkpoint=args.trust_checkpoint, check=not args.no_config_check)
+    say_end(runner, named_config(runner.cfg, args.config, bool(args.cfg_options)))

@@ -14,8 +14,9 @@ from .hooks import (
     StopOnSignalHook,
     TF32Hook,
     TrainingChecksHook,
+    ValidationClassesHook,
 )
-from .metrics import IoUMetric, ModelForMetrics, PerClassIoUMetric, ZeroShotSegmentation
+from .metrics import ClassScores, IoUMetric, ModelForMetrics, PerClassIoUMetric, ZeroShotSegmentation
 from .optim import (
     BFloat16OptimWrapper,
     LayerDecayOptimizerConstructor,
@@ -27,10 +28,10 @@ from .optim import (
 from .visualizer import SideBySideVisualizer, TolerantVisBackend
 
 __all__ = [
-    'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'BesideEMAHook', 'CodingRateHook', 'CompileHook',
+    'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'BesideEMAHook', 'ClassScores', 'CodingRateHook', 'CompileHook',
     'ExactResumeHook', 'FiniteHook', 'InitialWeightsHook', 'IoUMetric', 'LabelMapHook',
     'LayerDecayOptimizerConstructor', 'LearningRateDecayOptimizerConstructor', 'Lion', 'MembershipVisHook',
     'ModelForMetrics', 'PerClassIoUMetric', 'PictureHook', 'RampedCosineLR', 'ScheduleHook', 'SideBySideVisualizer',
-    'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend', 'TrainingChecksHook', 'WarmupCosineLR',
-    'ZeroShotSegmentation'
+    'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend', 'TrainingChecksHook', 'ValidationClassesHook',
+    'WarmupCosineLR', 'ZeroShotSegmentation'
 ]

@@ -1,19 +1,31 @@
 """Evaluating a checkpoint on the test set of a config: what is scored, in which precision, what is written."""
+import json
+from collections.abc import Sequence
+from numbers import Real
+from pathlib import Path
+
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.dist import master_only
+from mmengine.registry import METRICS
 
 from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
+from mmwhitebox.checkpoints.atomic import write_bytes
 from mmwhitebox.checkpoints.trained_classes import compare_classes
 from mmwhitebox.config.check import check_config
 from mmwhitebox.config.consistency import check_consistency, raise_together
+from mmwhitebox.config.consistency.scores import gives_iou
 from mmwhitebox.config.errors import named_build_errors
 from mmwhitebox.config.model_check import check_model
+from mmwhitebox.config_parts import metrics as metric_parts
 from mmwhitebox.datasets import check_datasets, watch_workers
 from mmwhitebox.datasets.layout import leaf_datasets
-from mmwhitebox.errors import UserError
+from mmwhitebox.errors import UserError, joined
 from mmwhitebox.models.access import unwrap
 
+from .bootstrap import Bootstrap
 from .devices import autocast_dtype
 from .runner import ConsoleRunner
 from .setup import add_hook, pin_memory, setup_launcher, use_compile
@@ -41,20 +53,93 @@ def evaluators(cfg: Config) -> list:
     return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
+def has_labels(cfg: Config) -> bool:
+    """Whether the test set has labels to score with."""
+    return 'decode_head' not in cfg.model or all(
+        'seg_map_path' in dataset.get('data_prefix', ['seg_map_path']) or dataset.get('ann_file')
+        for dataset in leaf_datasets(cfg.test_dataloader.dataset))
+
+
 def leave_out_scores(cfg: Config, writes: bool) -> None:
     """Without labels nothing is scored: take out the metrics that need some, and those that only write (format_only).
 
     Raises:
         UserError: Nothing would be written either.
     """
-    labelled = 'decode_head' not in cfg.model or all(
-        'seg_map_path' in dataset.get('data_prefix', ['seg_map_path']) or dataset.get('ann_file')
-        for dataset in leaf_datasets(cfg.test_dataloader.dataset))
+    labelled = has_labels(cfg)
     kept = [metric for metric in evaluators(cfg) if labelled and not metric.get('format_only')]
     if not kept and not writes:
         raise UserError('The test set has no labels to score with (no data_prefix.seg_map_path, or format_only): give '
                         '--out DIR for the label maps, --show-dir DIR for pictures.')
     cfg.test_evaluator = kept
+
+
+def use_scoring(cfg: Config, metrics: Sequence[str] | None = None, boundary_tolerance: float | None = None,
+                bootstrap: int | None = None, every_class: bool = False) -> None:
+    """Set what the metrics of the test set score; those of a classifier score every class, too.
+
+    Args:
+        cfg (Config): It is changed.
+        metrics (Sequence[str], optional): ``iou_metrics`` of the IoUMetrics. Defaults to None: the config's.
+        boundary_tolerance (float, optional): Theirs. Defaults to None: the config's.
+        bootstrap (int, optional): Draws for intervals. Defaults to None: as the config says.
+        every_class (bool): Take ours for mmseg's IoUMetric: it keeps the scores of the classes. Defaults to False.
+
+    Raises:
+        UserError: There is no metric that has this option, or a number is out of its range.
+    """
+    asked = dict(iou_metrics=metrics and list(metrics), boundary_tolerance=boundary_tolerance, bootstrap=bootstrap)
+    options = {name: value for name, value in asked.items() if value is not None}
+    flags = joined(['--' + ('metrics' if name == 'iou_metrics' else name.replace('_', '-')) for name in options])
+    try:
+        Bootstrap.of(bootstrap)
+    except ValueError as error:
+        raise UserError(f'--{error}') from error
+    if 'decode_head' not in cfg.model:
+        if set(options) - {'bootstrap'}:
+            raise UserError(f'{flags}: boundaries and IoU are for segmentation; this is a classifier.')
+        cfg.test_evaluator = [*evaluators(cfg), dict(type='mmwhitebox.ClassScores', bootstrap=bootstrap)]
+        return
+    if not options and not every_class:
+        return
+    with METRICS.switch_scope_and_registry(cfg.get('default_scope') or 'mmseg'):
+        found = [part for part in metric_parts(cfg, 'test') if gives_iou(part)]
+    if not found and options:
+        raise UserError(f'{flags}: the config has no IoUMetric in its test_evaluator.')
+    for part in found:
+        if not getattr(part.cls, 'scores_boundaries', False):
+            part.cfg['type'] = 'mmwhitebox.IoUMetric'  # for mmseg's: takes its arguments, and gives its scores
+        part.cfg.update(options)
+    if boundary_tolerance is not None and not any('mBoundaryF' in part.cfg.get('iou_metrics', ()) for part in found):
+        raise UserError('--boundary-tolerance is for the boundary F: add --metrics mBoundaryF.')
+    if boundary_tolerance is not None and not 0 < boundary_tolerance < 1:
+        raise UserError(f'--boundary-tolerance {boundary_tolerance} must lie between 0 and 1: it is a share of the '
+                        'diagonal of the image.')
+
+
+@master_only
+def write_scores(path: str, cfg: Config, checkpoint: str, scores: dict[str, float], metrics: Sequence) -> None:
+    """Write the scores of a test to a JSON file, in percent; a score that there is not is null.
+
+    Args:
+        path (str): The file.
+        cfg (Config): Of the test.
+        checkpoint (str): What was tested.
+        scores (dict[str, float]): As they are logged.
+        metrics (Sequence): Those that have ``scored`` (:class:`.class_scores.ScoredClasses`) give the classes.
+    """
+    found: dict = dict(config=cfg.filename, checkpoint=checkpoint, scores={
+        name: float(value) if np.isfinite(value) else None for name, value in scores.items()
+        if isinstance(value, Real)}, classes={})
+    for metric in metrics:
+        if getattr(metric, 'scored', None) is not None:
+            for key, values in metric.scored.as_json().items():
+                if isinstance(values, dict) and key != 'bootstrap':
+                    values = {f'{metric.prefix}/{name}' if metric.prefix else name: value
+                              for name, value in values.items()}
+                    values = {**found.get(key, {}), **values}
+                found[key] = values
+    write_bytes(path, json.dumps(found, indent=1, ensure_ascii=False).encode())
 
 
 def use_precision(cfg: Config, precision: str) -> None:
@@ -82,7 +167,9 @@ def use_augmentation(cfg: Config) -> None:
 
 
 def evaluate(cfg: Config, checkpoint: str, out: str | None = None, show_dir: str | None = None, tta: bool = False,
-             precision: str = 'fp32', trust_checkpoint: bool = False, check: bool = True) -> dict[str, float]:
+             precision: str = 'fp32', trust_checkpoint: bool = False, check: bool = True,
+             metrics: Sequence[str] | None = None, boundary_tolerance: float | None = None,
+             bootstrap: int | None = None, scores_file: str | None = None) -> dict[str, float]:
     """Evaluate a checkpoint on the test set of a config.
 
     Args:
@@ -94,6 +181,10 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None, show_dir: str
         precision (str): 'fp32', 'bf16' or 'fp16'. Defaults to 'fp32'.
         trust_checkpoint (bool): Read a checkpoint that needs more than weights. Defaults to False.
         check (bool): Check the config first. Defaults to True.
+        metrics (Sequence[str], optional): What to score, see :func:`use_scoring`. Defaults to None: the config's.
+        boundary_tolerance (float, optional): Of the boundary F. Defaults to None: the config's.
+        bootstrap (int, optional): Draws for intervals. Defaults to None.
+        scores_file (str, optional): Write scores, those of every class, and intervals to this JSON file.
 
     Returns:
         dict[str, float]: The scores.
@@ -107,6 +198,12 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None, show_dir: str
         raise UserError(f'{cfg.filename} has no test_dataloader, so there is nothing to evaluate on.')
     cfg.load_from, cfg.resume = None, False  # the given checkpoint is evaluated, not one of the config
     leave_out_scores(cfg, bool(out or show_dir))
+    if evaluators(cfg) or metrics or boundary_tolerance or bootstrap:
+        use_scoring(cfg, metrics, boundary_tolerance, bootstrap, every_class=bool(scores_file))
+    if scores_file:
+        if Path(scores_file).is_dir():
+            raise UserError(f'--scores {scores_file} is a folder; name a file in it.')
+        prepare_folder(str(Path(scores_file).parent), '--scores')
     prepare_folder(cfg.work_dir, '--work-dir')
     if show_dir:
         prepare_folder(show_dir, '--show-dir')
@@ -130,4 +227,7 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None, show_dir: str
         meta = load_weights(model, checkpoint, trust_checkpoint)
         compare_classes(meta, runner.test_loop.dataloader.dataset.metainfo.get('classes'), checkpoint)
         with torch.inference_mode():
-            return runner.test()
+            scores = runner.test()
+    if scores_file:
+        write_scores(scores_file, cfg, checkpoint, scores, runner.test_loop.evaluator.metrics)
+    return scores

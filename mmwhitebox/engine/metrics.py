@@ -1,17 +1,19 @@
-"""Metrics: IoU of every class as a logged value, zero-shot segmentation by looking inside the model."""
+"""Metrics: scores of every class, with intervals; zero-shot segmentation by looking inside the model."""
 import logging
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmseg.evaluation import IoUMetric as MMSegIoUMetric
-from prettytable import PrettyTable
-from torch import nn
+from scipy import sparse
+from torch import Tensor, nn
 
+from mmwhitebox.config.consistency.scores import offered_scores
 from mmwhitebox.errors import UserError, joined
 from mmwhitebox.interpret.attention_map import class_token_maps, has_class_token
 from mmwhitebox.interpret.capture import attention_layers
@@ -19,38 +21,108 @@ from mmwhitebox.interpret.patch_maps import patch_size
 from mmwhitebox.interpret.zero_shot import ZeroShotScores, make_targets, score_image
 from mmwhitebox.registry import HOOKS, METRICS
 
+from .bootstrap import Bootstrap
+from .boundary_f import TOLERANCE, boundary_f
+from .class_scores import ScoredClasses, class_scores, over_classes
+from .confusion import known_labels, sample_labels
 from .runner_parts import bare_model
 
 
 @METRICS.register_module(name='IoUMetric')
 class IoUMetric(MMSegIoUMetric):
-    """mmseg's ``IoUMetric`` with a table of the classes that occur, and a word about those that do not.
+    """mmseg's ``IoUMetric`` with boundaries, intervals, a table of the classes that occur, a word about the others.
 
     The scores are mmseg's: a mean is taken over the classes that have the score. A class that occurs neither in the
     truth nor in the predictions has none; one that is predicted but does not occur has an IoU of 0 and no accuracy.
-    Arguments as in mmseg's.
+    Two are mended: pixels are counted exactly (mmseg's counts end at 2^24 in an image), and a class of which nothing is
+    found has an F-score of 0 (mmseg leaves it out of mFscore, and so raises it).
+
+    Args:
+        *args: As in mmseg's.
+        iou_metrics (str | Sequence[str]): Of ``mIoU`` (IoU, Acc), ``mDice`` (Dice, Acc), ``mFscore`` (Fscore,
+            Precision, Recall) and ``mBoundaryF``, see :mod:`.boundary_f`, which takes some time.
+            Defaults to ('mIoU', ).
+        boundary_tolerance (float): Of ``mBoundaryF``, as a share of the diagonal. Defaults to 0.0075.
+        bootstrap (int | dict, optional): Draws for the intervals of all scores, or arguments of
+            :class:`.bootstrap.Bootstrap`. ``<mean>_low`` and ``<mean>_high`` are then scores, too. Defaults to None.
+        **kwargs: As in mmseg's.
+
+    Attributes:
+        scored (ScoredClasses, optional): Of the last evaluation, in the process that computes.
+
+    Raises:
+        ValueError: An unknown metric, or a number out of its range.
     """
 
+    scores_boundaries = True
+
+    def __init__(self, *args, iou_metrics: str | Sequence[str] = ('mIoU', ), boundary_tolerance: float = TOLERANCE,
+                 bootstrap: int | dict | None = None, **kwargs) -> None:
+        asked = [iou_metrics] if isinstance(iou_metrics, str) else list(iou_metrics)
+        super().__init__(*args, iou_metrics=asked, **kwargs)
+        offered = offered_scores(type(self))
+        unknown = [name for name in asked if name not in offered]
+        if unknown:
+            raise ValueError(f'iou_metrics: there is no {joined(unknown)}; there are {joined(list(offered))}.')
+        if not 0 < boundary_tolerance < 1:
+            raise ValueError(f'boundary_tolerance={boundary_tolerance!r} must lie between 0 and 1: it is a share of '
+                             'the diagonal.')
+        self.boundary_tolerance = boundary_tolerance
+        self.bootstrap = Bootstrap.of(bootstrap)
+        self.scored: ScoredClasses | None = None
+
+    @staticmethod
+    def intersect_and_union(pred_label: Tensor, label: Tensor, num_classes: int, ignore_index: int) -> tuple:
+        """Areas (K, ) of intersection, union, prediction and truth, in pixels."""
+        counted = label != ignore_index
+        prediction, truth = (known_labels(labels, num_classes, counted) for labels in (pred_label, label))
+        right, predicted, true = (torch.bincount(labels.flatten(), minlength=num_classes + 1)[:-1].cpu() for labels in (
+            torch.where(prediction == truth, truth, num_classes), prediction, truth))
+        return right, predicted + true - right, predicted, true
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Count the pixels of a batch, and compare its boundaries if they are asked for."""
+        first = len(self.results)
+        super().process(data_batch, data_samples)
+        if self.format_only or 'mBoundaryF' not in self.metrics:
+            return
+        for i, sample in enumerate(data_samples, first):
+            maps = (sample[key]['data'].squeeze(0).cpu().numpy() for key in ('pred_sem_seg', 'gt_sem_seg'))
+            self.results[i] += (boundary_f(*maps, len(self.dataset_meta['classes']), self.ignore_index,
+                                           self.boundary_tolerance), )
+
+    def scores_of_sums(self, sums: np.ndarray) -> dict[str, np.ndarray]:
+        """Scores of the classes and their means, from sums (..., 3 K or 5 K) over images."""
+        sums = sums.reshape(*sums.shape[:-1], -1, len(self.dataset_meta['classes']))
+        scores = class_scores(*np.moveaxis(sums[..., :3, :], -2, 0), self.metrics, self.beta)
+        if 'mBoundaryF' in self.metrics:
+            with np.errstate(invalid='ignore'):
+                scores['BoundaryF'] = sums[..., 3, :] / sums[..., 4, :]
+        return over_classes(scores, self.nan_to_num)
+
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """mmseg's values, in percent."""
+        """The means in percent, with the ends of their intervals if there are some."""
         if self.format_only:
             return super().compute_metrics(results)
-        areas = [sum(area) for area in zip(*results)]
-        scores = self.total_area_to_metrics(*areas, self.metrics, self.nan_to_num, self.beta)
-        means = {key if key == 'aAcc' else f'm{key}': np.round(np.nanmean(value) * 100, 2)
-                 for key, value in scores.items()}
-        self.report({key: value for key, value in scores.items() if key != 'aAcc'}, *(areas[i].numpy() for i in (2, 3)))
-        return means
+        rows = []
+        for right, _, predicted, true, *boundary in results:
+            row = [np.asarray(area, np.float64) for area in (right, predicted, true)]
+            for score in boundary:
+                row += [np.nan_to_num(score), np.isfinite(score).astype(np.float64)]
+            rows.append(np.concatenate(row))
+        sums = np.stack(rows)
+        self.scored = ScoredClasses.of(self.dataset_meta['classes'], sums, self.scores_of_sums, self.bootstrap)
+        predicted, true = sums.sum(0).reshape(-1, len(self.dataset_meta['classes']))[1:3]
+        self.report(self.scored, predicted, true)
+        return self.scored.in_percent()
 
-    def report(self, scores: dict[str, np.ndarray], predicted: np.ndarray, truth: np.ndarray) -> None:
-        """Print the scores (K, ) of the classes that occur; areas (K, ) in pixels say which do."""
-        classes = np.array([str(name) for name in self.dataset_meta['classes']])
+    def report(self, scored: ScoredClasses, predicted: np.ndarray, truth: np.ndarray) -> None:
+        """Print the scores of the classes that occur; areas (K, ) in pixels say which do."""
+        classes = np.array([str(name) for name in scored.classes])
         shown = (predicted > 0) | (truth > 0)
-        table = PrettyTable()
-        table.add_column('Class', classes[shown].tolist())
-        for key, values in scores.items():
-            table.add_column(key, np.round(100 * values[shown], 2))
-        print_log(f'per class results:\n{table.get_string()}', 'current')
+        print_log(f'per class results:\n{scored.table(shown)}', 'current')
+        if scored.intervals:
+            print_log(scored.said_intervals(), 'current')
         if truth.all():
             return
         lines = [f'{(truth == 0).sum()} of {len(classes)} classes do not occur in the truth.']
@@ -58,7 +130,7 @@ class IoUMetric(MMSegIoUMetric):
         for mask, what in ((~shown, f'Not predicted either, {absent}'), (shown & (truth == 0), 'Predicted, IoU 0')):
             if mask.any():
                 lines.append(f'{what}: {joined(classes[mask])}.')
-        counted = ', '.join(f'm{key} {np.isfinite(values).sum()}' for key, values in scores.items())
+        counted = ', '.join(f'm{key} {np.isfinite(values).sum()}' for key, values in scored.of_classes().items())
         print_log(f'{" ".join(lines)} Classes in each mean: {counted}.', 'current', logging.WARNING)
 
 
@@ -76,10 +148,74 @@ class PerClassIoUMetric(IoUMetric):
         """mmseg's values and the IoU of every class."""
         metrics = super().compute_metrics(results)
         if not self.format_only:
-            intersections, unions = (sum(areas) for areas in list(zip(*results))[:2])
-            for name, iou in zip(self.dataset_meta['classes'], 100 * intersections / unions):
+            right, union = (sum(areas) for areas in list(zip(*results))[:2])
+            for name, iou in zip(self.dataset_meta['classes'], 100 * right / union):
                 metrics[f'IoU.{name}'] = round(iou.item(), 2)
         return metrics
+
+
+@METRICS.register_module()
+class ClassScores(BaseMetric):
+    """Precision, recall and F-score of every class of a classifier, as a table in the log; intervals if asked for.
+
+    The mean scores are mmpretrain's metrics' affair: this one's only values are the ends of the intervals. A mean is
+    over the classes that have the score; one that is never predicted has no precision and an F-score of 0.
+
+    Args:
+        bootstrap (int | dict, optional): Draws for the intervals of all scores, or arguments of
+            :class:`.bootstrap.Bootstrap`. Defaults to None.
+        **kwargs: Arguments of mmengine's ``BaseMetric``.
+
+    Attributes:
+        scored (ScoredClasses, optional): Of the last evaluation, in the process that computes.
+
+    Metrics: with intervals ``accuracy/top1_low``, ``accuracy/top1_high`` and likewise ``mPrecision``, ``mRecall``,
+    ``mFscore``, in percent.
+    """
+
+    default_prefix = 'accuracy'
+
+    def __init__(self, bootstrap: int | dict | None = None, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.bootstrap = Bootstrap.of(bootstrap)
+        self.scored: ScoredClasses | None = None
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Note label and prediction of every image.
+
+        Raises:
+            UserError: Images have several labels, and intervals are asked for.
+        """
+        for sample in data_samples:
+            label = sample_labels(sample)
+            if label is None and self.bootstrap is not None:
+                raise UserError('The bootstrap is for images with one label each; here they may have several.')
+            self.results.append(label or ())
+
+    def scores_of_sums(self, sums: np.ndarray) -> dict[str, np.ndarray]:
+        """Scores of the classes and their means, from sums (..., 3 K) over images."""
+        scores = over_classes(class_scores(*np.split(sums, 3, axis=-1), ['mFscore']))
+        return dict(top1=scores.pop('aAcc'), **scores)
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """The ends of the intervals, in percent."""
+        if () in results or not results:
+            return {}
+        true, predicted = np.array(results).T
+        count = len(self.dataset_meta['classes'])
+        rows = np.arange(len(results))
+        right = rows[true == predicted]
+        columns = (true[right], count + predicted, 2 * count + true)
+        where = np.concatenate([right, rows, rows]), np.concatenate(columns)
+        sums = sparse.coo_array((np.ones(len(where[0])), where), shape=(len(results), 3 * count)).tocsr()
+        self.scored = ScoredClasses.of(self.dataset_meta['classes'], sums, self.scores_of_sums, self.bootstrap)
+        of_images = np.bincount(true, minlength=count)
+        shown = (of_images > 0) | (np.bincount(predicted, minlength=count) > 0)
+        print_log(f'per class results:\n{self.scored.table(shown, images=of_images)}', 'current')
+        if not self.scored.intervals:
+            return {}
+        print_log(self.scored.said_intervals(), 'current')
+        return {name: value for name, value in self.scored.in_percent().items() if name.endswith(('_low', '_high'))}
 
 
 @METRICS.register_module()

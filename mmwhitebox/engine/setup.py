@@ -92,6 +92,13 @@ def use_initial_weights(cfg: Config) -> None:
     cfg.setdefault('default_hooks', {}).setdefault('initial_weights', dict(type='mmwhitebox.InitialWeightsHook'))
 
 
+def use_class_counts(cfg: Config) -> None:
+    """Count in every validation which classes are taken for which."""
+    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
+    if not any(isinstance(hook, dict) and str(hook.get('type')).endswith('ValidationClassesHook') for hook in hooks):
+        add_hook(cfg, dict(type='mmwhitebox.ValidationClassesHook'))
+
+
 def pin_memory(cfg: Config) -> None:
     """Let the data loaders fill pinned memory where there is a GPU to copy it to (torch warns elsewhere)."""
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):

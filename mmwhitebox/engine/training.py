@@ -1,6 +1,7 @@
 """A training: everything that is looked at before it starts, then mmengine's Runner."""
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
 
 from mmwhitebox.config.check import check_config
 from mmwhitebox.config.errors import named_build_errors
@@ -17,6 +18,7 @@ from .setup import (
     setup_determinism,
     setup_launcher,
     use_amp,
+    use_class_counts,
     use_compile,
     use_initial_weights,
     use_schedule,
@@ -25,7 +27,7 @@ from .work_dir import lock_work_dir, prepare_folder
 
 
 def train(cfg: Config, resume: str | None = None, resume_schedule: str | None = None, amp: bool = False,
-          auto_scale_lr: bool = False, trust_checkpoint: bool = False, check: bool = True) -> None:
+          auto_scale_lr: bool = False, trust_checkpoint: bool = False, check: bool = True) -> Runner:
     """Train a model.
 
     Args:
@@ -37,6 +39,9 @@ def train(cfg: Config, resume: str | None = None, resume_schedule: str | None = 
         auto_scale_lr (bool): Scale the learning rate by the batch size. Defaults to False.
         trust_checkpoint (bool): Read checkpoints that need more than weights. Defaults to False.
         check (bool): Check the config before anything is built. Defaults to True.
+
+    Returns:
+        Runner: The training, done.
 
     Raises:
         UserError: What cannot work: the config, the data, a checkpoint, the work dir.
@@ -54,6 +59,7 @@ def train(cfg: Config, resume: str | None = None, resume_schedule: str | None = 
         use_schedule(cfg, resume_schedule)
         check_whole(cfg)
         use_compile(cfg)
+        use_class_counts(cfg)
         pin_memory(cfg)
         setup_determinism(cfg)
         setup_launcher(cfg)
@@ -64,3 +70,4 @@ def train(cfg: Config, resume: str | None = None, resume_schedule: str | None = 
             if isinstance(runner, ConsoleRunner):
                 runner.say_head()
             runner.train()
+    return runner

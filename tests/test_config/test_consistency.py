@@ -275,6 +275,10 @@ def test_loops_and_loaders(options, message):
     (SEG, {'default_hooks.checkpoint.save_best': 'auto'}, None),
     (SEG, {'default_hooks.checkpoint.save_best': None}, None),
     (SEG, {'val_evaluator.iou_metrics': ['IoU']}, 'val_evaluator.iou_metrics: there is no IoU; there are mIoU, mDice'),
+    (SEG, {'val_evaluator.iou_metrics': ['mIoU', 'mBoundaryF'], 'val_evaluator.bootstrap': 500,
+           'default_hooks.checkpoint.save_best': 'mBoundaryF_low', 'default_hooks.checkpoint.rule': 'greater'}, None),
+    (SEG, {'val_evaluator': dict(_delete_=True, type='mmseg.IoUMetric', iou_metrics=['mIoU', 'mBoundaryF'])},
+     "there is no mBoundaryF; there are mIoU, mDice, mFscore. type='mmwhitebox.IoUMetric' has it."),
     (SEG, {'val_evaluator': dict(_delete_=True, type='mmwhitebox.PerClassIoUMetric'),
            'default_hooks.checkpoint.save_best': 'IoU.wall', 'default_hooks.checkpoint.rule': 'greater'}, None),
     (SEG, {'val_evaluator': [dict(type='IoUMetric'), dict(type='CityscapesMetric', output_dir='x')],
@@ -310,6 +314,7 @@ SCORES = torch.tensor([[.6, .3, .1], [.2, .7, .1], [.1, .2, .7]])
     dict(type='AveragePrecision'), dict(type='AveragePrecision', average=None, prefix='x'),
     dict(type='mmseg.IoUMetric', iou_metrics=['mIoU', 'mFscore']), dict(type='mmseg.IoUMetric', iou_metrics='mDice'),
     dict(type='mmwhitebox.IoUMetric'), dict(type='mmwhitebox.PerClassIoUMetric', prefix='seg'),
+    dict(type='mmwhitebox.IoUMetric', iou_metrics=['mFscore', 'mBoundaryF'], bootstrap=100),
 ])
 def test_the_names_are_those_that_a_metric_gives(metric):
     init_default_scope('mmpretrain')

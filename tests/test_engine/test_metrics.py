@@ -2,6 +2,7 @@
 import logging
 import math
 
+import numpy as np
 import pytest
 import torch
 from mmengine.logging import MMLogger
@@ -24,7 +25,7 @@ def test_per_class_iou_of_all_images():
     assert [metrics[f'IoU.{name}'] for name in 'abc'] == [75., 33.33, 50.] and math.isnan(metrics['IoU.d'])
     assert metrics['mIoU'] == pytest.approx((75 + 100 / 3 + 50) / 3, abs=0.01)
     theirs = evaluate(MMSegIoUMetric(), prediction, label)
-    assert {name: metrics[name] for name in theirs} == theirs
+    assert {name: metrics[name] for name in theirs} == pytest.approx(theirs)
 
 
 def log_of(caplog, metric):
@@ -42,7 +43,7 @@ def log_of(caplog, metric):
 def test_classes_that_do_not_occur_are_named(caplog):
     metrics, text = log_of(caplog, IoUMetric(iou_metrics=['mIoU', 'mDice']))
     theirs = evaluate(MMSegIoUMetric(iou_metrics=['mIoU', 'mDice']), [[[0, 0, 1, 2]]], [[[0, 1, 1, 0]]])
-    assert metrics == theirs and metrics['mIoU'] == pytest.approx((100 / 3 + 50 + 0) / 3, abs=0.01)
+    assert metrics == pytest.approx(theirs) and metrics['mIoU'] == pytest.approx((100 / 3 + 50 + 0) / 3, abs=0.01)
     assert ('2 of 4 classes do not occur in the truth. Not predicted either, left out: d. Predicted, IoU 0: c. '
             'Classes in each mean: mIoU 3, mAcc 2, mDice 3.') in text
     rows = [line.split('|')[1].strip() for line in text.splitlines() if line.startswith('|')]
@@ -63,3 +64,42 @@ def test_numbers_in_the_place_of_no_score(caplog):
     metrics, text = log_of(caplog, IoUMetric(nan_to_num=0))
     assert metrics['mIoU'] == pytest.approx((100 / 3 + 50) / 4, abs=0.01)
     assert 'Not predicted either, counted as 0: d' in text and 'mIoU 4' in text
+
+
+def test_all_scores_as_by_counting_pixels():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, (5, 20, 30))
+    prediction = np.where(rng.random(truth.shape) < 0.5, truth, rng.integers(0, 3, truth.shape))
+    truth[:, :4] = 255
+    metric = IoUMetric(iou_metrics=['mIoU', 'mDice', 'mFscore'], beta=2)
+    means = evaluate(metric, prediction.tolist(), truth.tolist())
+    counted = truth != 255
+    p, t = prediction[counted], truth[counted]
+    rows = []
+    for c in range(3):
+        both, precision, recall = ((p == c) & (t == c)).sum(), (t[p == c] == c).mean(), (p[t == c] == c).mean()
+        rows.append(dict(IoU=both / ((p == c) | (t == c)).sum(), Acc=recall, Precision=precision, Recall=recall,
+                         Dice=2 * both / ((p == c).sum() + (t == c).sum()),
+                         Fscore=5 * precision * recall / (4 * precision + recall)))
+    for name in rows[0]:
+        np.testing.assert_allclose(metric.scored.scores[name][:3], [row[name] for row in rows])
+        assert means[f'm{name}'] == pytest.approx(100 * np.mean([row[name] for row in rows]), abs=0.006)
+    assert means['aAcc'] == pytest.approx(100 * (p == t).mean(), abs=0.006)
+
+
+def test_a_class_of_which_nothing_is_found_counts_in_the_mean_f_score():
+    means = evaluate(IoUMetric(iou_metrics='mFscore'), [[[0, 0, 0, 0]]], [[[0, 0, 1, 1]]])
+    assert means['mFscore'] == pytest.approx(100 * (2 / 3 + 0) / 2, abs=0.01)
+
+
+def test_pixels_beyond_what_float_counts():
+    """mmseg's histogram in float32 ends at 2^24."""
+    label = torch.zeros(2**24 + 3, dtype=torch.uint8)
+    label[-1] = 1
+    areas = IoUMetric.intersect_and_union(label, label, 2, 255)
+    assert [area.tolist() for area in areas] == [[2**24 + 2, 1]] * 4
+
+
+def test_what_there_is_not():
+    with pytest.raises(ValueError, match='there is no mIOU; there are mIoU, mDice, mFscore, mBoundaryF'):
+        IoUMetric(iou_metrics=['mIOU'])

@@ -1,5 +1,7 @@
 """tools/test.py on a small set: which weights it scores, what it writes, with every shape of test loader."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -50,7 +52,7 @@ def evaluate(monkeypatch, cfg, *args):
     found = {}
     test = ConsoleRunner.test
     with monkeypatch.context() as patch:
-        patch.setattr(ConsoleRunner, 'test', lambda self: found.update(test(self)))
+        patch.setattr(ConsoleRunner, 'test', lambda self: found.update(test(self)) or found)
         args = parse(build_parser(), ['test', 'config.py', *map(str, args), '--work-dir', 'work'])
         args.run(args)
     return found
@@ -115,7 +117,49 @@ def test_pictures_of_a_classifier(tmp_path, monkeypatch):
         save_images(tmp_path / 'data' / name, one=(40, 40))
     cfg.test_dataloader.dataset = dict(type='CustomDataset', data_prefix='data', pipeline=cfg.test_pipeline)
     cfg.visualizer = None
-    evaluate(monkeypatch, cfg, checkpoint, '--out', 'predictions.pkl', '--show-dir', 'pictures')
+    with pytest.raises(UserError, match='--metrics: .* this is a classifier'):
+        evaluate(monkeypatch, cfg, checkpoint, '--metrics', 'mIoU')
+    found = evaluate(monkeypatch, cfg, checkpoint, '--out', 'predictions.pkl', '--show-dir', 'pictures', '--scores',
+                     'scores.json', '--bootstrap')
+    recalls = json.loads((tmp_path / 'scores.json').read_text())['classes']['accuracy/Recall']
+    assert list(recalls) == list(cfg.classes) and np.mean(list(recalls.values())) == pytest.approx(
+        found['accuracy/top1'], abs=1e-3)  # one image of each
+    assert found['accuracy/top1_low'] <= found['accuracy/top1'] <= found['accuracy/top1_high']
     assert sorted(path.relative_to(tmp_path / 'pictures').as_posix() for path in (tmp_path / 'pictures').rglob('*.png')
                   ) == [f'{name}/one.png' for name in sorted(cfg.classes)]
     assert (tmp_path / 'predictions.pkl').is_file()
+
+
+def test_scores_that_are_asked_for(setting, monkeypatch, capsys):
+    """Walls everywhere, on two images of wall and building: the boundary between them is not met."""
+    cfg, walls, _, tmp_path = setting
+    cfg.test_evaluator = [dict(type='mmseg.IoUMetric'), dict(type='mmwhitebox.IoUMetric', prefix='again')]
+    cfg.visualizer = None
+    found = evaluate(monkeypatch, cfg, walls, '--metrics', 'mIoU', 'mBoundaryF', '--bootstrap', '100', '--scores',
+                     'new/scores.json', '--boundary-tolerance', '0.05')
+    assert found['mIoU'] == found['mIoU_low'] == found['again/mIoU_high'] == 25 and found['mBoundaryF'] == 0
+    written = json.loads((tmp_path / 'new/scores.json').read_text())
+    assert written['scores'] == found and written['checkpoint'] == walls and written['images'] == 2
+    assert set(written['classes']) == {f'{prefix}{name}' for prefix in ('', 'again/') for name in
+                                       ('IoU', 'Acc', 'BoundaryF')}
+    iou = written['classes']['again/IoU']
+    assert (iou['wall'], iou['building'], iou['sky']) == (50, 0, None) and len(iou) == 150
+    assert written['class_intervals']['IoU']['wall'] == [50, 50] and written['bootstrap']['draws'] == 100
+    assert 'bootstrap over the 2 images with 100 draws' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('options, problem', [
+    (['--boundary-tolerance', '0.01'], 'add --metrics mBoundaryF'),
+    (['--metrics', 'mBoundaryF', '--boundary-tolerance', '2'], 'between 0 and 1'),
+    (['--bootstrap', '9'], '--bootstrap: samples=9'),
+    (['--scores', '.'], 'is a folder; name a file')])
+def test_scores_that_cannot_be(setting, monkeypatch, options, problem):
+    with pytest.raises(UserError, match=problem):
+        evaluate(monkeypatch, setting[0], setting[1], *options)
+
+
+def test_scores_of_no_metric(setting, monkeypatch):
+    cfg = setting[0]
+    cfg.test_evaluator = dict(type='CityscapesMetric', output_dir='x')
+    with pytest.raises(UserError, match='--bootstrap: the config has no IoUMetric'):
+        evaluate(monkeypatch, cfg, setting[1], '--bootstrap')

@@ -15,6 +15,7 @@ from mmwhitebox.datasets.class_names import known_classes
 from mmwhitebox.errors import joined
 
 IOU_SCORES = dict(mIoU=('mIoU', 'mAcc'), mDice=('mDice', 'mAcc'), mFscore=('mFscore', 'mPrecision', 'mRecall'))
+BOUNDARY_SCORES = dict(mBoundaryF=('mBoundaryF', ))
 ENOUGH = 12
 
 
@@ -23,13 +24,20 @@ def gives_iou(part: Part) -> bool:
     return part.known and issubclass(part.cls, IoUMetric)
 
 
+def offered_scores(cls: type) -> dict[str, tuple[str, ...]]:
+    """What ``iou_metrics`` of an IoUMetric may name -> the means that it gives; ours has more than mmseg's."""
+    return {**IOU_SCORES, **(BOUNDARY_SCORES if getattr(cls, 'scores_boundaries', False) else {})}
+
+
 def score_problems(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
     """Scores that no metric of the validation gives, and those without a rule which of two is better."""
     for split in splits:
         for part in metrics(cfg, split):
-            wrong = sorted(set(_iou_scores(part)) - set(IOU_SCORES)) if gives_iou(part) else []
+            offered = offered_scores(part.cls)
+            wrong = sorted(set(_iou_scores(part)) - set(offered)) if gives_iou(part) else []
             if wrong:
-                yield f'{part.path}.iou_metrics: there is no {joined(wrong)}; there are {joined(list(IOU_SCORES))}.'
+                ours = " type='mmwhitebox.IoUMetric' has it." if set(wrong) <= set(BOUNDARY_SCORES) else ''
+                yield f'{part.path}.iou_metrics: there is no {joined(wrong)}; there are {joined(list(offered))}.{ours}'
     if 'train' not in splits or not cfg.get('val_evaluator') or not cfg.get('val_dataloader') or not cfg.get('val_cfg'):
         return
     names = validation_scores(cfg)
@@ -118,8 +126,9 @@ def metric_scores(part: Part, classes: list[str] | None) -> list[str] | None:
         per_class = getattr(cls, 'logs_every_class', False)
         if per_class and classes is None:
             return None
-        return ['aAcc', *(name for metric in _iou_scores(part) for name in IOU_SCORES.get(metric, ())),
-                *(f'IoU.{name}' for name in classes or () if per_class)]
+        means = ['aAcc', *(name for metric in _iou_scores(part) for name in offered_scores(cls).get(metric, ()))]
+        ends = [f'{name}_{end}' for name in means for end in ('low', 'high') if part.cfg.get('bootstrap')]
+        return [*means, *ends, *(f'IoU.{name}' for name in classes or () if per_class)]
     if cls is Accuracy:
         topk = part.argument('topk')
         return [f'top{k}{suffix}' for k in ((topk, ) if isinstance(topk, int) else topk)
