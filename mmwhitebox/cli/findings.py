@@ -13,11 +13,12 @@ from rich.table import Column, Table
 
 from mmwhitebox.config.remedies import Remedy, remedy
 from mmwhitebox.datasets.check_report import CheckedSet, check_set, class_table
-from mmwhitebox.datasets.checking import KINDS, Finding
+from mmwhitebox.datasets.checking import KINDS, NOTES, Finding
 from mmwhitebox.datasets.set_findings import judge
 from mmwhitebox.errors import UserError, joined
 
 MAX_FILES, MAX_CLASSES, MAX_TEXT, MAX_SIZES = 3, 20, 300, 5
+KIND_WIDTH = 30
 
 
 class Group(NamedTuple):
@@ -25,6 +26,9 @@ class Group(NamedTuple):
     kind: str
     findings: list[Finding]
     remedy: Remedy | None
+
+
+Found = list[tuple[CheckedSet, list[Group]]]
 
 
 def read_all(sets: list[CheckedSet], workers: int) -> None:
@@ -38,26 +42,33 @@ def read_all(sets: list[CheckedSet], workers: int) -> None:
     judge(sets)
 
 
-def grouped(cfg: Config, sets: list[CheckedSet], checked: CheckedSet) -> list[Group]:
+def grouped(cfg: Config, checked: CheckedSet) -> list[Group]:
     """The findings of a set by their kind, in the order of :data:`KINDS`."""
     by_kind = collections.defaultdict(list)
     for finding in checked.findings:
         by_kind[finding.kind].append(finding)
-    return [Group(kind, by_kind[kind], remedy(cfg, sets, checked, kind)) for kind in KINDS if kind in by_kind]
+    return [Group(kind, by_kind[kind], remedy(cfg, checked, by_kind[kind])) for kind in KINDS if kind in by_kind]
 
 
-def show(cfg: Config, sets: list[CheckedSet], console: Console) -> None:
+def total(found: Found) -> str:
+    """How many faults and notes there are, and of which kinds the notes."""
+    faults = sum(len(checked.faults()) for checked, _ in found)
+    notes = sum(len(checked.findings) for checked, _ in found) - faults
+    kinds = sorted({group.kind for _, groups in found for group in groups} & NOTES)
+    return (f'{sum(len(checked.checker) for checked, _ in found)} samples read: {faults} fault(s), {notes} note(s)'
+            + (f' ({", ".join(kinds)})' if kinds else ''))
+
+
+def show(found: Found, console: Console) -> None:
     """Print a summary: findings by kind with the first files and what to type, the classes, the sizes."""
-    for checked in sets:
+    for checked, groups in found:
         title = f'{checked.name}: {type(checked.checker.dataset).__name__}, {len(checked.checker)} samples'
-        groups = grouped(cfg, sets, checked)
         if groups:
-            table = Table('kind', 'count', Column('first of them', overflow='fold'), title=title, title_justify='left')
-            for kind, found, _ in groups:
-                lines = [f'{finding.file}: {shortened(finding.message)}' for finding in found[:MAX_FILES]]
-                if len(found) > MAX_FILES:
-                    lines.append(f'... and {len(found) - MAX_FILES} more')
-                table.add_row(f'{kind}\n[dim]{KINDS[kind]}', str(len(found)), escape('\n'.join(lines)))
+            table = Table(Column('kind', max_width=KIND_WIDTH), 'count', Column('first of them', overflow='fold'), title=title, title_justify='left')
+            for kind, those, _ in groups:
+                lines = [f'{finding.file}: {shortened(finding.message)}' for finding in those[:MAX_FILES]]
+                lines += [f'... and {len(those) - MAX_FILES} more'] if len(those) > MAX_FILES else []
+                table.add_row(f'{kind}\n[dim]{KINDS[kind]}', str(len(those)), escape('\n'.join(lines)))
             console.print(table)
             for kind, _, what in groups:
                 if what is not None:
@@ -92,14 +103,14 @@ def ignored_pixels(checked: CheckedSet) -> int:
     return int(checked.pixels[ignored]) if 0 <= ignored < len(checked.pixels) else 0
 
 
-def write_report(path: Path, cfg: Config, name: str, sets: list[CheckedSet], splits: list[str]) -> None:
+def write_report(path: Path, name: str, found: Found, splits: list[str]) -> None:
     """Write all findings as CSV, or with the counts, classes and remedies as JSON.
 
     Raises:
         UserError: Another suffix, or the file cannot be written.
     """
     rows = [dict(split=checked.name, kind=finding.kind, file=finding.file, message=finding.message)
-            for checked in sets for finding in checked.findings]
+            for checked, _ in found for finding in checked.findings]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, 'w', newline='') as file:
@@ -109,15 +120,14 @@ def write_report(path: Path, cfg: Config, name: str, sets: list[CheckedSet], spl
                 writer.writerows(rows)
                 return
             json.dump(dict(
-                config=name, splits=splits, ok=not any(checked.faults() for checked in sets),
+                config=name, splits=splits, ok=not any(checked.faults() for checked, _ in found),
                 sets=[dict(splits=list(checked.splits), dataset=type(checked.checker.dataset).__name__,
                            samples=len(checked.checker),
                            counts=dict(collections.Counter(finding.kind for finding in checked.findings)),
                            ignored_pixels=ignored_pixels(checked),
                            sizes=[[*size, count] for size, count in checked.sizes.most_common()],
-                           remedies={group.kind: group.remedy._asdict() for group in grouped(cfg, sets, checked)
-                                     if group.remedy is not None},
-                           classes=class_table(checked)) for checked in sets],
+                           remedies={group.kind: group.remedy._asdict() for group in groups if group.remedy},
+                           classes=class_table(checked)) for checked, groups in found],
                 findings=rows), file, indent=1)
     except OSError as error:
         raise UserError(f'--out {path} cannot be written ({error.strerror}).') from error

@@ -41,18 +41,17 @@ class Remedy(NamedTuple):
         return f'{HOW[self.how]} {self.text}'
 
 
-def remedy(cfg: Config, sets: Sequence[CheckedSet], checked: CheckedSet, kind: str) -> Remedy | None:
-    """What to type against all findings of a kind in a set; None if nothing is known.
+def remedy(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy | None:
+    """What to type against findings of one kind in a set; None if nothing is known.
 
     Args:
         cfg (Config): Full config, filled in.
-        sets (Sequence[CheckedSet]): All that were checked.
-        checked (CheckedSet): The one of them.
-        kind (str): Of :data:`mmwhitebox.datasets.checking.KINDS`.
+        checked (CheckedSet): The set.
+        found (Sequence[Finding]): All that it has of the kind.
     """
-    found = [finding for finding in checked.findings if finding.kind == kind]
+    kind = found[0].kind
     if kind in USELESS:
-        return without(cfg, sets, checked, found)
+        return without(cfg, checked, found)
     if kind == 'unpaired mask':
         return Remedy('command', shlex.join(['rm', *(finding.file for finding in found)]))
     maker = MAKERS.get(kind)
@@ -63,9 +62,21 @@ def remedy(cfg: Config, sets: Sequence[CheckedSet], checked: CheckedSet, kind: s
 
 def own(cfg: Config, key: str, value: Any, table: str = 'own_data') -> Remedy:
     """A line that sets a key of ``own_data`` or ``recipe``."""
-    path = Path(cfg.filename) if cfg.filename else None
-    there = path is not None and re.search(rf'^{table}\s*=', path.read_text(encoding='utf-8'), re.M)
-    return Remedy('line', f'{table}[{key!r}] = {value!r}' if there else f'{table} = dict({key}={value!r})')
+    return Remedy('line', f'{table}[{key!r}] = {value!r}' if states(cfg, table) else f'{table} = dict({key}={value!r})')
+
+
+def own_too(cfg: Config, key: str, values: Sequence) -> Remedy:
+    """A line that adds to a list of ``own_data``; several of them may follow each other."""
+    known = cfg.own_data.get(key)
+    if states(cfg, 'own_data') and isinstance(known, (list, type(None))):
+        return Remedy('line', f"own_data.setdefault({key!r}, []).extend({list(values)!r})")
+    return own(cfg, key, [*(known or ()), *values])
+
+
+def states(cfg: Config, table: str) -> bool:
+    """Whether the config's own file says ``own_data`` or ``recipe``, not one that it inherits alone."""
+    text = Path(cfg.filename).read_text(encoding='utf-8') if cfg.filename else ''
+    return re.search(rf'^{table}\s*=', text, re.M) is not None
 
 
 def options(paths: Sequence[str], value: Any) -> Remedy | None:
@@ -75,7 +86,7 @@ def options(paths: Sequence[str], value: Any) -> Remedy | None:
         if paths else None
 
 
-def without(cfg: Config, sets: Sequence[CheckedSet], checked: CheckedSet, found: Sequence[Finding]) -> Remedy | None:
+def without(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy | None:
     """Leaves samples out: by name where the config can, else their files are deleted."""
     dataset = checked.checker.dataset
     infos = [dataset.get_data_info(place) for place in
@@ -85,8 +96,7 @@ def without(cfg: Config, sets: Sequence[CheckedSet], checked: CheckedSet, found:
         return None
     if 'own_data' in cfg and isinstance(dataset, OfFolder):
         root = Path(dataset.data_root).expanduser()
-        names = [*cfg.own_data.get('left_out', ()), *(Path(file).relative_to(root).as_posix() for file in files)]
-        return own(cfg, 'left_out', list(dict.fromkeys(names)))
+        return own_too(cfg, 'left_out', [Path(file).relative_to(root).as_posix() for file in files])
     if dataset.ann_file:  # it lists them
         return None
     masks = [str(info['seg_map_path']) for info in infos if info.get('seg_map_path')]
@@ -139,8 +149,7 @@ def ignoring(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Reme
         return None
     if not any(cfg.own_data.get(key) for key in ('mapping', 'palette')):
         return None
-    known = [tuple(value) if isinstance(value, list) else value for value in cfg.own_data.get('ignored') or ()]
-    return own(cfg, 'ignored', [*known, *values])
+    return own_too(cfg, 'ignored', values)
 
 
 def nearest(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy | None:
@@ -173,7 +182,7 @@ def weights(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remed
 
 
 def larger_scale(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy | None:
-    """For tiny classes: a size at which most of their areas are no smaller than a patch."""
+    """For tiny classes: a size at which most of their pixels lie in areas no smaller than a patch."""
     view = checked.checker.view
     if 'recipe' not in cfg or not cfg.recipe.get('scale') or view.patch is None:
         return None
@@ -195,7 +204,7 @@ def larger_crop(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> R
     while left > EMPTY_CROPS * masks and len(worst) < masks // 2:
         left, masks = left - float(checked.empty_crops[order[len(worst)], 0]), masks - 1
         worst.append(order[len(worst)])
-    return without(cfg, (), checked, [found[0]._replace(sample=place) for place in worst]) \
+    return without(cfg, checked, [found[0]._replace(sample=place) for place in worst]) \
         if left <= EMPTY_CROPS * masks else None
 
 

@@ -20,6 +20,7 @@ from mmwhitebox.errors import UserError
 from .checking import NOTES, Finding, Sample, SampleChecker
 from .class_names import class_name_problems
 from .folder import OfFolder
+from .formats.pairing import IN_TWO_SPLITS
 from .image_io import IMAGE_SUFFIXES
 from .layout import check_datasets, leaf_datasets, lists_folders
 from .likeness import WORDS
@@ -46,8 +47,10 @@ class CheckedSet:
             large.
         pixels (np.ndarray): (256 or more, ) int64 pixels with each label.
         images (np.ndarray): (256 or more, ) int64 samples with each label.
-        areas (np.ndarray): (classes, bins) int64 connected areas of each class by their size.
-        small_areas (np.ndarray): (classes, ) int64 those of fewer pixels than a patch of the model.
+        areas (np.ndarray): (classes, bins) pixels of each class by the size of the connected area that they lie in, at
+            the size to which the training resizes; see :func:`.training_view.bins_of`.
+        small (np.ndarray): (classes, 3) of the areas with fewer pixels than a patch of the model: their number and
+            pixels; and the number of all areas.
         masks (int): Masks that could be read.
         sizes (Counter): (width, height) of the images -> number.
         widest (int): Largest value of the images of more than 8 bits; 0 if there are none.
@@ -63,7 +66,7 @@ class CheckedSet:
     pixels: np.ndarray
     images: np.ndarray
     areas: np.ndarray
-    small_areas: np.ndarray
+    small: np.ndarray
     masks: int = 0
     sizes: collections.Counter = field(default_factory=collections.Counter)
     widest: int = 0
@@ -108,7 +111,8 @@ def make_sets(cfg: Config, splits: Sequence[str]) -> list[CheckedSet]:
     told: set[str] = set()
     for checked in sets:
         dataset = checked.checker.dataset
-        lines = [line for line in dataset.problems if line not in told] if isinstance(dataset, OfFolder) else []
+        lines = [line for line in dataset.problems if line not in told and IN_TWO_SPLITS not in line] \
+            if isinstance(dataset, OfFolder) else []  # what lies in two splits is found by its pixels
         told.update(lines)
         checked.findings.extend(Finding('folder', str(dataset.data_root), line) for line in lines)
     return sets
@@ -146,8 +150,8 @@ def _make_set(splits: tuple[str, ...], dataset_cfg: dict, cfg: Config, scope: st
     return CheckedSet(splits, checker, findings, np.zeros((size, 2), np.uint64),
                       np.zeros((size, 2, WORDS), np.uint64), np.full(size, -1, np.int32),
                       np.zeros((size, 2), np.float32), np.zeros(max(256, num_classes), np.int64),
-                      np.zeros(max(256, num_classes), np.int64), np.zeros((num_classes, NUM_BINS), np.int64),
-                      np.zeros(num_classes, np.int64), weighed=_weighs(cfg))
+                      np.zeros(max(256, num_classes), np.int64), np.zeros((num_classes, NUM_BINS)),
+                      np.zeros((num_classes, 3)), weighed=_weighs(cfg))
 
 
 def _weighs(cfg: Config) -> bool:
@@ -306,8 +310,9 @@ def check_set(checked: CheckedSet, workers: int, progress: Callable[[int], None]
             checked.masks += 1
         if sample.areas is not None:
             classes, sizes = sample.areas
-            np.add.at(checked.areas, (classes, bins_of(sizes)), 1)
-            np.add.at(checked.small_areas, classes[sizes < checked.checker.view.patch ** 2], 1)
+            is_small = sizes < checked.checker.view.patch ** 2
+            np.add.at(checked.areas, (classes, bins_of(sizes)), sizes)
+            np.add.at(checked.small, classes, np.stack([is_small, is_small * sizes, np.ones_like(sizes)], 1))
         progress(1)
 
 

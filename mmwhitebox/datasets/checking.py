@@ -11,6 +11,7 @@ from PIL import Image
 
 from mmwhitebox.errors import AnnotationError, joined
 
+from .formats.shapes import BACKGROUND
 from .image_io import BROKEN_IMAGE, QUARTER_TURNS, TURNS, largest_wide_value, orientation_of, read_image
 from .label_map import LOSSY, UnknownValuesError
 from .likeness import signature
@@ -112,6 +113,7 @@ class SampleChecker:
         self.num_classes = num_classes
         self.view = view or TrainingView()
         self.ignore_index = getattr(dataset, 'ignore_index', 255)
+        self.has_background = num_classes > 1 and (dataset.metainfo.get('classes') or ('', ))[0] in BACKGROUND
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -163,6 +165,13 @@ class SampleChecker:
             counted = labels != self.ignore_index
             sample = sample._replace(empty_crops=tuple(self.view.empty_crops(counted, factor) for factor in (1, 2)))
         return sample
+
+    def look(self, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Image (H, W, 3) BGR and labels (H, W) of a sample, as far as they can be read and fit each other."""
+        info = self.dataset.get_data_info(index)
+        image = self._read_image(info, self.name(index), [])
+        labels = self._check_mask(info, image, []) if self.load_mask is not None and info.get('seg_map_path') else None
+        return image, labels if image is not None and labels is not None and labels.shape == image.shape[:2] else None
 
     def _look_at_file(self, name: str, image: np.ndarray, info: dict, findings: list[Finding]) -> int:
         """Note a turn that sizes cannot show; the largest value of a wide image."""
@@ -257,10 +266,9 @@ class SampleChecker:
             findings.append(Finding('all ignored', path, f'every pixel is {self.ignore_index}: take it out'
                                     + (', or reduce_zero_label is wrong for it (0 becomes ignored).'
                                        if info.get('reduce_zero_label') else '.')))
-        elif present in ([0], [0, self.ignore_index]) and self.num_classes > 1:
-            name = self.dataset.metainfo.get('classes', ['0'])[0]
-            findings.append(Finding('empty mask', path, f'every pixel that counts is {name} (0): keep it if the image '
-                                    'shows nothing else.'))
+        elif present in ([0], [0, self.ignore_index]) and self.has_background:
+            findings.append(Finding('empty mask', path, 'nothing but background: keep it if the image shows nothing '
+                                    'else.'))
         return labels
 
     def _advise_coloured(self, labels: np.ndarray) -> str:

@@ -110,13 +110,14 @@ def balance_findings(checked: CheckedSet) -> Iterator[Finding]:
 
 
 def tiny_class_findings(checked: CheckedSet) -> Iterator[Finding]:
-    """A note for each class of which most areas are smaller than a patch of the model."""
+    """A note for each class most of which lies in areas smaller than a patch of the model."""
     patch, names = checked.checker.view.patch, class_names(checked)
-    totals = checked.areas.sum(1)
-    for label in np.flatnonzero((totals >= ENOUGH_AREAS) & (2 * checked.small_areas > totals)).tolist():
-        yield Finding('tiny class', set_name(checked), f'{names[label]}: {checked.small_areas[label]} of '
-                      f'{totals[label]} areas, in {checked.images[label]} images, are smaller than a patch '
-                      f'({patch} x {patch} pixels) of the model at the size to which the training resizes.', values=(label, ))
+    totals, (number, pixels, areas) = checked.areas.sum(1), checked.small.T
+    for label in np.flatnonzero((areas >= ENOUGH_AREAS) & (2 * pixels > totals)).tolist():
+        yield Finding('tiny class', set_name(checked), f'{names[label]}: {number[label]:.0f} of its '
+                      f'{areas[label]:.0f} areas, {pixels[label] / totals[label]:.0%} of its pixels, in '
+                      f'{checked.images[label]} images, are smaller than a patch ({patch} x {patch} pixels) of the '
+                      'model at the size to which the training resizes.', values=(label, ))
 
 
 def empty_crop_findings(checked: CheckedSet) -> Iterator[Finding]:
