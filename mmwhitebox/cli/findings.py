@@ -64,7 +64,8 @@ def show(found: Found, console: Console) -> None:
     for checked, groups in found:
         title = f'{checked.name}: {type(checked.checker.dataset).__name__}, {len(checked.checker)} samples'
         if groups:
-            table = Table(Column('kind', max_width=KIND_WIDTH), 'count', Column('first of them', overflow='fold'), title=title, title_justify='left')
+            table = Table(Column('kind', max_width=KIND_WIDTH), 'count', Column('first of them', overflow='fold'),
+                          title=title, title_justify='left')
             for kind, those, _ in groups:
                 lines = [f'{finding.file}: {shortened(finding.message)}' for finding in those[:MAX_FILES]]
                 lines += [f'... and {len(those) - MAX_FILES} more'] if len(those) > MAX_FILES else []

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmwhitebox.errors import AnnotationError, joined
 
-from .formats.shapes import BACKGROUND
+from .formats.labelme import BACKGROUND
 from .image_io import BROKEN_IMAGE, QUARTER_TURNS, TURNS, largest_wide_value, orientation_of, read_image
 from .label_map import LOSSY, UnknownValuesError
 from .likeness import signature

@@ -56,10 +56,10 @@ def label_findings(checked: CheckedSet) -> Iterator[Finding]:
                       f'is ignored. If {ignored} means a class, save that class as 1.')
     counted = seen - {ignored}
     mapped = getattr(checked.checker.load_mask, 'label_map', None) is not None
-    if not mapped and counted and min(counted) >= 1 and max(counted) == number and \
+    if not mapped and counted and (min(counted), max(counted)) == (1, number) and \
             not checked.checker.dataset.reduce_zero_label:
         files = [finding.file for finding in checked.findings if number in finding.values]
-        yield Finding('labels from one', set_name(checked), f'{checked.masks} masks hold labels from {min(counted)} to '
+        yield Finding('labels from one', set_name(checked), f'{checked.masks} masks hold labels from 1 to '
                       f'{number} and never 0, where the classes are 0 to {number - 1}; {number} is in '
                       f'{checked.images[number]} ({joined(files[:NAMED])}).')
 
