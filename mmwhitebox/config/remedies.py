@@ -15,6 +15,7 @@ from mmwhitebox.config_parts import HEADS, SPLITS, Part, datasets, listed, pipel
 from mmwhitebox.datasets.check_report import CheckedSet, class_names, class_table
 from mmwhitebox.datasets.checking import Finding
 from mmwhitebox.datasets.folder import OfFolder
+from mmwhitebox.datasets.image_io import BROKEN_IMAGE, QUARTER_TURNS, orientation_of
 from mmwhitebox.datasets.training_view import bins_of
 from mmwhitebox.datasets.transforms import LoadImage
 
@@ -25,8 +26,11 @@ HOW = {
     'option': 'add to the command:',
     'command': 'type:',
 }
-USELESS = ('missing mask', 'empty file', 'unreadable image', 'unreadable mask', 'crash', 'size mismatch', 'all ignored',
-           'empty mask', 'duplicate', 'leak', 'near duplicate', 'near leak', 'label conflict')
+USELESS = ('missing mask', 'empty file', 'unreadable image', 'unreadable mask', 'crash', 'all ignored', 'empty mask', 'duplicate', 'leak', 'near duplicate', 'near leak', 'label conflict')
+RESIZE = ('import sys; from PIL import Image; [Image.open(mask).resize(Image.open(image).size, Image.NEAREST).save(mask) for '
+          'image, mask in zip(sys.argv[1::2], sys.argv[2::2])]')
+SWAP = ("import sys; from PIL import Image; [Image.merge('RGB', Image.open(mask).convert('RGB').split()[::-1]).save(mask) "
+        'for mask in sys.argv[1:]]')
 MOST_VALUES = 24  # that are ignored one by one
 MOST_LARGER = 4  # times as large, that images are resized against tiny classes
 EMPTY_CROPS = 0.05
@@ -119,7 +123,8 @@ def zero_and_255(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> 
 
 def absent(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy | None:
     """For classes that do not occur: the others, where values or labels are named so that they stay what they are."""
-    if 'own_data' not in cfg or not any(cfg.own_data.get(key) for key in ('mapping', 'palette')):
+    if 'own_data' not in cfg or 'train' not in checked.splits or \
+            not any(cfg.own_data.get(key) for key in ('mapping', 'palette')):
         return None
     gone = {name for finding in found for name in finding.values}
     left = [name for name in class_names(checked) if name not in gone]
@@ -130,10 +135,37 @@ def swapped(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remed
     """For colours with red and blue swapped: the palette so, or the masks if only some are."""
     if 'own_data' in cfg and checked.masks == 0 and cfg.own_data.get('palette'):
         return own(cfg, 'palette', {name: reversed_colours(colours) for name, colours in cfg.own_data.palette.items()})
-    files = [finding.file for finding in found]
-    return Remedy('command', shlex.join(['python', '-c', (
-        "import sys; from PIL import Image; [Image.merge('RGB', Image.open(path).convert('RGB').split()[::-1])"
-        '.save(path) for path in sys.argv[1:]]'), *files]))
+    return Remedy('command', shlex.join(['python', '-c', SWAP, *(finding.file for finding in found)]))
+
+
+def of_one_size(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy | None:
+    """For masks of another size: photographs as they are stored, masks resized, or left out if their shape differs."""
+    dataset = checked.checker.dataset
+    images = [str(dataset.get_data_info(finding.sample).get('img_path')) for finding in found]
+    if all("set exif='ignore'" in finding.message for finding in found):
+        lying = sum(orientation(dataset.get_data_info(place).get('img_path')) in QUARTER_TURNS
+                    for place in range(len(dataset)))
+        return options([f'{step.path}.exif' for step in loading_steps(cfg)], 'ignore') if lying == len(found) else None
+    shapes = [(mask, image) for mask, image in (finding.values for finding in found)]
+    alike = all(abs(mask[0] * image[1] - mask[1] * image[0]) <= max(image) for mask, image in shapes)
+    if alike and all(orientation(image) == 1 for image in images):
+        pairs = [path for image, finding in zip(images, found) for path in (image, finding.file)]
+        return Remedy('command', shlex.join(['python', '-c', RESIZE, *pairs]))
+    return without(cfg, checked, found)
+
+
+def orientation(file: str | None) -> int:
+    """EXIF orientation of an image; 1 if it cannot be read."""
+    try:
+        return orientation_of(str(file))
+    except BROKEN_IMAGE:
+        return 1
+
+
+def loading_steps(cfg: Config) -> list[Part]:
+    """The steps of all pipelines that load images."""
+    return [step for split in SPLITS for step in pipelines(cfg, split)
+            if step.cls is not None and issubclass(step.cls, LoadImage)]
 
 
 def reversed_colours(colours: Any) -> Any:
@@ -163,9 +195,7 @@ def used_bits(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Rem
     bits = found[0].values[0]
     if 'own_data' in cfg:
         return own(cfg, 'bit_depth', bits)
-    steps = [step for split in SPLITS for step in pipelines(cfg, split)
-             if step.cls is not None and issubclass(step.cls, LoadImage)]
-    return options([f'{step.path}.bit_depth' for step in steps], bits)
+    return options([f'{step.path}.bit_depth' for step in loading_steps(cfg)], bits)
 
 
 def weights(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy | None:
@@ -221,7 +251,8 @@ def every_dataset(cfg: Config) -> Iterator[Part]:
 
 
 MAKERS = {
-    'labels from one': zero_reduced, '0/255 mask': zero_and_255, 'empty class': absent, 'swapped colours': swapped,
-    'label out of range': ignoring, 'inexact mask': nearest, 'JPEG mask': nearest, 'bit depth': used_bits,
-    'uneven classes': weights, 'tiny class': larger_scale, 'empty crops': larger_crop, 'classes differ': same_number,
+    'size mismatch': of_one_size, 'label out of range': ignoring, 'inexact mask': nearest, 'swapped colours': swapped,
+    'labels from one': zero_reduced, '0/255 mask': zero_and_255, 'JPEG mask': nearest, 'bit depth': used_bits,
+    'empty class': absent, 'classes differ': same_number, 'class never occurs': absent, 'uneven classes': weights,
+    'tiny class': larger_scale, 'empty crops': larger_crop,
 }

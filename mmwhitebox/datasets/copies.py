@@ -25,19 +25,25 @@ def find_copies(sets: Sequence[CheckedSet]) -> None:
         copy.findings.append(Finding(kind, copy.checker.name(places[current]), text.format(
             f'{other} of {original.name}'), int(places[current]), other))
 
-    for current, first in _copies(digests):
+    exact = _copies(digests)
+    for current, first in exact:
         told('duplicate' if owners[current] == owners[first] else 'leak', current, first,
              'the same picture as {}: keep one.')
         if labels[first] != labels[current]:
             told('label conflict', current, first, f'class {labels[current]} here, {labels[first]} of {{}}: correct '
                  'one.')
-    for current, first in _near(np.concatenate([checked.signatures for checked in sets]), digests, owners):
+    known = {(current, bool(owners[current] != owners[first])) for current, first in exact}
+    for current, first in _near(np.concatenate([checked.signatures for checked in sets]), digests, owners, known):
         told('near duplicate' if owners[current] == owners[first] else 'near leak', current, first,
              'nearly the same picture as {}: saved again, resized, retouched, or the next of a film.')
 
 
-def _near(signatures: np.ndarray, digests: np.ndarray, owners: np.ndarray) -> list[tuple[int, int]]:
-    """(picture, that before it which is most alike), once within its set and once in another; no exact copies."""
+def _near(signatures: np.ndarray, digests: np.ndarray, owners: np.ndarray,
+          known: set[tuple[int, bool]]) -> list[tuple[int, int]]:
+    """(picture, that before it which is most alike), once within its set and once in another.
+
+    Exact copies are none, and what is ``known`` as one (picture, whether that of another set) is not told again.
+    """
     pairs = near_copies(signatures)
     pairs = pairs[(digests[pairs[:, 0]] != digests[pairs[:, 1]]).any(1)]
     apart = difference(*signatures[pairs].swapaxes(0, 1))
@@ -46,7 +52,7 @@ def _near(signatures: np.ndarray, digests: np.ndarray, owners: np.ndarray) -> li
     for place in np.argsort(apart, kind='stable').tolist():
         first, current = pairs[place].tolist()
         best.setdefault((current, bool(across[place])), (current, first))
-    return sorted(best.values())
+    return sorted(pair for key, pair in best.items() if key not in known)
 
 
 def _copies(digests: np.ndarray) -> list[tuple[int, int]]:

@@ -40,11 +40,14 @@ def folder(root: Path, encode=lambda array: array, suffix: str = '.png') -> Path
     return root
 
 
+FAST = 'train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(serialize_data=False))'
+
+
 def config(root: Path, own: dict, recipe: str = 'crop=64, scale=(64, 64)') -> Path:
     """A config of the folder, as ``new`` writes it."""
     path = root.parent / 'my_data.py'
     path.write_text(f"_base_ = 'mmwhitebox::_base_/datasets/own_seg.py'\nown_data = dict(root={str(root)!r}, **{own!r})\n"
-                    f"recipe = dict(model='cbt_decoder_cbt_mini', {recipe})\n")
+                    f"recipe = dict(model='cbt_decoder_cbt_mini', {recipe})\n{FAST}\n")
     return path
 
 
@@ -53,7 +56,7 @@ _base_ = 'mmwhitebox::_base_/default_runtime.py'
 steps = [dict(type='mmwhitebox.LoadImage'), dict(type='mmwhitebox.LoadSegAnnotation', num_classes=3)]
 def dataset(split):
     return dict(dataset=dict(type='BaseSegDataset', data_root={root!r}, img_suffix='.png',
-                metainfo=dict(classes=('background', 'road', 'car')), pipeline=steps,
+                metainfo=dict(classes=('background', 'road', 'car')), pipeline=steps, serialize_data=False,
                 data_prefix=dict(img_path='images/' + split, seg_map_path='masks/' + split)))
 train_dataloader, val_dataloader = dataset('train'), dataset('val')
 model = dict(decode_head=dict(num_classes={number}, loss_decode=dict(type='mmseg.CrossEntropyLoss')))
@@ -123,8 +126,10 @@ SAMPLES = {  # kind -> what is done to a folder
     'size mismatch': lambda root: write(root / 'masks/train/train2.png', labels(0)[:40]),
     'unreadable image': lambda root: (root / 'images/train/train3.png').write_bytes(b'no image'),
     'unreadable mask': lambda root: (root / 'masks/train/train3.png').write_bytes(b'no image'),
-    'empty file': lambda root: (root / 'images/val/val1.png').write_bytes(b''),
 }
+
+
+FILES = {**SAMPLES, 'empty file': lambda root: (root / 'images/val/val1.png').write_bytes(b'')}
 
 
 @pytest.mark.parametrize('kind', SAMPLES)
@@ -135,10 +140,10 @@ def test_samples_are_left_out(kind, tmp_path):
     assert sum(one['samples'] for one in after['sets']) == 7
 
 
-@pytest.mark.parametrize('kind', ['near leak', 'size mismatch', 'unreadable image', 'all ignored'])
+@pytest.mark.parametrize('kind', ['near leak', 'size mismatch', 'empty file', 'all ignored'])
 def test_files_of_a_data_set_of_the_stack_are_deleted(kind, tmp_path):
     root = folder(tmp_path / 'data')
-    SAMPLES[kind](root)
+    FILES[kind](root)
     cured(stack_config(root), kind)
     assert len(list(root.rglob('*.png'))) == 14
 
@@ -152,6 +157,38 @@ def test_two_lines_follow_each_other(tmp_path):
     for kind in counts(before):
         apply(before, kind, path)
     assert counts(report(path)) == {}
+
+
+def test_masks_of_another_size(tmp_path):
+    root = folder(tmp_path / 'data')
+    for i in (1, 2):
+        write(root / f'masks/train/train{i}.png', labels(i)[::2, ::2])
+    after = cured(config(root, dict(mapping=MAPPING)), 'size mismatch', 2)
+    assert after['sets'][0]['samples'] == 6
+    assert (np.asarray(Image.open(root / 'masks/train/train1.png')) == labels(1)).all()
+
+
+def test_photographs_that_are_turned_and_their_masks_are_not(tmp_path):
+    root = folder(tmp_path / 'data')
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for i in (1, 2):
+        write(root / f'images/train/train{i}.png', photograph(900 + i, (40, SIZE)), exif=exif)
+        write(root / f'masks/train/train{i}.png', labels(i)[:40])
+    path = config(root, dict(mapping=MAPPING))
+    assert counts(cured(path, 'size mismatch', 2)) == {}
+    write(root / 'masks/train/train2.png', np.rot90(labels(2)[:40], -1))  # one is turned: no option is for both
+    found = report(path)
+    assert counts(found) == {'size mismatch': 1} and not found['sets'][0]['remedies']
+
+
+def test_a_mask_whose_sides_are_swapped(tmp_path):
+    root = folder(tmp_path / 'data')
+    write(root / 'images/train/train1.png', photograph(901, (40, SIZE)))
+    write(root / 'masks/train/train1.png', labels(1)[:40].T)
+    path = config(root, dict(mapping=MAPPING))
+    assert 'Its sides are swapped: turn it' in report(path)['findings'][0]['message']
+    cured(path, 'size mismatch')
 
 
 def test_values_without_a_class(tmp_path):
@@ -277,6 +314,14 @@ def test_a_class_without_a_training_sample(tmp_path):
     message = next(row['message'] for row in before['findings'] if row['kind'] == 'empty class')
     assert message == 'car (2): none here, 2 in val, test: add masks of it, or take the class out.'
     cured(config(root, dict(mapping=MAPPING)), 'empty class')
+
+
+def test_a_class_that_occurs_nowhere(tmp_path):
+    root = folder(tmp_path / 'data')
+    for path in root.rglob('masks/*/*.png'):
+        write(path, np.minimum(np.asarray(Image.open(path)), 1))
+    after = cured(config(root, dict(mapping=MAPPING)), 'class never occurs', 1)
+    assert [row['name'] for row in after['sets'][1]['classes']] == ['background', 'road']
 
 
 def test_a_class_without_a_validation_sample(tmp_path):
