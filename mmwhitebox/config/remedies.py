@@ -26,11 +26,12 @@ HOW = {
     'option': 'add to the command:',
     'command': 'type:',
 }
-USELESS = ('missing mask', 'empty file', 'unreadable image', 'unreadable mask', 'crash', 'all ignored', 'empty mask', 'duplicate', 'leak', 'near duplicate', 'near leak', 'label conflict')
-RESIZE = ('import sys; from PIL import Image; [Image.open(mask).resize(Image.open(image).size, Image.NEAREST).save(mask) for '
-          'image, mask in zip(sys.argv[1::2], sys.argv[2::2])]')
-SWAP = ("import sys; from PIL import Image; [Image.merge('RGB', Image.open(mask).convert('RGB').split()[::-1]).save(mask) "
-        'for mask in sys.argv[1:]]')
+USELESS = ('missing mask', 'empty file', 'unreadable image', 'unreadable mask', 'crash', 'all ignored', 'empty mask',
+           'duplicate', 'leak', 'near duplicate', 'near leak', 'label conflict')
+RESIZE = ('import sys; from PIL import Image; [Image.open(mask).resize(Image.open(image).size, Image.NEAREST)'
+          '.save(mask) for image, mask in zip(sys.argv[1::2], sys.argv[2::2])]')
+SWAP = ("import sys; from PIL import Image; [Image.merge('RGB', Image.open(mask).convert('RGB').split()[::-1])"
+        '.save(mask) for mask in sys.argv[1:]]')
 MOST_VALUES = 24  # that are ignored one by one
 MOST_LARGER = 4  # times as large, that images are resized against tiny classes
 EMPTY_CROPS = 0.05

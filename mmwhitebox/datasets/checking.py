@@ -150,17 +150,17 @@ class SampleChecker:
         sample = Sample(findings, digest, labels, widest=widest)
         if image is not None:
             sample = sample._replace(signature=signature(image), size=(image.shape[1], image.shape[0]))
-        return sample if mask is None else self._count(mask, sample)
+        return sample if mask is None else self._count(sample, *mask)
 
-    def _count(self, labels: np.ndarray, sample: Sample) -> Sample:
-        """A sample with what is counted in its mask (H, W)."""
+    def _count(self, sample: Sample, labels: np.ndarray, values: np.ndarray, counts: np.ndarray) -> Sample:
+        """A sample with what is counted in its mask (H, W), of which the labels and their pixels are known."""
         pixels = np.zeros(max(256, self.num_classes), np.int64)
-        values, counts = count_labels(labels)
         known = (values >= 0) & (values < len(pixels))
         pixels[values[known]] = counts[known]
         sample = sample._replace(pixels=pixels)
         if self.view.patch is not None:
-            sample = sample._replace(areas=self.view.areas(labels, self.num_classes))
+            sample = sample._replace(areas=self.view.areas(labels, values[(values >= 0) & (
+                values < self.num_classes)].tolist()))
         if self.view.crop is not None and self.ignore_index in values and len(values) > 1:
             counted = labels != self.ignore_index
             sample = sample._replace(empty_crops=tuple(self.view.empty_crops(counted, factor) for factor in (1, 2)))
@@ -170,8 +170,8 @@ class SampleChecker:
         """Image (H, W, 3) BGR and labels (H, W) of a sample, as far as they can be read and fit each other."""
         info = self.dataset.get_data_info(index)
         image = self._read_image(info, self.name(index), [])
-        labels = self._check_mask(info, image, []) if self.load_mask is not None and info.get('seg_map_path') else None
-        return image, labels if image is not None and labels is not None and labels.shape == image.shape[:2] else None
+        mask = self._check_mask(info, image, []) if self.load_mask is not None and info.get('seg_map_path') else None
+        return image, mask[0] if image is not None and mask is not None and mask[0].shape == image.shape[:2] else None
 
     def _look_at_file(self, name: str, image: np.ndarray, info: dict, findings: list[Finding]) -> int:
         """Note a turn that sizes cannot show; the largest value of a wide image."""
@@ -220,7 +220,9 @@ class SampleChecker:
             return None
         return image
 
-    def _check_mask(self, info: dict, image: np.ndarray | None, findings: list[Finding]) -> np.ndarray | None:
+    def _check_mask(self, info: dict, image: np.ndarray | None,
+                    findings: list[Finding]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """The mask (H, W), its labels and their pixels; None if it holds none."""
         size = None if image is None else image.shape[:2]
         path = str(info['seg_map_path'])
         trouble = _file_trouble(path, 'mask') if '://' not in path else None
@@ -259,7 +261,8 @@ class SampleChecker:
         if '://' not in path and is_lossy(path) and not (label_map and label_map.nearest):
             findings.append(Finding('JPEG mask', path, 'JPEG masks are not exact: that this one holds nothing but '
                                     'classes may be chance; save masks as PNG.'))
-        present = count_labels(labels)[0].tolist()
+        values, counts = count_labels(labels)
+        present = values.tolist()
         wrong = [label for label in present if not 0 <= label < self.num_classes and label != self.ignore_index]
         if wrong:
             findings.append(Finding('label out of range', path,
@@ -272,7 +275,7 @@ class SampleChecker:
         elif present in ([0], [0, self.ignore_index]) and self.has_background:
             findings.append(Finding('empty mask', path, 'nothing but background: keep it if the image shows nothing '
                                     'else.'))
-        return labels
+        return labels, values, counts
 
     def _advise_coloured(self, labels: np.ndarray) -> str:
         colours = labels[..., :3]

@@ -1,5 +1,6 @@
 """How a training sees an image: the size that it is resized to, the crop, the patches of the model."""
 import re
+from collections.abc import Iterable
 from typing import NamedTuple, Self
 
 import cv2
@@ -64,25 +65,26 @@ class TrainingView(NamedTuple):
         windows = (sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width])
         return float((windows == 0).mean())
 
-    def areas(self, labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    def areas(self, labels: np.ndarray, classes: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
         """The connected areas of a mask.
 
         Args:
             labels (np.ndarray): (H, W), of a file.
-            num_classes (int): Labels below it are looked at.
+            classes (Iterable[int]): The labels to look at.
 
         Returns:
             tuple: (A, ) int64 class of each, and (A, ) float64 its pixels at the size of the scale.
         """
         height, width = self.size(*labels.shape)
         factor = height * width / labels.size
-        classes, pixels = [np.empty(0, np.int64)], [np.empty(0)]
-        for label in np.unique(labels).tolist():
-            if 0 <= label < num_classes:
-                number, _, stats, _ = cv2.connectedComponentsWithStats((labels == label).astype(np.uint8))
-                classes.append(np.full(number - 1, label))
-                pixels.append(stats[1:, cv2.CC_STAT_AREA] * factor)
-        return np.concatenate(classes), np.concatenate(pixels)
+        owners, pixels = [np.empty(0, np.int64)], [np.empty(0)]
+        for label in classes:
+            here = (labels == label).view(np.uint8)
+            left, top, across, down = cv2.boundingRect(here)
+            number, parts = cv2.connectedComponents(here[top:top + down, left:left + across])
+            owners.append(np.full(number - 1, label))
+            pixels.append(np.bincount(parts.ravel(), minlength=number)[1:] * factor)
+        return np.concatenate(owners), np.concatenate(pixels)
 
 
 def bins_of(pixels: np.ndarray) -> np.ndarray:

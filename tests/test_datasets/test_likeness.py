@@ -1,4 +1,4 @@
-"""Near copies: what is saved again or resized is one, what merely looks alike is none, plain pictures are not judged."""
+"""Near copies: what is saved again or resized is one, what looks alike is none, plain pictures are not judged."""
 import io
 
 import numpy as np
@@ -34,7 +34,8 @@ def noisy(image: np.ndarray) -> np.ndarray:
 
 AGAIN = {
     'jpeg': lambda image: jpeg(image, 75), 'bad jpeg': lambda image: jpeg(image, 30),
-    'smaller': lambda image: resized(image, 0.5, Image.BICUBIC), 'larger': lambda image: resized(image, 1.7, Image.BILINEAR),
+    'smaller': lambda image: resized(image, 0.5, Image.BICUBIC),
+    'larger': lambda image: resized(image, 1.7, Image.BILINEAR),
     'smaller jpeg': lambda image: jpeg(resized(image, 0.6, Image.LANCZOS), 60), 'noise': noisy,
     'stretched': lambda image: np.asarray(Image.fromarray(image).resize((200, 90))),
     'brighter': lambda image: (image * 0.8 + 40).astype(np.uint8),

@@ -46,7 +46,7 @@ def test_crops_are_taken_at_the_size_of_the_scale():
 def test_areas_are_those_of_scipy_at_the_size_of_the_scale():
     labels = blobs(3, (50, 60)).astype(np.uint8) + 2 * blobs(4, (50, 60)).astype(np.uint8)
     labels[0, :5] = 255
-    classes, pixels = TrainingView((120, 120), True).areas(labels, 4)
+    classes, pixels = TrainingView((120, 120), True).areas(labels, range(4))
     assert set(classes.tolist()) == set(np.unique(labels).tolist()) - {255}
     for label in np.unique(classes):
         parts, _ = scipy.ndimage.label(labels == label, np.ones((3, 3)))

