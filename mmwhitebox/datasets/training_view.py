@@ -81,6 +81,8 @@ class TrainingView(NamedTuple):
         for label in classes:
             here = (labels == label).view(np.uint8)
             left, top, across, down = cv2.boundingRect(here)
+            if not across:  # an empty array would end the process
+                continue
             number, parts = cv2.connectedComponents(here[top:top + down, left:left + across])
             owners.append(np.full(number - 1, label))
             pixels.append(np.bincount(parts.ravel(), minlength=number)[1:] * factor)

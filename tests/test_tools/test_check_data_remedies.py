@@ -56,7 +56,7 @@ _base_ = 'mmwhitebox::_base_/default_runtime.py'
 steps = [dict(type='mmwhitebox.LoadImage'), dict(type='mmwhitebox.LoadSegAnnotation', num_classes=3)]
 def dataset(split):
     return dict(dataset=dict(type='BaseSegDataset', data_root={root!r}, img_suffix='.png',
-                metainfo=dict(classes=('background', 'road', 'car'), palette=[[0, 0, 0], [130, 60, 20], [70, 130, 180]]),
+                metainfo=dict(classes=('background', 'road', 'car'), palette=[[0, 0, 0], [9, 9, 9], [70, 70, 70]]),
                 pipeline=steps, serialize_data=False,
                 data_prefix=dict(img_path='images/' + split, seg_map_path='masks/' + split)))
 train_dataloader, val_dataloader = dataset('train'), dataset('val')
