@@ -149,8 +149,8 @@ def thumbnails(checked: CheckedSet, group: Group, most: int) -> list[str]:
         pictures = thumbnail(checked, finding)
         most -= len(pictures)
         if pictures:
-            images = ' '.join(f'<img alt="{text(Path(finding.file).name)}" src="{data_uri(picture, "jpeg")}">'
-                              for picture in pictures)
+            images = ' '.join(f'<img alt="{text(Path(file).name)}" src="{data_uri(picture, "jpeg")}">'
+                              for picture, file in zip(pictures, (finding.file, finding.other)))
             caption = ' | '.join(filter(None, (finding.file, finding.other)))
             figures.append(f'<figure>{images}<figcaption>{text(caption)}</figcaption></figure>')
     return figures
