@@ -36,7 +36,7 @@ FOREIGN = {'source', 'pip', 'export', 'mkdir', 'eval', '.venv/bin/ruff'}  # prog
 # Of pip, srun, pytest, git, torchrun.
 FOREIGN_FLAGS = {'--help', '--force-reinstall', '--no-deps', '--signal', '--hypothesis-profile', '--short',
                  '--nproc_per_node'}
-MADE_BY_THE_READER = ('my_decoder.py', 'my_data.py', 'my_good_data.py', 'my_classes.py', 'CONFIG')
+MADE_BY_THE_READER = ('my_decoder.py', 'my_data.py', 'my_good_data.py', 'my_classes.py', 'data/mine', 'CONFIG')
 # Commands run as documented, in a folder laid out as the pages say: those that begin so, with what makes them short.
 OPTIONS_OF = {split: [f'{split}_dataloader.{key}' for key in ('num_workers=0', 'persistent_workers=False')]
               for split in ('train', 'val', 'test')}

@@ -1,26 +1,30 @@
-"""Read every sample of a config's datasets and list what is wrong.
+"""Read every sample of a config's datasets, or of a folder, and list what is wrong, with what to type against it.
 
-Ends with status 1 when something is wrong, with 0 otherwise. Classes that never occur are a note, no fault.
+A folder is taken as ``mmwhitebox new`` takes it, with the usual answers; nothing is written, in it or beside it. Ends
+with status 1 when something is wrong, with 0 otherwise; what is merely worth knowing is a note, no fault.
 """
 import argparse
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from mmwhitebox.errors import UserError
 
-from .options import add_config, add_overrides
+from .options import add_overrides
 
 WIDTH = 140  # of a log file; a terminal has its own
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    add_config(parser, checkpoint=False)
+    parser.add_argument('config', metavar='CONFIG|FOLDER', help='config file, the name of one that is installed '
+                        '(cbt_decoder_ade20k), or a folder of images and what is annotated of them')
     parser.add_argument('--splits', nargs='+', choices=('train', 'val', 'test'), default=('train', 'val', 'test'),
                         help='splits to read (all three); pictures in two of them are found among these')
     parser.add_argument('--workers', type=int, default=min(8, os.cpu_count() or 1),
                         help='processes that read; 0 reads in this one (%(default)s)')
+    parser.add_argument('--page', type=Path, help='write a page to look at, in one file: NAME.html')
     parser.add_argument('--out', type=Path, help='write everything found: NAME.json (with the classes) or NAME.csv')
     add_overrides(parser)
     parser.add_argument('--no-config-check', action='store_true',
@@ -31,30 +35,45 @@ def run(args: argparse.Namespace) -> int:
     """Read, show, write; 1 if something is wrong."""
     if args.workers < 0:
         raise UserError('--workers must be 0 or more.')
-    if args.out is not None and args.out.suffix not in ('.json', '.csv'):
-        raise UserError(f'--out {args.out}: the report is NAME.json or NAME.csv.')
+    for option, path, suffixes in (('--out', args.out, ('.json', '.csv')), ('--page', args.page, ('.html', '.htm'))):
+        if path is not None and path.suffix not in suffixes:
+            what = 'report is NAME.json or NAME.csv' if option == '--out' else 'page is NAME.html'
+            raise UserError(f'{option} {path}: the {what}.')
+        if path is not None and path.parent.exists() and not os.access(path.parent, os.W_OK):
+            raise UserError(f'{option} {path} cannot be written (Permission denied).')
     from rich.console import Console
 
     from mmwhitebox.config.check import check_config
+    from mmwhitebox.config.names import is_name
     from mmwhitebox.config.reading import load_config
     from mmwhitebox.datasets.check_report import make_sets
-    from mmwhitebox.datasets.checking import NOTES
 
-    from .findings import read_all, show, write_report
+    from .data_page import write_page
+    from .findings import grouped, read_all, show, total, write_report
+    from .folder_config import folder_config
 
-    cfg = load_config(args.config, args.cfg_options)
-    if not args.no_config_check:
-        check_config(cfg)
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    sets = make_sets(cfg, args.splits)
-    read_all(sets, args.workers)
-    show(sets, console)
-    if args.out is not None:
-        write_report(args.out, args.config, sets, list(args.splits))
-        console.print(f'Everything found is in {args.out}', markup=False)
-    faults = sum(len(checked.faults()) for checked in sets)
-    notes = sum(len(checked.findings) for checked in sets) - faults
-    kinds = sorted({finding.kind for checked in sets for finding in checked.findings} & NOTES)
-    console.print(f'{sum(len(checked.checker) for checked in sets)} samples read: {faults} fault(s), {notes} note(s)'
-                  + (f' ({", ".join(kinds)})' if kinds else ''), markup=False)
-    return int(faults > 0)
+    with tempfile.TemporaryDirectory(prefix='mmwhitebox-') as scratch:
+        is_folder = os.path.isdir(args.config) and not is_name(args.config)
+        if is_folder:
+            cfg, words = folder_config(args.config, Path(scratch), args.cfg_options)
+            if words:
+                console.print(f'taken for granted: {"; ".join(words)}', markup=False)
+        else:
+            cfg = load_config(args.config, args.cfg_options)
+        if not args.no_config_check:
+            check_config(cfg)
+        sets = make_sets(cfg, args.splits)
+        read_all(sets, args.workers)
+        found = [(checked, grouped(cfg, checked)) for checked in sets]
+        show(found, console)
+        if args.out is not None:
+            write_report(args.out, args.config, found, list(args.splits))
+            console.print(f'Everything found is in {args.out}', markup=False)
+        if args.page is not None:
+            write_page(args.page, args.config, found)
+            console.print(f'A page to look at is {args.page}', markup=False)
+        if is_folder and any(group.remedy and group.remedy.how != 'command' for _, groups in found for group in groups):
+            console.print(f'What to add is for the config that this writes: mmwhitebox new {args.config}', markup=False)
+    console.print(total(found), markup=False)
+    return int(any(checked.faults() for checked in sets))

@@ -3,17 +3,32 @@ import collections
 import csv
 import json
 from pathlib import Path
+from typing import NamedTuple
 
+from mmengine.config import Config
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from mmwhitebox.datasets.check_report import CheckedSet, check_set, class_table, find_copies
-from mmwhitebox.datasets.checking import KINDS
-from mmwhitebox.errors import UserError
+from mmwhitebox.config.remedies import Remedy, remedy
+from mmwhitebox.datasets.check_report import CheckedSet, check_set, class_table
+from mmwhitebox.datasets.checking import KINDS, NOTES, Finding
+from mmwhitebox.datasets.set_findings import judge
+from mmwhitebox.errors import UserError, joined
 
-MAX_FILES, MAX_CLASSES, MAX_TEXT = 3, 20, 300
+MAX_FILES, MAX_CLASSES, MAX_TEXT, MAX_SIZES = 3, 20, 300, 5
+KIND_WIDTH = 30
+
+
+class Group(NamedTuple):
+    """The findings of one kind in a set, and what to type against them, if that is known."""
+    kind: str
+    findings: list[Finding]
+    remedy: Remedy | None
+
+
+Found = list[tuple[CheckedSet, list[Group]]]
 
 
 def read_all(sets: list[CheckedSet], workers: int) -> None:
@@ -24,33 +39,53 @@ def read_all(sets: list[CheckedSet], workers: int) -> None:
         for checked in sets:
             task = progress.add_task(checked.name, total=len(checked.checker))
             check_set(checked, workers, lambda count, task=task: progress.advance(task, count))
-    find_copies(sets)
+    judge(sets)
 
 
-def show(sets: list[CheckedSet], console: Console) -> None:
-    """Print a summary: findings by kind with the first files, and the classes."""
-    for checked in sets:
+def grouped(cfg: Config, checked: CheckedSet) -> list[Group]:
+    """The findings of a set by their kind, in the order of :data:`KINDS`."""
+    by_kind = collections.defaultdict(list)
+    for finding in checked.findings:
+        by_kind[finding.kind].append(finding)
+    return [Group(kind, by_kind[kind], remedy(cfg, checked, by_kind[kind])) for kind in KINDS if kind in by_kind]
+
+
+def total(found: Found) -> str:
+    """How many faults and notes there are, and of which kinds the notes."""
+    faults = sum(len(checked.faults()) for checked, _ in found)
+    notes = sum(len(checked.findings) for checked, _ in found) - faults
+    kinds = sorted({group.kind for _, groups in found for group in groups} & NOTES)
+    return (f'{sum(len(checked.checker) for checked, _ in found)} samples read: {faults} fault(s), {notes} note(s)'
+            + (f' ({", ".join(kinds)})' if kinds else ''))
+
+
+def show(found: Found, console: Console) -> None:
+    """Print a summary: findings by kind with the first files and what to type, the classes, the sizes."""
+    for checked, groups in found:
         title = f'{checked.name}: {type(checked.checker.dataset).__name__}, {len(checked.checker)} samples'
-        by_kind = collections.defaultdict(list)
-        for finding in checked.findings:
-            by_kind[finding.kind].append(finding)
-        if by_kind:
-            table = Table('kind', 'count', Column('first of them', overflow='fold'), title=title, title_justify='left')
-            for kind in (kind for kind in KINDS if kind in by_kind):
-                found = by_kind[kind]
-                lines = [f'{finding.file}: {shortened(finding.message)}' for finding in found[:MAX_FILES]]
-                if len(found) > MAX_FILES:
-                    lines.append(f'... and {len(found) - MAX_FILES} more')
-                table.add_row(f'{kind}\n[dim]{KINDS[kind]}', str(len(found)), escape('\n'.join(lines)))
+        if groups:
+            table = Table(Column('kind', max_width=KIND_WIDTH), 'count', Column('first of them', overflow='fold'),
+                          title=title, title_justify='left')
+            for kind, those, _ in groups:
+                lines = [f'{finding.file}: {shortened(finding.message)}' for finding in those[:MAX_FILES]]
+                lines += [f'... and {len(those) - MAX_FILES} more'] if len(those) > MAX_FILES else []
+                table.add_row(f'{kind}\n[dim]{KINDS[kind]}', str(len(those)), escape('\n'.join(lines)))
             console.print(table)
+            for kind, _, what in groups:
+                if what is not None:
+                    console.print(f'{kind}, {shortened(str(what), " ... (all of it: --page, --out)")}', markup=False,
+                                  soft_wrap=True)
         else:
             console.print(f'{title}: nothing wrong')
         show_classes(checked, console)
+        sizes = [f'{width} x {height} ({count})' for (width, height), count in checked.sizes.most_common()]
+        if sizes:
+            console.print(f'{checked.name}, sizes of the images: {joined(sizes, MAX_SIZES)}', markup=False)
 
 
-def shortened(message: str) -> str:
+def shortened(message: str, rest: str = ' ...') -> str:
     """A message of at most a few lines; the report has all of it."""
-    return message if len(message) <= MAX_TEXT else f'{message[:MAX_TEXT]} ...'
+    return message if len(message) <= MAX_TEXT else f'{message[:MAX_TEXT]}{rest}'
 
 
 def show_classes(checked: CheckedSet, console: Console) -> None:
@@ -69,13 +104,14 @@ def ignored_pixels(checked: CheckedSet) -> int:
     return int(checked.pixels[ignored]) if 0 <= ignored < len(checked.pixels) else 0
 
 
-def write_report(path: Path, config: str, sets: list[CheckedSet], splits: list[str]) -> None:
-    """Write all findings as CSV, or with the counts and classes as JSON.
+def write_report(path: Path, name: str, found: Found, splits: list[str]) -> None:
+    """Write all findings as CSV, or with the counts, classes and remedies as JSON.
 
     Raises:
         UserError: Another suffix, or the file cannot be written.
     """
-    rows = [dict(split=checked.name, **finding._asdict()) for checked in sets for finding in checked.findings]
+    rows = [dict(split=checked.name, kind=finding.kind, file=finding.file, message=finding.message)
+            for checked, _ in found for finding in checked.findings]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, 'w', newline='') as file:
@@ -85,12 +121,14 @@ def write_report(path: Path, config: str, sets: list[CheckedSet], splits: list[s
                 writer.writerows(rows)
                 return
             json.dump(dict(
-                config=config, splits=splits, ok=not any(checked.faults() for checked in sets),
+                config=name, splits=splits, ok=not any(checked.faults() for checked, _ in found),
                 sets=[dict(splits=list(checked.splits), dataset=type(checked.checker.dataset).__name__,
                            samples=len(checked.checker),
                            counts=dict(collections.Counter(finding.kind for finding in checked.findings)),
                            ignored_pixels=ignored_pixels(checked),
-                           classes=class_table(checked)) for checked in sets],
+                           sizes=[[*size, count] for size, count in checked.sizes.most_common()],
+                           remedies={group.kind: group.remedy._asdict() for group in groups if group.remedy},
+                           classes=class_table(checked)) for checked, groups in found],
                 findings=rows), file, indent=1)
     except OSError as error:
         raise UserError(f'--out {path} cannot be written ({error.strerror}).') from error

@@ -1,18 +1,16 @@
 """The page of ``mmwhitebox report``: a section for each measure, in one HTML file."""
 import argparse
-import base64
 import contextlib
 import html
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from string import Template
 
-from mmwhitebox import __version__
 from mmwhitebox.errors import NotApplicableError, UserError
 
 from . import measure
+from .html_page import data_uri, page
 from .options import parse
 
 
@@ -61,32 +59,12 @@ SECTIONS = [
             'Points of several classes, compressed step by step by the operators without any training: linear '
             'attention ends on lines through the origin, one for each class.', needs='nothing'),
 ]
-PAGE = Template('''<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .3rem; }
-pre { overflow-x: auto; font-size: .75rem; } .findings p { margin: .2rem 0; font-size: .9rem; }
-.facts, .absent { color: #555; font-size: .9rem; overflow-wrap: anywhere; }
-figure { margin: .8rem 0; overflow-x: auto; } img { max-width: 100%; height: auto; }
-figure.wide img { max-width: none; width: 100%; min-width: 40rem; }
-nav a { margin-right: 1rem; } footer { margin-top: 3rem; color: #777; font-size: .8rem; }
-</style></head><body>
-<h1>$title</h1>
-<p class="facts">$facts</p>
-<nav>$links</nav>
-$sections
-<footer>mmwhitebox $version</footer>
-</body></html>
-''')
 
 
 def picture(path: Path) -> str:
     """An image file as a figure that holds its own data."""
-    data = base64.b64encode(path.read_bytes()).decode()
-    kind = 'gif' if path.suffix == '.gif' else 'png'
-    return f'<figure class="wide"><img alt="{html.escape(path.stem)}" src="data:image/{kind};base64,{data}"></figure>'
+    source = data_uri(path.read_bytes(), 'gif' if path.suffix == '.gif' else 'png')
+    return f'<figure class="wide"><img alt="{html.escape(path.stem)}" src="{source}"></figure>'
 
 
 def findings(printed: str) -> str:
@@ -131,8 +109,5 @@ def run_section(section: Section, args: argparse.Namespace, failed: list[str]) -
 def render(args: argparse.Namespace, parts: Sequence[str]) -> str:
     """The page of all sections."""
     images = ', '.join(args.images) or 'the test set of the config'
-    return PAGE.substitute(
-        title=html.escape(f'Inside {Path(args.config).stem}'), sections='\n'.join(parts), version=__version__,
-        facts=html.escape(f'Config {args.config}, checkpoint {args.checkpoint}, images: {images} (at most '
-                          f'{args.max_images}).'),
-        links=''.join(f'<a href="#{s.tool}">{html.escape(s.title)}</a>' for s in SECTIONS))
+    return page(f'Inside {Path(args.config).stem}', f'Config {args.config}, checkpoint {args.checkpoint}, images: '
+                f'{images} (at most {args.max_images}).', {s.tool: s.title for s in SECTIONS}, '\n'.join(parts))

@@ -1,11 +1,11 @@
-"""Checking all samples of all sets of a config: reading in parallel, pictures that occur twice, classes."""
+"""Checking all samples of all sets of a config: reading in parallel, and what is counted of them."""
 import collections
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations as BaseLoadAnnotations
@@ -14,33 +14,63 @@ from mmengine.registry import DATASETS, TRANSFORMS
 from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
 
+from mmwhitebox.config_parts import HEADS, listed
 from mmwhitebox.errors import UserError
 
 from .checking import NOTES, Finding, Sample, SampleChecker
 from .class_names import class_name_problems
+from .folder import OfFolder
+from .formats.pairing import IN_TWO_SPLITS
 from .image_io import IMAGE_SUFFIXES
 from .layout import check_datasets, leaf_datasets, lists_folders
+from .likeness import WORDS
 from .mask_reading import steps_that_read_masks
-from .transforms import LoadImage
+from .training_view import NUM_BINS, TrainingView, bins_of
 
 BIT_DEPTHS = (8, 10, 12, 14)  # what cameras and files of 16 bits hold
 CHUNK = 8  # samples that a worker takes at once
 CRASH = 'the process that read it died (out of memory, or a decoder that it crashes): take it out.'
 
 
-class CheckedSet(NamedTuple):
+@dataclass
+class CheckedSet:
     """One dataset of a config, the splits that use it, and what is found in it.
 
-    ``digests`` (S, 2) uint64 and ``first_labels`` (S, ) have an entry for each sample, ``pixels`` and ``images``
-    (256 or more, ) for each label; only these grow with the dataset, by 20 bytes a sample.
+    Attributes:
+        splits (tuple[str, ...]): Those that use it.
+        checker (SampleChecker): Reads its samples.
+        findings (list[Finding]): What is wrong.
+        digests (np.ndarray): (S, 2) uint64 of the decoded pixels of each sample; zeros if there are none.
+        signatures (np.ndarray): (S, 2, 16) uint64, see :mod:`.likeness`.
+        first_labels (np.ndarray): (S, ) int32 class of each picture, -1 without.
+        empty_crops (np.ndarray): (S, 2) float32 share of the crops in which no pixel counts, as they are and twice as
+            large.
+        pixels (np.ndarray): (256 or more, ) int64 pixels with each label.
+        images (np.ndarray): (256 or more, ) int64 samples with each label.
+        areas (np.ndarray): (classes, bins) pixels of each class by the size of the connected area that they lie in, at
+            the size to which the training resizes; see :func:`.training_view.bins_of`.
+        small (np.ndarray): (classes, 3) of the areas with fewer pixels than a patch of the model: their number and
+            pixels; and the number of all areas.
+        masks (int): Masks that could be read.
+        sizes (Counter): (width, height) of the images -> number.
+        widest (int): Largest value of the images of more than 8 bits; 0 if there are none.
+        weighed (bool): Whether the config's losses weigh the classes.
     """
     splits: tuple[str, ...]
     checker: SampleChecker
     findings: list[Finding]
     digests: np.ndarray
+    signatures: np.ndarray
     first_labels: np.ndarray
+    empty_crops: np.ndarray
     pixels: np.ndarray
     images: np.ndarray
+    areas: np.ndarray
+    small: np.ndarray
+    masks: int = 0
+    sizes: collections.Counter = field(default_factory=collections.Counter)
+    widest: int = 0
+    weighed: bool = False
 
     @property
     def name(self) -> str:
@@ -78,6 +108,13 @@ def make_sets(cfg: Config, splits: Sequence[str]) -> list[CheckedSet]:
     scope = cfg.get('default_scope', 'mmseg')
     sets = [_make_set(tuple(dict.fromkeys(names)), dataset, cfg, scope) for names, dataset in cfgs.values()]
     sets[0].findings.extend(Finding('class names', 'config', problem) for problem in class_name_problems(cfg, splits))
+    told: set[str] = set()
+    for checked in sets:
+        dataset = checked.checker.dataset
+        lines = [line for line in dataset.problems if line not in told and IN_TWO_SPLITS not in line] \
+            if isinstance(dataset, OfFolder) else []  # what lies in two splits is found by its pixels
+        told.update(lines)
+        checked.findings.extend(Finding('folder', str(dataset.data_root), line) for line in lines)
     return sets
 
 
@@ -107,9 +144,22 @@ def _make_set(splits: tuple[str, ...], dataset_cfg: dict, cfg: Config, scope: st
     if loaded and loaded != num_classes:
         findings.append(Finding('classes differ', type(dataset).__name__,
                                 f'the step that reads masks has {loaded} classes, the dataset {num_classes}.'))
-    checker = SampleChecker(dataset, load_image, load_mask, num_classes)
-    return CheckedSet(splits, checker, findings, np.zeros((size, 2), np.uint64), np.full(size, -1, np.int32),
-                      np.zeros(max(256, num_classes), np.int64), np.zeros(max(256, num_classes), np.int64))
+    trained = load_mask is not None and 'train' in splits
+    with TRANSFORMS.switch_scope_and_registry(scope):
+        checker = SampleChecker(dataset, load_image, load_mask, num_classes, TrainingView.of(cfg) if trained else None)
+    return CheckedSet(splits, checker, findings, np.zeros((size, 2), np.uint64),
+                      np.zeros((size, 2, WORDS), np.uint64), np.full(size, -1, np.int32),
+                      np.zeros((size, 2), np.float32), np.zeros(max(256, num_classes), np.int64),
+                      np.zeros(max(256, num_classes), np.int64), np.zeros((num_classes, NUM_BINS)),
+                      np.zeros((num_classes, 3)), weighed=_weighs(cfg))
+
+
+def _weighs(cfg: Config) -> bool:
+    """Whether a loss of the config's heads has weights of the classes."""
+    model = cfg.get('model') or {}
+    losses = [loss for key in HEADS for _, head in listed(key, model.get(key)) if isinstance(head, dict)
+              for name in ('loss_decode', 'loss') for _, loss in listed(name, head.get(name))]
+    return any(isinstance(loss, dict) and loss.get('class_weight') for loss in losses)
 
 
 def _model_classes(cfg: Config) -> int | None:
@@ -235,19 +285,21 @@ def _check_alone(checker: SampleChecker, index: int) -> Sample:
 
 
 def check_set(checked: CheckedSet, workers: int, progress: Callable[[int], None] = lambda count: None) -> None:
-    """Read every sample of a set and note what is found.
+    """Read every sample of a set, and note and count what is found.
 
     Args:
-        checked (CheckedSet): From :func:`make_sets`; its arrays and findings are filled.
+        checked (CheckedSet): From :func:`make_sets`; its counts and findings are filled.
         workers (int): Processes; 0 reads in this one.
         progress (Callable): Called with the number of samples done since the last call.
     """
-    widest = 0
     for index, sample in read_samples(checked.checker, workers):
-        checked.findings.extend(sample.findings)
-        widest = max(widest, sample.widest)
+        checked.findings.extend(finding._replace(sample=index) for finding in sample.findings)
+        checked.widest = max(checked.widest, sample.widest)
+        checked.empty_crops[index] = sample.empty_crops
         if sample.digest:
             checked.digests[index] = np.frombuffer(sample.digest, np.uint64)
+            checked.signatures[index] = sample.signature
+            checked.sizes[sample.size] += 1
         if sample.labels:
             checked.first_labels[index] = sample.labels[0]
             valid = [label for label in sample.labels if 0 <= label < len(checked.images)]
@@ -255,79 +307,19 @@ def check_set(checked: CheckedSet, workers: int, progress: Callable[[int], None]
         if sample.pixels is not None:
             checked.pixels[:] += sample.pixels
             checked.images[:] += sample.pixels > 0
+            checked.masks += 1
+        if sample.areas is not None:
+            classes, sizes = sample.areas
+            is_small = sizes < checked.checker.view.patch ** 2
+            np.add.at(checked.areas, (classes, bins_of(sizes)), sizes)
+            np.add.at(checked.small, classes, np.stack([is_small, is_small * sizes, np.ones_like(sizes)], 1))
         progress(1)
-    checked.findings.extend(bit_depth_findings(checked, widest))
-    checked.findings.extend(class_findings(checked))
-
-
-def bit_depth_findings(checked: CheckedSet, widest: int) -> Iterator[Finding]:
-    """A note if the images of more than 8 bits use fewer than 16, so that their high bytes are dark or black.
-
-    Args:
-        checked (CheckedSet): The set.
-        widest (int): Largest value of its images of more than 8 bits, 0 if there are none.
-    """
-    load_image = checked.checker.load_image
-    keeps_high_byte = isinstance(load_image, LoadImage) and load_image.bit_depth is None or \
-        getattr(load_image, 'color_type', 'unchanged') != 'unchanged'
-    used = next((bits for bits in BIT_DEPTHS if widest < 1 << bits), None)
-    if widest and used and keeps_high_byte:
-        yield Finding('bit depth', type(checked.checker.dataset).__name__,
-                      f'all values of the images of more than 8 bits are below {1 << used}: set bit_depth={used} of '
-                      f'mmwhitebox.LoadImage, or they come out {"black" if used == 8 else "dark"}.')
-
-
-def class_findings(checked: CheckedSet) -> Iterator[Finding]:
-    """Classes without a sample, and masks of 0 and 255."""
-    num_classes, ignored = checked.checker.num_classes, checked.checker.ignore_index
-    names = class_names(checked)
-    name = type(checked.checker.dataset).__name__
-    counts = checked.images[:num_classes]
-    if checked.is_segmentation:
-        seen = set(np.flatnonzero(checked.images).tolist())
-        if seen == {0, ignored} and num_classes > 1:
-            yield Finding('0/255 mask', name, f'all masks together hold 0 and {ignored} only, and {ignored} is '
-                          f'ignored. If {ignored} means a class, save that class as 1.')
-    absent = [f'{names[index]} ({index})' for index in np.flatnonzero(counts == 0)]
-    if absent and 'train' in checked.splits and not checked.is_segmentation:
-        yield from (Finding('empty class', name, f'{each}: add pictures, or take the class out.') for each in absent)
-    elif absent:
-        yield Finding('class never occurs', name, f'{len(absent)} of {num_classes} classes: {", ".join(absent)}.')
 
 
 def class_names(checked: CheckedSet) -> list[str]:
     """Names of the classes; numbers where the dataset names none."""
     names = list(checked.checker.dataset.metainfo.get('classes') or ())
     return [str(names[i]) if i < len(names) else str(i) for i in range(checked.checker.num_classes)]
-
-
-def find_copies(sets: Sequence[CheckedSet]) -> None:
-    """Note pictures that occur twice: in one set a duplicate, in two splits a leak, with two labels a conflict.
-
-    The pixels are compared, not the files: another name, suffix or lossless format makes no difference.
-    """
-    digests = np.concatenate([checked.digests for checked in sets])
-    labels = np.concatenate([checked.first_labels for checked in sets])
-    owners = np.repeat(np.arange(len(sets)), [len(checked.digests) for checked in sets])
-    places = np.concatenate([np.arange(len(checked.digests)) for checked in sets])
-    for current, first in _copies(digests):
-        original, copy = sets[owners[first]], sets[owners[current]]
-        file, other = copy.checker.name(places[current]), original.checker.name(places[first])
-        kind = 'duplicate' if original is copy else 'leak'
-        copy.findings.append(Finding(kind, file, f'the same picture as {other} of {original.name}: keep one.'))
-        if labels[first] != labels[current]:
-            copy.findings.append(Finding('label conflict', file, f'class {labels[current]} here, {labels[first]} of '
-                                         f'{other}: correct one.'))
-
-
-def _copies(digests: np.ndarray) -> list[tuple[int, int]]:
-    """(copy, first sample with the same picture) for digests (S, 2), in the order of the copies; 0, 0 is no picture."""
-    order = np.lexsort((np.arange(len(digests)), digests[:, 1], digests[:, 0]))
-    order = order[digests[order].any(axis=1)]
-    ranked = digests[order]
-    is_copy = np.concatenate([[False], (ranked[1:] == ranked[:-1]).all(axis=1)])[:len(order)]
-    starts = np.maximum.accumulate(np.where(is_copy, 0, np.arange(len(order))))
-    return sorted(zip(order[is_copy].tolist(), order[starts[is_copy]].tolist()))
 
 
 def class_table(checked: CheckedSet) -> list[dict]:

@@ -7,10 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmseg.datasets.transforms import LoadAnnotations
+from PIL import Image
 
 from mmwhitebox.errors import AnnotationError, joined
 
+from .formats.labelme import BACKGROUND
 from .image_io import BROKEN_IMAGE, QUARTER_TURNS, TURNS, largest_wide_value, orientation_of, read_image
+from .label_map import LOSSY, UnknownValuesError
+from .likeness import signature
+from .training_view import TrainingView
 from .transforms import LoadImage, LoadSegAnnotation, advise_orientation
 
 KINDS = {  # in the order of a report
@@ -24,41 +29,69 @@ KINDS = {  # in the order of a report
     'size mismatch': 'image and mask differ in size',
     'coloured mask': 'several channels where one of class indices is needed',
     'label out of range': 'a label that is no class and not ignored',
+    'inexact mask': 'values or colours near to those of the classes, as JPEG and resizing make them',
+    'swapped colours': 'masks whose colours are those of the classes with red and blue swapped',
+    'labels from one': 'the classes are counted from 1, not from 0',
     '0/255 mask': 'the labels are 0 and 255, and 255 is ignored',
     'all ignored': 'no pixel counts',
+    'empty mask': 'nothing but the background (a note, not a fault)',
+    'JPEG mask': 'JPEG masks are not exact (a note, not a fault)',
     'EXIF orientation': 'turned so that sizes cannot tell whether the mask is (a note, not a fault)',
     'bit depth': 'wide images that use fewer bits (a note, not a fault)',
     'hidden file': 'left out (a note, not a fault)',
     'duplicate': 'the same picture twice in a set',
     'leak': 'the same picture in two splits',
+    'near duplicate': 'nearly the same picture twice in a set (a note, not a fault)',
+    'near leak': 'nearly the same picture in two splits',
     'label conflict': 'the same picture with different labels',
     'empty class': 'a class without a training sample',
     'class names': 'names of classes that do not fit the folders, or each other',
     'classes differ': 'the model has another number of classes than the dataset',
     'class never occurs': 'no sample has this class (a note, not a fault)',
+    'uneven classes': 'classes of very different frequency, weighed alike (a note, not a fault)',
+    'tiny class': 'a class of areas smaller than a patch of the model (a note, not a fault)',
+    'empty crops': 'crops of the training in which no pixel counts (a note, not a fault)',
+    'folder': 'what is odd in the folder (a note, not a fault)',
 }
-NOTES = {'class never occurs', 'EXIF orientation', 'bit depth', 'hidden file'}
+NOTES = {kind for kind, text in KINDS.items() if text.endswith('(a note, not a fault)')}
 
 
 class Finding(NamedTuple):
-    """Something wrong: its kind (of :data:`KINDS`), the file, and what to do."""
+    """Something wrong.
+
+    Attributes:
+        kind (str): Of :data:`KINDS`.
+        file (str): That of an image or a mask, or the name of the data set.
+        message (str): What was seen, and what may be done.
+        sample (int | None): Place in the data set; None of what concerns all of it.
+        other (str): The file that it is like, of pictures that occur twice.
+        values (tuple): What the message is about: labels, colours, names of classes.
+    """
     kind: str
     file: str
     message: str
+    sample: int | None = None
+    other: str = ''
+    values: tuple = ()
 
 
 class Sample(NamedTuple):
     """What is kept of a checked sample.
 
-    ``digest`` (16 bytes) is that of its decoded pixels, empty if there are none. ``labels`` are the classes of a
-    picture, ``pixels`` (256 or more, ) the number of pixels with each label of a mask, ``widest`` the largest value
-    of an image of more than 8 bits.
+    ``digest`` (16 bytes) is that of its decoded pixels, empty if there are none; ``signature`` (2, 16) is that of
+    :mod:`.likeness`, ``size`` (width, height). ``labels`` are the classes of a picture, ``pixels`` (256 or more, ) the
+    number of pixels with each label of a mask, ``widest`` the largest value of an image of more than 8 bits.
+    ``areas`` and ``empty_crops``, of crops once and twice as large, are those of a :class:`.TrainingView`.
     """
     findings: list[Finding]
     digest: bytes = b''
     labels: tuple[int, ...] = ()
     pixels: np.ndarray | None = None
     widest: int = 0
+    signature: np.ndarray | None = None
+    size: tuple[int, int] | None = None
+    areas: tuple[np.ndarray, np.ndarray] | None = None
+    empty_crops: tuple[float, float] = (0., 0.)
 
 
 class SampleChecker:
@@ -69,15 +102,18 @@ class SampleChecker:
         load_image: The pipeline's loading step, used for files that are not on a local disk.
         load_mask (LoadAnnotations, optional): The pipeline's step that reads masks, None for classification.
         num_classes (int): Number of classes.
+        view (TrainingView, optional): How a training sees the samples. Defaults to None: it does not.
     """
 
     def __init__(self, dataset: BaseDataset, load_image: Any, load_mask: LoadAnnotations | None,
-                 num_classes: int) -> None:
+                 num_classes: int, view: TrainingView | None = None) -> None:
         self.dataset = dataset
         self.load_image = load_image
         self.load_mask = load_mask
         self.num_classes = num_classes
+        self.view = view or TrainingView()
         self.ignore_index = getattr(dataset, 'ignore_index', 255)
+        self.has_background = num_classes > 1 and (dataset.metainfo.get('classes') or ('', ))[0] in BACKGROUND
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -98,7 +134,7 @@ class SampleChecker:
             digest = hashlib.blake2b(f'{image.shape}'.encode(), digest_size=16)
             digest.update(np.ascontiguousarray(image))
             digest = digest.digest()
-        labels, pixels = (), None
+        labels, mask = (), None
         if 'gt_label' in info:
             labels = tuple(int(label) for label in np.atleast_1d(info['gt_label']))
             wrong = [label for label in labels if not 0 <= label < self.num_classes]
@@ -107,11 +143,35 @@ class SampleChecker:
                                         f'labels {joined(wrong)} of {self.num_classes} classes: '
                                         f'set num_classes to {max(wrong) + 1} or more, or correct the labels.'))
         if self.load_mask is not None and info.get('seg_map_path'):
-            pixels = self._check_mask(info, image, findings)
+            mask = self._check_mask(info, image, findings)
         widest = 0
         if image is not None and 'img' not in info and '://' not in name:
             widest = self._look_at_file(name, image, info, findings)
-        return Sample(findings, digest, labels, pixels, widest)
+        sample = Sample(findings, digest, labels, widest=widest)
+        if image is not None:
+            sample = sample._replace(signature=signature(image), size=(image.shape[1], image.shape[0]))
+        return sample if mask is None else self._count(sample, *mask)
+
+    def _count(self, sample: Sample, labels: np.ndarray, values: np.ndarray, counts: np.ndarray) -> Sample:
+        """A sample with what is counted in its mask (H, W), of which the labels and their pixels are known."""
+        pixels = np.zeros(max(256, self.num_classes), np.int64)
+        known = (values >= 0) & (values < len(pixels))
+        pixels[values[known]] = counts[known]
+        sample = sample._replace(pixels=pixels)
+        if self.view.patch is not None:
+            sample = sample._replace(areas=self.view.areas(labels, values[(values >= 0) & (
+                values < self.num_classes)].tolist()))
+        if self.view.crop is not None and self.ignore_index in values and len(values) > 1:
+            counted = labels != self.ignore_index
+            sample = sample._replace(empty_crops=tuple(self.view.empty_crops(counted, factor) for factor in (1, 2)))
+        return sample
+
+    def look(self, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Image (H, W, 3) BGR and labels (H, W) of a sample, as far as they can be read and fit each other."""
+        info = self.dataset.get_data_info(index)
+        image = self._read_image(info, self.name(index), [])
+        mask = self._check_mask(info, image, []) if self.load_mask is not None and info.get('seg_map_path') else None
+        return image, mask[0] if image is not None and mask is not None and mask[0].shape == image.shape[:2] else None
 
     def _look_at_file(self, name: str, image: np.ndarray, info: dict, findings: list[Finding]) -> int:
         """Note a turn that sizes cannot show; the largest value of a wide image."""
@@ -160,7 +220,9 @@ class SampleChecker:
             return None
         return image
 
-    def _check_mask(self, info: dict, image: np.ndarray | None, findings: list[Finding]) -> np.ndarray | None:
+    def _check_mask(self, info: dict, image: np.ndarray | None,
+                    findings: list[Finding]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """The mask (H, W), its labels and their pixels; None if it holds none."""
         size = None if image is None else image.shape[:2]
         path = str(info['seg_map_path'])
         trouble = _file_trouble(path, 'mask') if '://' not in path else None
@@ -174,7 +236,7 @@ class SampleChecker:
             read = self.load_mask.read if isinstance(self.load_mask, LoadSegAnnotation) else self.load_mask
             labels = np.asarray(read(results)['gt_seg_map'])
         except AnnotationError as error:
-            findings.append(Finding('label out of range', path, _without(path, error)))
+            findings.append(refused(path, error))
             return None
         except (*BROKEN_IMAGE, AttributeError) as error:
             findings.append(Finding('unreadable mask', path, _without(path, error)))
@@ -185,28 +247,35 @@ class SampleChecker:
         if labels.ndim < 2:  # mmseg squeezes away a side of one pixel
             labels = labels.reshape(size) if size and labels.size == size[0] * size[1] else np.atleast_2d(labels)
         if size is not None and labels.shape[:2] != size:
+            advice = advise_orientation(info.get('img_path'), labels.shape, size,
+                                        getattr(self.load_image, 'exif', 'apply'))
+            if not advice and labels.shape[:2] == size[::-1]:
+                advice = ' Its sides are swapped: turn it as the image is.'
             findings.append(Finding('size mismatch', path, f'{labels.shape[1]} x {labels.shape[0]} pixels, its image '
                                     f'{size[1]} x {size[0]}: save both in one size (masks with nearest neighbour).'
-                                    + advise_orientation(info.get('img_path'), labels.shape, size,
-                                                         getattr(self.load_image, 'exif', 'apply'))))
+                                    + advice, values=(labels.shape[:2], size)))
         if labels.ndim != 2:
             findings.append(Finding('coloured mask', path, self._advise_coloured(labels)))
             return None
-        pixels = np.zeros(max(256, self.num_classes), np.int64)
+        label_map = getattr(self.load_mask, 'label_map', None)
+        if '://' not in path and is_lossy(path) and not (label_map and label_map.nearest):
+            findings.append(Finding('JPEG mask', path, 'JPEG masks are not exact: that this one holds nothing but '
+                                    'classes may be chance; save masks as PNG.'))
         values, counts = count_labels(labels)
-        known = (values >= 0) & (values < len(pixels))
-        pixels[values[known]] = counts[known]
         present = values.tolist()
         wrong = [label for label in present if not 0 <= label < self.num_classes and label != self.ignore_index]
         if wrong:
             findings.append(Finding('label out of range', path,
                                     f'labels {joined(wrong)} of {self.num_classes} classes: '
-                                    f'{advise_labels(present, wrong, self.num_classes, info)}'))
+                                    f'{advise_labels(present, wrong, self.num_classes, info)}', values=tuple(wrong)))
         elif present == [self.ignore_index]:
             findings.append(Finding('all ignored', path, f'every pixel is {self.ignore_index}: take it out'
                                     + (', or reduce_zero_label is wrong for it (0 becomes ignored).'
                                        if info.get('reduce_zero_label') else '.')))
-        return pixels
+        elif present in ([0], [0, self.ignore_index]) and self.has_background:
+            findings.append(Finding('empty mask', path, 'nothing but background: keep it if the image shows nothing '
+                                    'else.'))
+        return labels, values, counts
 
     def _advise_coloured(self, labels: np.ndarray) -> str:
         colours = labels[..., :3]
@@ -218,6 +287,23 @@ class SampleChecker:
         return (f'{labels.shape[2]} channels, {len(seen)} colours, {len(known)} of them in the palette of the dataset: '
                 'save the index of the class of each colour (mode L or P), or name the colours: palette={NAME: (R, G, '
                 'B)} of mmwhitebox.LoadSegAnnotation.')
+
+
+def refused(path: str, error: AnnotationError) -> Finding:
+    """A mask that the table of values or colours refuses, or that holds no labels."""
+    if not isinstance(error, UnknownValuesError):
+        return Finding('label out of range', path, _without(path, error))
+    kind = 'swapped colours' if error.swapped else 'inexact mask' if error.near else 'label out of range'
+    return Finding(kind, path, _without(path, error), values=error.values)
+
+
+def is_lossy(path: str) -> bool:
+    """Whether a file is in a format that loses values; False if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.format in LOSSY
+    except BROKEN_IMAGE:
+        return False
 
 
 def count_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -44,6 +44,7 @@ class OfFolder:
             raise ConfigError(f'{type(self).__name__}: split={split!r} must be one of {joined(SPLITS)}.')
         self.split, self.cache, self.kind = split, cache, kind
         self.left_out = tuple(left_out)
+        self.problems: list[str] = []  # of the folder, once its samples are found
         self.division = dict(val_share=val_share, seed=seed, group_prefix=group_prefix)
         super().__init__(data_root=data_root, **kwargs)
 
@@ -68,12 +69,15 @@ class OfFolder:
             raise DatasetLayoutError(f'{root} has no images with annotations for {self.split}: it has '
                                      + (joined([f'{count} for {name}' for name, count in pairs.splits.items()])
                                         or 'none at all') + '.')
+        self.problems = pairs.problems
         if pairs.kind not in (*POLYGONS, 'binary'):
             return samples
         if self.cache is None:
             raise ConfigError(f'{root} holds {KINDS[pairs.kind]}: name a folder for the masks that are made of them, '
                               'own_data.cache.')
-        return rasterize(pairs.but(samples=samples), Path(self.cache)).samples
+        drawn = rasterize(pairs.but(samples=samples), Path(self.cache))
+        self.problems = drawn.problems
+        return drawn.samples
 
     def check_files(self) -> int:
         """Number of samples.

@@ -15,6 +15,20 @@ LOSSY = ('JPEG', 'WEBP')
 Colour = Sequence[int]
 
 
+class UnknownValuesError(AnnotationError):
+    """Values or colours of a mask that are not in the table.
+
+    Attributes:
+        values (tuple): They, the most frequent first.
+        swapped (bool): Whether all are in the table with red and blue swapped.
+        near (bool): Whether the mask was saved as JPEG, or all are near to what is in the table.
+    """
+
+    def __init__(self, message: str, values: Sequence = (), swapped: bool = False, near: bool = False) -> None:
+        super().__init__(message)
+        self.values, self.swapped, self.near = tuple(values), swapped, near
+
+
 class LabelMap:
     """A table of mask values, or of colours, and their labels.
 
@@ -107,7 +121,7 @@ class LabelMap:
         slots = codes % len(keys)
         known = keys[slots] == codes
         if not known.all():
-            raise AnnotationError(self._refusal(codes[~known], codes.size, path, lossy))
+            raise self._refusal(codes[~known], codes.size, path, lossy)
         return labels[slots]
 
     def _nearest(self, codes: np.ndarray) -> np.ndarray:
@@ -116,24 +130,27 @@ class LabelMap:
         apart = (points[:, None] - known) ** 2
         return self.labels[apart.sum(-1).argmin(1)]
 
-    def _refusal(self, codes: np.ndarray, size: int, path: str | Path, lossy: bool) -> str:
+    def _refusal(self, codes: np.ndarray, size: int, path: str | Path, lossy: bool) -> UnknownValuesError:
         values, counts = np.unique(codes, return_counts=True)
         order = np.argsort(-counts, kind='stable')
         what = 'colours' if self.coloured else 'values'
-        text = (f'{path}: {what} {joined([self._shown(v) for v in values[order].tolist()], 4)} '
+        shown = [unpacked(v) if self.coloured else v for v in values[order].tolist()]
+        text = (f'{path}: {what} {joined(shown, 4)} '
                 f'({100 * len(codes) / size:.2g} % of its pixels) are not in {self._argument}')
         if lossy:
-            return (f'{text}. JPEG masks are not exact: nearest=True takes the nearest {what[:-1]}, or save them as '
-                    'PNG.')
+            return UnknownValuesError(f'{text}. JPEG masks are not exact: nearest=True takes the nearest {what[:-1]}, '
+                                      'or save them as PNG.', shown, near=True)
         if self.coloured:
             if np.isin([packed(unpacked(value)[::-1]) for value in values.tolist()], self.codes).all():
-                return f'{text}, but they are with red and blue swapped: write the colours as (R, G, B).'
+                return UnknownValuesError(f'{text}, but they are with red and blue swapped: write the colours as (R, '
+                                          'G, B).', shown, swapped=True)
             apart = np.abs(channels_of(values)[:, None] - channels_of(self.codes)).max(-1).min(1)
             if apart.max() <= 16:
-                return (f'{text}; each is within {apart.max()} of a colour that is: resized or compressed masks are '
-                        'not exact. nearest=True takes the nearest colour.')
+                return UnknownValuesError(f'{text}; each is within {apart.max()} of a colour that is: resized or '
+                                          'compressed masks are not exact. nearest=True takes the nearest colour.',
+                                          shown, near=True)
         known = joined([self._shown(code) for code in self.codes.tolist()], 12)
-        return f'{text} ({known}): add them, or list them in ignored.'
+        return UnknownValuesError(f'{text} ({known}): add them, or list them in ignored.', shown)
 
 
 def of_mapping(mapping: Mapping[Any, str]) -> list[tuple[int, str]]:

@@ -10,7 +10,8 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmwhitebox.datasets import CIFAR10
-from mmwhitebox.datasets.check_report import check_set, class_table, find_copies, make_sets
+from mmwhitebox.datasets.check_report import check_set, class_table, make_sets
+from mmwhitebox.datasets.set_findings import judge
 from mmwhitebox.errors import DatasetLayoutError, UserError
 
 STEPS = [dict(type='mmwhitebox.LoadImage'), dict(type='mmwhitebox.LoadSegAnnotation', num_classes=4)]
@@ -54,7 +55,7 @@ def findings(cfg, workers=0, splits=('train', 'val', 'test')):
     sets = make_sets(cfg, splits)
     for checked in sets:
         check_set(checked, workers)
-    find_copies(sets)
+    judge(sets)
     return [(finding.kind, os.path.basename(finding.file), finding.message) for checked in sets
             for finding in checked.findings]
 
@@ -67,7 +68,7 @@ def test_sound_sets_have_no_findings_and_count_their_classes(seg, workers):
     done = []
     for checked in sets:
         check_set(checked, workers, done.append)
-    find_copies(sets)
+    judge(sets)
     assert not any(checked.findings for checked in sets) and sum(done) == 15
     table = class_table(sets[0])
     assert [row['name'] for row in table] == list(CLASSES) and [row['images'] for row in table] == [12] * 4

@@ -22,6 +22,7 @@ FINDERS: dict[str, Callable[[Found, dict[str, Place]], Pairs | None]] = {
     'coco': find_coco, 'labelme': find_labelme, 'yolo': find_yolo, 'masks': find_masks, 'csv': find_table,
     'classes': find_classes}
 ORDER = ('masks', 'coco', 'labelme', 'yolo', 'csv', 'classes')
+IN_TWO_SPLITS = 'images that lie in two splits'
 ENOUGH = 0.5  # masks are taken before polygons if so many of the images have one
 LAYOUTS = '''Folders that are understood, each with or without train/ and val/ or lists train.txt and val.txt:
   images/a.jpg masks/a.png (or labels/, gt/, annotations/, ...)      a.jpg a_mask.png (or _gt, _label, _labelIds, ...)
@@ -95,5 +96,5 @@ def _in_two_splits(pairs: Pairs) -> list[str]:
     twice = [one.image for those in sizes.values() for i, one in enumerate(those)
              if any(one.split != other.split and filecmp.cmp(one.image, other.image, shallow=False)
                     for other in those[:i])]
-    return [problem('images that lie in two splits', twice, 'what is trained on cannot be validated on: delete them '
+    return [problem(IN_TWO_SPLITS, twice, 'what is trained on cannot be validated on: delete them '
                     'from one.', pairs.root)] if twice else []
