@@ -268,7 +268,8 @@ def bit_depth_findings(checked: CheckedSet, widest: int) -> Iterator[Finding]:
         widest (int): Largest value of its images of more than 8 bits, 0 if there are none.
     """
     load_image = checked.checker.load_image
-    keeps_high_byte = isinstance(load_image, LoadImage) and load_image.bit_depth is None or \
+    keeps_high_byte = isinstance(load_image, LoadImage) and (load_image.bit_depth, load_image.value_range) == \
+        (None, None) or \
         getattr(load_image, 'color_type', 'unchanged') != 'unchanged'
     used = next((bits for bits in BIT_DEPTHS if widest < 1 << bits), None)
     if widest and used and keeps_high_byte:
