@@ -239,11 +239,11 @@ def value_range(found, given, used: int | None, rules: list[str]) -> tuple[float
         rules.append(f'value_range 0 to {high}: no value is above {high}' if used else
                      f'value_range 0 to {high}: all that 16 bits hold')
         return 0, high
+    if found.smallest == found.largest:
+        raise UserError(f'All values of the images are {found.smallest:g}: there is nothing to learn from.')
     low, high = outward(found.smallest, -1), outward(found.largest, 1)
     if low >= 0 and high <= 1:
         low, high = 0., 1.
-    if low >= high:
-        raise UserError(f'All values of the images are {found.smallest:g}: there is nothing to learn from.')
     rules.append(f'value_range {low:g} to {high:g}: the values lie from {found.smallest:g} to {found.largest:g}; '
                  '--value-range LOW HIGH for others')
     return low, high

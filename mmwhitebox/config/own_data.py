@@ -253,7 +253,7 @@ def shown(own: dict) -> dict:
         raise ConfigError(f'own_data.display={display!r} must be the numbers of three channels, or of one, from 1 to '
                           f'{channels}.')
     return dict(channels=channels, display=list(display), channel_axis=own.get('channel_axis'),
-                stretch='value_range' in own)
+                value_range=own.get('value_range'))
 
 
 def fill_channels(cfg: Config, own: dict) -> None:

@@ -133,3 +133,9 @@ def in_range(array: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
     low, high = value_range
     wide = array.astype(np.result_type(array.dtype, np.float32))
     return ((wide - low) * (255 / (high - low))).astype(np.float32, copy=False)
+
+
+def from_range(array: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
+    """What :func:`in_range` was given, float64."""
+    low, high = value_range
+    return array.astype(np.float64) * ((high - low) / 255) + low

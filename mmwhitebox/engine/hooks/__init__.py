@@ -10,9 +10,10 @@ from .predictions import LabelMapHook, PictureHook
 from .schedule import ScheduleHook
 from .stop_signals import StopOnSignalHook
 from .training_checks import TrainingChecksHook
+from .visualization import SegVisualizationHook
 
 __all__ = [
     'AtomicCheckpointHook', 'BesideEMAHook', 'CodingRateHook', 'CompileHook', 'ExactResumeHook', 'FiniteHook',
-    'InitialWeightsHook', 'LabelMapHook', 'MembershipVisHook', 'PictureHook', 'ScheduleHook', 'StopOnSignalHook',
-    'TF32Hook', 'TrainingChecksHook'
+    'InitialWeightsHook', 'LabelMapHook', 'MembershipVisHook', 'PictureHook', 'ScheduleHook',
+    'SegVisualizationHook', 'StopOnSignalHook', 'TF32Hook', 'TrainingChecksHook'
 ]

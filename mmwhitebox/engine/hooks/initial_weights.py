@@ -31,7 +31,8 @@ class InitialWeightsHook(Hook):
     """Looks at a checkpoint before it is loaded into the model: ``load_from``, ``resume``, ``init_cfg`` of Pretrained.
 
     Of ``load_from`` the parts that do not fit (a head of other classes) start anew and are named in one line; a first
-    convolution for three channels is adapted to another number. A checkpoint to resume from has to fit exactly, and so do its classes. ``load_from`` may be a bare state dict.
+    convolution for three channels is adapted to another number. A checkpoint to resume from has to fit exactly, and so
+    do its classes. ``load_from`` may be a bare state dict.
 
     Args:
         min_fraction (float): Share of the model's values that ``load_from`` has to give. 0 takes everything.
