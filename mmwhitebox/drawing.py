@@ -61,10 +61,10 @@ def show_channels(array: np.ndarray, display: Sequence[int]) -> View:
     return View(np.stack(layers if len(layers) == 3 else layers * 3, axis=2), '\n'.join(lines))
 
 
-def write_note(axes: Axes, note: str) -> None:
-    """Write the note of a view into the corner of its panel."""
+def write_note(axes: Axes, note: str, size: float = 6) -> None:
+    """Write the note of a view into the corner of its panel, in letters of so many points."""
     if note:
-        axes.text(0.01, 0.01, note, transform=axes.transAxes, fontsize=6, va='bottom',
+        axes.text(0.01, 0.01, note, transform=axes.transAxes, fontsize=size, va='bottom',
                   bbox=dict(facecolor='white', alpha=0.7, edgecolor='none', pad=1))
 
 

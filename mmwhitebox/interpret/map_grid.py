@@ -112,7 +112,7 @@ def draw_map_grid(image: np.ndarray,
             axes.plot(*mark, marker='+', color='#56B4E9', markersize=8, markeredgewidth=1.6)
         return axes
 
-    write_note(panel(0, 0, image, 'input'), note)
+    write_note(panel(0, 0, image, 'input'), note, 4)
     for i, row in enumerate(rows):
         highs = row.maps.max((1, 2))
         if shared_scale:
