@@ -54,8 +54,8 @@ def show_channels(array: np.ndarray, display: Sequence[int]) -> View:
             if low == high and finite.size:
                 low, high = finite.min(), finite.max()
             line += f': {low:.4g} to {high:.4g}'
-            values = (np.nan_to_num(values.astype(np.float64), nan=low) - low) * (255 / ((high - low) or 1))
-            values = values.clip(0, 255).round().astype(np.uint8)
+            values = np.nan_to_num(values.astype(np.float64), nan=low).clip(low, high)
+            values = ((values - low) * (255 / ((high - low) or 1))).round().astype(np.uint8)
         layers.append(values)
         lines.append(line)
     return View(np.stack(layers if len(layers) == 3 else layers * 3, axis=2), '\n'.join(lines))

@@ -98,7 +98,7 @@ def first_convolution(model: nn.Module) -> str | None:
     backbone = getattr(model, 'backbone', model)
     channels = getattr(backbone, 'in_channels', None)
     seen = next((f'{name}.weight' for name, part in backbone.named_modules()
-                 if isinstance(part, nn.Conv2d) and part.in_channels == channels), None)
+                 if isinstance(part, nn.Conv2d) and channels in (None, part.in_channels)), None)
     return f'backbone.{seen}' if seen and backbone is not model else seen
 
 
