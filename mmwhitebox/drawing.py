@@ -1,8 +1,10 @@
 """Drawing that knows no model: palettes, overlays, legends, label maps as files."""
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -18,6 +20,52 @@ AREA_COLORS = np.array([to_rgb(color) for color in (
 PANEL_INCHES = 3.2
 LEGEND_INCHES = 1.5
 DPI = 110
+
+
+PERCENTILES = (2, 98)  # of the values of a channel, between which a picture of more than 8 bits goes
+
+
+class View(NamedTuple):
+    """A picture of an image.
+
+    Attributes:
+        image (np.ndarray): (H, W, 3) uint8 RGB.
+        note (str): Which channels these are and which values are black and white, a line each; empty of photographs.
+    """
+    image: np.ndarray
+    note: str = ''
+
+
+def show_channels(array: np.ndarray, display: Sequence[int]) -> View:
+    """Three channels of an image as red, green and blue, or one as grey.
+
+    Bytes are shown as they are; other values are stretched between the percentiles 2 and 98 of their channel.
+
+    Args:
+        array (np.ndarray): (H, W, C) of any type.
+        display (Sequence[int]): Three numbers of channels, or one, from 1.
+    """
+    layers, lines = [], []
+    for number in display:
+        values, line = array[..., number - 1], f'channel {number}'
+        if values.dtype != np.uint8:
+            finite = values[np.isfinite(values)].astype(np.float64)
+            low, high = np.percentile(finite, PERCENTILES) if finite.size else (0., 0.)
+            if low == high and finite.size:
+                low, high = finite.min(), finite.max()
+            line += f': {low:.4g} to {high:.4g}'
+            values = np.nan_to_num(values.astype(np.float64), nan=low).clip(low, high)
+            values = ((values - low) * (255 / ((high - low) or 1))).round().astype(np.uint8)
+        layers.append(values)
+        lines.append(line)
+    return View(np.stack(layers if len(layers) == 3 else layers * 3, axis=2), '\n'.join(lines))
+
+
+def write_note(axes: Axes, note: str, size: float = 6) -> None:
+    """Write the note of a view into the corner of its panel, in letters of so many points."""
+    if note:
+        axes.text(0.01, 0.01, note, transform=axes.transAxes, fontsize=size, va='bottom',
+                  bbox=dict(facecolor='white', alpha=0.7, edgecolor='none', pad=1))
 
 
 def to_array(figure: Figure) -> np.ndarray:
@@ -41,7 +89,7 @@ def blend(image: np.ndarray, labels: np.ndarray, palette: Sequence, opacity: flo
 
 
 def draw_panels(image: np.ndarray, label_maps: dict, classes: Sequence[str], palette: Sequence,
-                opacity: float = 0.7) -> np.ndarray:
+                opacity: float = 0.7, note: str = '') -> np.ndarray:
     """Image and label maps side by side, with the names and colours of the classes shown.
 
     Args:
@@ -50,6 +98,7 @@ def draw_panels(image: np.ndarray, label_maps: dict, classes: Sequence[str], pal
         classes (Sequence[str]): Class names.
         palette (Sequence): One RGB colour per class.
         opacity (float): Weight of the colours over the image. Defaults to 0.7.
+        note (str): Written into the image, see :class:`View`. Defaults to ''.
 
     Returns:
         np.ndarray: The picture, (h, w, 3) uint8 RGB.
@@ -67,6 +116,7 @@ def draw_panels(image: np.ndarray, label_maps: dict, classes: Sequence[str], pal
         axes.imshow(panel)
         axes.set_title(title, fontsize=10)
         axes.axis('off')
+        write_note(axes, note if i == 0 else '')
     shown = [i for i in np.unique(np.concatenate([m.ravel() for m in label_maps.values()]))
              if i < len(classes)]
     legend = figure.add_subplot(grid[-1])

@@ -36,7 +36,8 @@ FOREIGN = {'source', 'pip', 'export', 'mkdir', 'eval', '.venv/bin/ruff'}  # prog
 # Of pip, srun, pytest, git, torchrun.
 FOREIGN_FLAGS = {'--help', '--force-reinstall', '--no-deps', '--signal', '--hypothesis-profile', '--short',
                  '--nproc_per_node'}
-MADE_BY_THE_READER = ('my_decoder.py', 'my_data.py', 'my_good_data.py', 'my_classes.py', 'data/mine', 'CONFIG')
+MADE_BY_THE_READER = ('my_decoder.py', 'my_data.py', 'my_good_data.py', 'my_bands.py', 'my_classes.py', 'data/mine',
+                       'CONFIG')
 # Commands run as documented, in a folder laid out as the pages say: those that begin so, with what makes them short.
 OPTIONS_OF = {split: [f'{split}_dataloader.{key}' for key in ('num_workers=0', 'persistent_workers=False')]
               for split in ('train', 'val', 'test')}
@@ -86,6 +87,8 @@ NOT_RUN = {
     'bash tools/dist_train.sh': 'eight GPUs; tests/test_tools/test_main_job.py',
     'bash tools/dist_test.sh': 'eight GPUs; tests/test_tools/test_main_job.py',
     'bash tools/reproduce.sh': 'hours; tests/test_projects/test_runs.py',
+    **{f'mmwhitebox {words}': 'images of four channels; tests/test_tools/test_new_channels.py' for words in (
+        'new data/fields', 'check-data my_bands.py', 'train my_bands.py', 'infer my_bands.py')},
     'mmwhitebox train projects/': 'CamVid; tests/test_projects/test_configs.py',
     'python tools/benchmark.py': 'hours; tests/test_benchmarks/test_benchmarks.py',
     'python -m benchmarks': 'hours; tests/test_benchmarks/test_benchmarks.py',

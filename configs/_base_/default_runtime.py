@@ -19,7 +19,7 @@ default_hooks = dict(
     schedule=dict(type='mmwhitebox.ScheduleHook'),
     stop_on_signal=dict(type='mmwhitebox.StopOnSignalHook'),
     finite=dict(type='mmwhitebox.FiniteHook', on_nonfinite='stop'),
-    visualization=dict(type='SegVisualizationHook'))
+    visualization=dict(type='mmwhitebox.SegVisualizationHook'))
 vis_backends = [dict(type='mmwhitebox.TolerantVisBackend')]
 visualizer = dict(
     type='mmwhitebox.SideBySideVisualizer', vis_backends=vis_backends, name='visualizer', alpha=0.7)

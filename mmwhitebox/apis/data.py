@@ -25,16 +25,19 @@ class DataDescription(NamedTuple):
         classes (list[str]): Names, in the order of the labels.
         palette (list[list[int]] | None): Their RGB colours; None of a classifier.
         pipeline (list[dict] | None): Steps that testing runs; None if the config has neither test nor validation.
+        shown (dict | None): What pictures show of images that are no photographs, ``shown`` of the data sets' metainfo.
     """
 
     classes: list[str]
     palette: list[list[int]] | None
     pipeline: list[dict] | None
+    shown: dict | None = None
 
     @property
     def meta(self) -> dict:
-        """``classes`` and, of a segmentor, ``palette``: the stack's ``dataset_meta``."""
-        return dict(classes=self.classes) if self.palette is None else dict(classes=self.classes, palette=self.palette)
+        """``classes`` and, as far as they are known, ``palette`` and ``shown``: the stack's ``dataset_meta``."""
+        return {key: value for key, value in dict(classes=self.classes, palette=self.palette, shown=self.shown).items()
+                if value is not None}
 
 
 def scope_of(cfg: Config) -> str:
@@ -85,7 +88,8 @@ def describe_data(cfg: Config, checkpoint_meta: dict | None = None) -> DataDescr
         palette = next((colours for colours in given if colours and len(colours) == len(classes)), None)
         spare = generated_palette(len(classes))
         palette = [list(map(int, c)) for c in palette or [own.get(name, spare[i]) for i, name in enumerate(classes)]]
-    return DataDescription(classes, palette, pipeline_of(cfg))
+    shown = next(filter(None, ((part.cfg.get('metainfo') or {}).get('shown') for part in parts)), None)
+    return DataDescription(classes, palette, pipeline_of(cfg), shown and dict(shown))
 
 
 def meta_of(checkpoint_meta: dict) -> dict:

@@ -111,17 +111,20 @@ def check_sizes(size: tuple[int, int], patch: tuple[int, int], dynamic: bool) ->
     return [(h, w), (max(h - ph, 2 * ph), w + 2 * pw)] if dynamic else [(h, w)]
 
 
-def normalization(preprocessor: nn.Module) -> dict:
+def normalization(preprocessor: nn.Module, channels: int = 3) -> dict:
     """``mean``, ``std`` and ``channel_order`` of the images that a data preprocessor gives to the network."""
     swaps = getattr(preprocessor, '_channel_conversion', False) or getattr(preprocessor, 'to_rgb', False)
-    mean, std = ([float(f'{v:.7g}') for v in getattr(preprocessor, key, torch.full((3, ), default)).flatten()]
+    mean, std = ([float(f'{v:.7g}') for v in getattr(preprocessor, key, torch.full((channels, ), default)).flatten()]
                  for key, default in (('mean', 0.), ('std', 1.)))
-    return dict(mean=mean, std=std, channel_order='RGB' if swaps else 'BGR')
+    return dict(mean=mean, std=std, channel_order='of the files' if channels != 3 else 'RGB' if swaps else 'BGR')
 
 
 def pixel_range(model: BaseModel) -> str:
     """In words: what pixels the loading step of the test pipeline gives."""
     pipeline = model.test_pipeline
+    value_range = getattr(pipeline and pipeline.loader, 'value_range', None)
+    if value_range is not None:
+        return f'(value - {value_range[0]}) * 255 / ({value_range[1]} - {value_range[0]}) of the values of files'
     if pipeline is None or pipeline.reads_bytes:
         return 'from 0 to 255'
     return 'as the first step of "pipeline" gives them'
@@ -150,7 +153,8 @@ def model_card(model: BaseModel, checkpoint: Path, file_format: str, size: tuple
                dynamic: bool, batch: int) -> dict:
     """All that a user of the file has to know, as plain values; ``agreement`` comes when it is measured."""
     cfg = model.cfg
-    image = torch.empty(1, cfg.model.backbone.get('in_channels', 3), *size, device='meta')
+    channels = cfg.model.backbone.get('in_channels', 3)
+    image = torch.empty(1, channels, *size, device='meta')
     is_segmentor = hasattr(model, 'decode_head')
     with open(checkpoint, 'rb') as file:
         sha256 = hashlib.file_digest(file, 'sha256').hexdigest()
@@ -158,9 +162,8 @@ def model_card(model: BaseModel, checkpoint: Path, file_format: str, size: tuple
         model=model_name(cfg),
         config=Path(cfg.filename).stem if cfg.filename else None,
         task='segmentation' if is_segmentor else 'classification',
-        **{key: [list(v) if isinstance(v, (list, tuple)) else v for v in values]
-           for key, values in model.dataset_meta.items()},  # classes, palette
-        **normalization(model.data_preprocessor),
+        **json.loads(json.dumps(model.dataset_meta)),  # classes, palette, what is shown
+        **normalization(model.data_preprocessor, channels),
         input='images: float32 (B, C, H, W), (pixel - mean) / std with pixels ' + pixel_range(model),
         pipeline=plain_steps(model),
         output='logits: float32 ' + ('(B, classes, H, W)' if is_segmentor else '(B, classes)'),

@@ -18,6 +18,7 @@ from torch import Tensor
 from mmwhitebox.checkpoints import load_weights
 from mmwhitebox.config.names import config_file
 from mmwhitebox.config.own_data import fill_own_data
+from mmwhitebox.datasets import LoadImage
 from mmwhitebox.datasets.image_io import IMAGE_SUFFIXES
 from mmwhitebox.engine.devices import autocast_dtype, check_device
 from mmwhitebox.errors import ImageReadError, UserError
@@ -140,7 +141,8 @@ def iter_inference(
         model (BaseModel): From :func:`init_model`.
         images (Iterable): Paths, arrays, PIL images or bytes of image files. An array is (H, W, C) in BGR order,
             of the type and the channels that the config's pipeline gives to the model: uint8 and 3, unless it says
-            otherwise.
+            otherwise. With ``own_data.channels`` it holds the values of files, of other than 3 channels in their
+            order.
         batch_size (int): Consecutive images of one size (as the model gets them) share a forward pass.
             Defaults to 1.
         on_error (Callable, optional): Called with an unreadable image and its error, which is then
@@ -157,7 +159,11 @@ def iter_inference(
     if batch_size < 1:
         raise UserError(f'batch_size={batch_size}: give a positive number.')
     images = images_of(images)
+    channels = model.cfg.model.backbone.get('in_channels', 3)
     pipeline = getattr(model, 'test_pipeline', None) or test_pipeline(model.cfg)
+    if rgb and isinstance(pipeline.loader, LoadImage) and pipeline.loader.channels not in (None, 3):
+        raise UserError(f'rgb=True is for images of three channels; this model takes {channels}, in the order of the '
+                        'files.')
     waiting: list[tuple[ImageType, Path | np.ndarray | bytes, dict]] = []
 
     def flush() -> Iterator[tuple[ImageType, Result]]:
@@ -168,7 +174,7 @@ def iter_inference(
                 with torch.inference_mode(), network_precision(model):
                     samples = model.test_step(data)
             except (RuntimeError, AssertionError, ValueError) as error:
-                given, taken = len(data['inputs'][0]), model.cfg.model.backbone.get('in_channels', 3)
+                given, taken = len(data['inputs'][0]), channels
                 if given == taken:
                     raise
                 raise UserError(f"{given} channels come out of the config's test pipeline, the model takes {taken}: "

@@ -32,6 +32,7 @@ class InferencePipeline:
 
     Attributes:
         steps (list[dict]): Those of the config that do not read annotations.
+        loader (BaseTransform | None): Its first step.
         reads_bytes (bool): Whether its first step gives pixels from 0 to 255 of every file.
     """
 
@@ -40,7 +41,7 @@ class InferencePipeline:
         kept = [i for i, step in enumerate(built) if not isinstance(step, LoadAnnotations)]
         self.steps = [steps[i] for i in kept]
         self.transforms = [built[i] for i in kept]
-        loader = self.transforms[0] if self.transforms else None
+        self.loader = loader = self.transforms[0] if self.transforms else None
         self.reads_bytes = isinstance(loader, LoadImage) or (reads_file(loader) and 'color' in str(loader.color_type))
         self._reported: set[str] = set()
 

@@ -7,11 +7,11 @@ from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from mmwhitebox.drawing import blend, captioned, save_labels
+from mmwhitebox.datasets.viewable import read_viewable, viewable
+from mmwhitebox.drawing import View, blend, captioned, save_labels
 from mmwhitebox.errors import UserError, WriteError
 
 from .inputs import as_file
-from .viewable import read_viewable, viewable
 
 BAND_ROWS = 256
 
@@ -22,7 +22,7 @@ class Result(BaseDataElement):
     @classmethod
     def from_sample(cls, sample: BaseDataElement, image, dataset_meta: dict) -> 'Result':
         """Extend a prediction by its image (a path, a BGR array or an encoded file) and the names of its classes."""
-        meta = {key: list(value) for key, value in dataset_meta.items()}
+        meta = {key: dict(value) if isinstance(value, dict) else list(value) for key, value in dataset_meta.items()}
         result = cls(metainfo={**sample.metainfo, 'source': image, **meta})
         result.set_data(dict(sample.items()))
         return result
@@ -35,12 +35,23 @@ class Result(BaseDataElement):
     @property
     def image(self) -> np.ndarray:
         """The input image, (H, W, 3) uint8 RGB; of an image of other bands or bits, what can be shown of it."""
+        return self.view.image
+
+    @property
+    def view(self) -> View:
+        """:attr:`image`, and a note of which channels it shows between which values; read at every access."""
+        shown = self.get('shown')
         if isinstance(self.source, np.ndarray):
-            return viewable(self.source)[..., ::-1]
+            return viewable(self.source, shown)
         if isinstance(self.source, bytes):
             with as_file(self.source) as path:
-                return read_viewable(path, self.ori_shape)[..., ::-1]
-        return read_viewable(self.source, self.ori_shape)[..., ::-1]
+                return read_viewable(path, self.ori_shape, shown)
+        return read_viewable(self.source, self.ori_shape, shown)
+
+    @property
+    def note(self) -> str:
+        """Which channels :attr:`image` shows, and which of their values are black and white; empty of photographs."""
+        return self.view.note if self.get('shown') else ''
 
     def _file_name(self) -> str:
         kinds = {np.ndarray: 'an array', bytes: 'an image in memory'}
@@ -108,7 +119,7 @@ class SegResult(Result, SegDataSample):
         if path.suffix.lower() == '.png':
             save_labels(path, self.mask, self.palette)
         else:
-            Image.fromarray(self.overlay).save(path)
+            Image.fromarray(self.overlay).save(path, comment=self.note)
         return path
 
     def __repr__(self) -> str:
@@ -118,7 +129,7 @@ class SegResult(Result, SegDataSample):
         more = f', and {len(order) - 5} more' if len(order) > 5 else ''
         return (f'SegResult of {self._file_name()}\n'
                 f'  mask: {self.mask.shape[0]} x {self.mask.shape[1]}, {len(self.class_names)} classes\n'
-                f'  {shares}{more}\n'
+                f'  {shares}{more}\n' + ''.join(f'  shown: {line}\n' for line in self.note.splitlines()) +
                 '  .mask .probabilities .class_names .palette .image .overlay .save(path) .show()')
 
     __str__ = __repr__

@@ -3,6 +3,7 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from mmwhitebox.errors import CheckpointError, joined
@@ -45,6 +46,7 @@ class Fit:
         reshaped (list[str]): Keys of another shape, with both shapes.
         fraction (float): Share of the model's values that are in the file, 0 to 1.
         resized (list[str]): Keys that a load hook resized.
+        adapted (list[str]): The first convolution, if it was made for images of three channels, with both shapes.
     """
     state_dict: dict[str, Tensor]
     missing: list[str]
@@ -52,6 +54,7 @@ class Fit:
     reshaped: list[str]
     fraction: float
     resized: list[str]
+    adapted: list[str]
 
     @property
     def exact(self) -> bool:
@@ -80,6 +83,8 @@ class Fit:
             parts.append(f'not in the model: {joined(self.unexpected)}')
         if self.resized:
             parts.append(f'resized: {joined(self.resized)}')
+        if self.adapted:
+            parts.append(f'adapted to the channels of the images as timm does: {joined(self.adapted)}')
         return '; '.join(parts)
 
 
@@ -88,13 +93,32 @@ def part_of(key: str) -> str:
     return match[0] if (match := re.match(r'\w+(?:\.\w+)*?\.\d+(?=\.)', key)) else key.split('.')[0]
 
 
-def fit(model: nn.Module, state_dict: dict[str, Tensor]) -> Fit:
+def first_convolution(model: nn.Module) -> str | None:
+    """Key of the weight of the convolution that sees the images; None if the encoder begins with none."""
+    backbone = getattr(model, 'backbone', model)
+    channels = getattr(backbone, 'in_channels', None)
+    seen = next((f'{name}.weight' for name, part in backbone.named_modules()
+                 if isinstance(part, nn.Conv2d) and channels in (None, part.in_channels)), None)
+    return f'backbone.{seen}' if seen and backbone is not model else seen
+
+
+def fit(model: nn.Module, state_dict: dict[str, Tensor], adapt_channels: bool = False) -> Fit:
     """Compare a state dict, after the load hooks of the model, with the model.
+
+    Args:
+        model (nn.Module): The model.
+        state_dict (dict): Weights.
+        adapt_channels (bool): Adapt a first convolution for three channels to those of the model, as timm does: the sum
+            for one channel, else the weights repeated and scaled by 3 / channels. Defaults to False.
 
     Raises:
         CheckpointError: A position table that cannot be resized.
     """
     own, loaded = model.state_dict(), as_loaded(model, state_dict)
+    key, adapted = first_convolution(model) if adapt_channels else None, []
+    if key in loaded and loaded[key].ndim == 4 and loaded[key].shape[1] == 3 != own[key].shape[1]:
+        adapted = [f'{key} ({tuple(loaded[key].shape)} to {tuple(own[key].shape)})']
+        loaded[key] = adapt_input_conv(own[key].shape[1], loaded[key])
     fitting = {key for key, value in own.items() if key in loaded and loaded[key].shape == value.shape}
     size = sum(value.numel() for value in own.values())
     return Fit(
@@ -104,8 +128,10 @@ def fit(model: nn.Module, state_dict: dict[str, Tensor]) -> Fit:
         reshaped=[f'{key} ({tuple(loaded[key].shape)} in the file, {tuple(own[key].shape)} in the model)'
                   for key in own if key in loaded and key not in fitting],
         fraction=sum(own[key].numel() for key in fitting) / max(size, 1),
-        resized=[f'{key} ({tuple(state_dict[key].shape)} to {tuple(loaded[key].shape)})'
-                 for key in fitting if key in state_dict and state_dict[key].shape != own[key].shape])
+        resized=[f'{name} ({tuple(state_dict[name].shape)} to {tuple(loaded[name].shape)})'
+                 for name in fitting if name in state_dict and state_dict[name].shape != own[name].shape
+                 and not (adapted and name == key)],
+        adapted=adapted if key in fitting else [])
 
 
 def require(found: Fit, path: str, keys: list[str], min_fraction: float, remedy: str) -> None:

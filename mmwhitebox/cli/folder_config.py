@@ -29,19 +29,20 @@ def folder_config(folder: str, scratch: Path, options: dict | None = None) -> tu
     Raises:
         UserError: It holds no data set, or none that can be trained on.
     """
-    args = argparse.Namespace(folder=Path(folder), kind=None, val_share=0.2, seed=0, group_prefix=None)
+    args = argparse.Namespace(folder=Path(folder), kind=None, val_share=0.2, seed=0, group_prefix=None, channels=None,
+                              channel_axis=None, value_range=None, replace_nan=None)
     pairs, own = divided(args)
     task = 'cls' if pairs.kind in CLASSIFICATION else 'seg'
     if task == 'seg' and pairs.kind != 'masks':
         own['cache'] = str(scratch / 'masks')
         pairs = rasterize(pairs, own['cache'])
     found = look(pairs, LOOKED_AT)
-    own.update(of_images(found))
     words: list[str] = []
+    own.update(of_images(found, args, words))
     if task == 'seg':
         meaning = with_swapped_colours(pairs, found) or meaning_of(pairs, found, lambda about, question, usual: usual)
         own.update(of_masks(meaning))
-        words = meaning.words
+        words += meaning.words
     else:
         own['classes'] = list(pairs.classes or sorted({sample.names[0] for sample in pairs.samples}))
     start = choose(task, MODELS[task], found.sizes, len(pairs.of('train')), len(pairs.of('val')))

@@ -18,10 +18,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', default='work_dirs/infer', help='output folder (%(default)s)')
     parser.add_argument('--batch-size', type=positive_int, default=1,
                         help='images of one size that share a forward pass (%(default)s)')
+    parser.add_argument('--channels', type=positive_int, nargs='+', metavar='N',
+                        help='of images that are no photographs: three channels that overlays show, or one, from 1; '
+                        'own_data.display of the config, or the first three')
     add_device(parser)
     add_precision(parser)
     add_trust(parser)
     add_overrides(parser)
+
+
+def show_channels(cfg, channels: list[int] | None) -> None:
+    """Let overlays show other channels of the images.
+
+    Raises:
+        UserError: The config is for photographs, or has no such channels.
+    """
+    from mmwhitebox.config.own_data import fill_own_data
+    from mmwhitebox.errors import UserError
+
+    if not channels:
+        return
+    if not (cfg.get('own_data') or {}).get('channels'):
+        raise UserError('--channels: the config states no own_data.channels, so its images are shown as they are.')
+    cfg.own_data.display = channels
+    fill_own_data(cfg)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     sources = find_sources(args.images, failed)
     check_device(args.device)
     cfg = load_model_config(args.config, args.cfg_options)
+    show_channels(cfg, args.channels)
     out, segments = prepare_folder(args.out), 'decode_head' in cfg.model
     if segments:
         cfg.merge_from_dict({'model.test_cfg.keep_logits': False})

@@ -38,6 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help='values that hardly any pixel of hardly any mask has: classes, or slips that do not count')
     meant.add_argument('--ignore', nargs='+', default=(), type=value_or_colour, metavar='VALUE',
                        help='values, or colours as R,G,B or RRGGBB, that do not count')
+    bands = parser.add_argument_group('images of other channels and values than photographs')
+    bands.add_argument('--channels', type=positive_int, metavar='N', help='channels of every image; alpha counts if N '
+                       'does. All bits are kept then; without it grey and colour of 8 and 16 bits become 8-bit colour')
+    bands.add_argument('--channel-axis', choices=('first', 'last'), help='where they lie in TIFFs that do not say it')
+    bands.add_argument('--value-range', type=float, nargs=2, metavar=('LOW', 'HIGH'),
+                       help='values that become 0 and 255; the bits or the values that are used')
+    bands.add_argument('--replace-nan', type=float, metavar='VALUE', help='what is read for NaN and infinity')
     parts = parser.add_argument_group('how images without splits are divided')
     parts.add_argument('--val-share', type=float, default=0.2, help='share for validation (%(default)s)')
     parts.add_argument('--seed', type=int, default=0, help='another seed, another division (%(default)s)')
@@ -86,11 +93,13 @@ def run(args: argparse.Namespace) -> None:
     if task == 'seg' and pairs.kind != 'masks':
         own['cache'] = str(cache_beside(args.out, Path(own['root'])))
         pairs = rasterize(pairs, own['cache'])
-    found = look(pairs, args.look)
+    found = look(pairs, args.look, channels=args.channels, channel_axis=args.channel_axis,
+                 replace_nan=args.replace_nan)
     say_pairs(pairs, kind, found)
     say('to see to', [*pairs.problems, *found.problems])
-    own.update(of_images(found))
     notes: list[str] = []
+    rules: list[str] = []
+    own.update(of_images(found, args, rules))
     pairs = without_broken(pairs, found, own, notes)
     shares: list[float] = []
     if task == 'seg':
@@ -103,7 +112,7 @@ def run(args: argparse.Namespace) -> None:
     start = choose(task, args.model or MODELS[task], found.sizes, len(pairs.of('train')), len(pairs.of('val')), shares,
                    args.crop, tuple(args.scale) if args.scale else None, args.batch, args.epochs,
                    not args.no_class_weight)
-    say('chosen', start.rules)
+    say('chosen', [*rules, *start.rules])
     say('meant', notes)
     write(args.out, config_text(start, own, [
         f'{len(pairs.samples)} images ({kind}), {len(classes)} classes; written by mmwhitebox new.',
@@ -146,24 +155,108 @@ def cache_beside(out: Path, root: Path) -> Path:
     return folder / f'{"." if folder.is_relative_to(root) else ""}{out.stem}_masks'
 
 
-def of_images(found) -> dict[str, Any]:
-    """What ``own_data`` says of the images.
+def of_images(found, args: argparse.Namespace, rules: list[str]) -> dict[str, Any]:
+    """What ``own_data`` says of the images; the rules are added to ``rules``.
 
     Raises:
-        UserError: The loading step of the config does not take them.
+        UserError: There are none, or they are of several kinds.
     """
     from mmwhitebox.datasets.check_report import BIT_DEPTHS
     from mmwhitebox.errors import UserError
 
     if not found.images:
-        raise UserError('No image could be read.')
-    odd = [channels for channels in found.channels if channels not in (1, 3)]
-    if odd or 32 in found.bit_depths:
-        raise UserError((f'{found.channels[odd[0]]} images have {odd[0]} channels,' if odd else
-                         f'{found.bit_depths[32]} images are of 32 bits, or of fractions,')
-                        + ' and this command writes configs for 1 or 3 channels of 8 or 16 bits: save them so.')
-    used = [bits for bits in BIT_DEPTHS if found.largest < 1 << bits]
-    return dict(bit_depth=used[0]) if 16 in found.bit_depths and used else {}
+        raise UserError('No image could be read.' + (f' {found.reasons[0]}' if found.reasons else ''))
+    used = next((bits for bits in BIT_DEPTHS if found.largest < 1 << bits), None)
+    stated = args.channels or args.value_range or args.replace_nan is not None
+    if not stated and set(found.channels) <= {1, 3} and set(found.types) <= {'uint8', 'uint16'}:
+        if 'uint16' in found.types:
+            rules.append(f'8 of {used or 16} bits are kept; --channels {next(iter(found.channels))} keeps them all')
+        return dict(bit_depth=used) if 'uint16' in found.types and used else {}
+    return of_bands(found, args, used, rules)
+
+
+def of_bands(found, args: argparse.Namespace, used: int | None, rules: list[str]) -> dict[str, Any]:
+    """What ``own_data`` says of images of any channels and values, all of them kept."""
+    from mmwhitebox.errors import UserError, joined
+
+    channels = args.channels or max(found.channels, key=lambda number: (found.channels[number], number))
+    kinds = {kind: paths for kind, paths in found.kinds.items() if kind[0] != channels
+             and not (kind[0] == 1 and channels == 3)}
+    if kinds:
+        (number, _), paths = next(iter(kinds.items()))
+        names = joined([path.name for path in paths], 3)
+        raise UserError(f'{len(paths)} images have {number} channels ({names}), not {channels} as '
+                        f'{"--channels says" if args.channels else "the others"}: save them alike, or take them out.')
+    own: dict[str, Any] = dict(channels=channels)
+    if args.channel_axis:
+        own['channel_axis'] = args.channel_axis
+    types = joined(list(found.types))
+    rules.append(f'channels {channels}, {types}: all of their values are kept'
+                 + (', colour steps for photographs are left out' if channels != 3 or set(found.types) != {'uint8'}
+                    else ''))
+    if found.not_finite and args.replace_nan is None:
+        raise UserError(f'{len(found.not_finite)} images hold NaN or infinity '
+                        f'({joined([path.name for path in found.not_finite], 3)}): mend them, or say what is read '
+                        'instead, --replace-nan VALUE.')
+    if args.replace_nan is not None:
+        own['replace_nan'] = args.replace_nan
+        rules.append(f'NaN and infinity are read as {args.replace_nan:g}')
+    span = value_range(found, args.value_range, used, rules)
+    if span:
+        own['value_range'] = span
+    low, high = span or (0, 255)
+    factor = 255 / (high - low)
+    mean, std = (list(values) * (channels if len(values) == 1 else 1) for values in (found.mean, found.std))
+    own['mean'] = [float(f'{(value - low) * factor:.7g}') for value in mean]
+    own['std'] = [float(f'{value * factor:.7g}') or 1. for value in std]
+    rules.append(f'mean and std of each channel, over all pixels of {found.measured} training images'
+                 + (', after value_range' if span else ''))
+    still = [str(i) for i, value in enumerate(std, 1) if not float(f'{value * factor:.7g}')]
+    if still:
+        rules.append(f'channel {joined(still)} is the same everywhere: its std is set to 1')
+    return own
+
+
+def value_range(found, given, used: int | None, rules: list[str]) -> tuple[float, float] | None:
+    """The values that become 0 and 255; None for bytes as they are."""
+    from mmwhitebox.errors import UserError, joined
+
+    if given:
+        if not given[0] < given[1]:
+            raise UserError(f'--value-range {given[0]:g} {given[1]:g}: the first must be below the second.')
+        return tuple(given)
+    types = list(found.types)
+    if types == ['uint8']:
+        return None
+    if len({name.rstrip('0123456789') for name in types}) > 1 or len(types) > 1 and 'float' not in types[0]:
+        few = {name: [path.name for kind, paths in found.kinds.items() if kind[1] == name for path in paths]
+               for name in types}
+        raise UserError('Images of several types, ' + '; '.join(
+            f'{found.types[name]} {name} ({joined(paths, 3)})' for name, paths in few.items())
+            + ': save them alike, or say which values become 0 and 255 in all of them, --value-range LOW HIGH.')
+    if types == ['uint16']:
+        high = (1 << (used or 16)) - 1
+        rules.append(f'value_range 0 to {high}: no value is above {high}' if used else
+                     f'value_range 0 to {high}: all that 16 bits hold')
+        return 0, high
+    if found.smallest == found.largest:
+        raise UserError(f'All values of the images are {found.smallest:g}: there is nothing to learn from.')
+    low, high = outward(found.smallest, -1), outward(found.largest, 1)
+    if low >= 0 and high <= 1:
+        low, high = 0., 1.
+    rules.append(f'value_range {low:g} to {high:g}: the values lie from {found.smallest:g} to {found.largest:g}; '
+                 '--value-range LOW HIGH for others')
+    return low, high
+
+
+def outward(value: float, sign: int) -> float:
+    """A number of three digits, not below (sign 1) or not above (sign -1) a value."""
+    import math
+
+    if not value:
+        return 0.
+    step = 10.**(math.floor(math.log10(abs(value))) - 2)
+    return float(f'{sign * math.ceil(sign * value / step) * step:.6g}')
 
 
 def without_broken(pairs, found, own: dict[str, Any], notes: list[str]):

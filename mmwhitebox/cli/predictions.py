@@ -78,7 +78,7 @@ def write_segmentations(results: Iterator[tuple], video: Video | None, out: Path
                 film = film or stack.enter_context(VideoWriter(overlay_file, video.rate))
                 film.write(result.overlay)
             else:
-                Image.fromarray(result.overlay).save(overlay_file, quality=92)
+                Image.fromarray(result.overlay).save(overlay_file, quality=92, comment=result.note)
             count += 1
     return count
 

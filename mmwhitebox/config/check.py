@@ -80,7 +80,7 @@ READ_KEYS: dict[str, set[str]] = dict(
     env_cfg={'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
     mp_cfg={'mp_start_method', 'opencv_num_threads'}, dist_cfg={'backend', 'timeout', 'init_backend'},
     auto_scale_lr={'enable', 'base_batch_size'}, data_prefix={'img_path', 'seg_map_path'},
-    metainfo={'classes', 'palette'}, train_cfg={'augments'},
+    metainfo={'classes', 'palette', 'shown'}, train_cfg={'augments'},
     test_cfg={'mode', 'crop_size', 'stride', 'enlarge', 'val', 'batch_windows', 'tile_size', 'keep_logits', 'size',
               'size_divisor'},
     arch={'embed_dims', 'num_layers', 'num_heads', 'attention', 'feedforward', 'stem', 'position', 'norm_cfg',

@@ -16,7 +16,13 @@ nearest                        (of a classification: labels in the folder -> cla
 val_share, seed, group_prefix  how images are divided where the folder has no splits
 left_out                       images that are no samples, by their paths from root
 kind                           which annotations to take, where the folder holds several kinds
-bit_depth                      bits that the values of images of 16 bits use, 12 of many cameras
+bit_depth                      bits that the values of images of 16 bits use, 12 of many cameras; 8 of them are kept
+channels                       of every image, if they are not photographs: the network, and what stands below, follow
+value_range                    (LOW, HIGH), values of the files that become 0 and 255, all bits kept: float32
+mean, std                      of each channel, in the order of the files, after value_range; measured by ``new``
+replace_nan                    value that is read where a file has NaN or infinity
+channel_axis                   'first' or 'last', of TIFFs that do not say it
+display                        what pictures show: numbers of three channels, from 1, or of one; else the first three
 cache                          folder for masks that are drawn of polygons or of several files per image
 ============================== =====================================================================================
 
@@ -33,6 +39,7 @@ class_weight                   weights of the classes in the loss, in the order 
 The schedulers are stretched to the length in ``train_cfg``. A config is filled in when it is read
 (:func:`.reading.load_config`); ``mmwhitebox config`` prints the whole, which plain mmengine reads too.
 """
+import copy
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,17 +48,19 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 
-from mmwhitebox.config_parts import HEADS, SPLITS, get, listed, steps
+from mmwhitebox.config_parts import HEADS, SPLITS, get, listed, make_part, steps
 from mmwhitebox.datasets.label_map import LabelMap
 from mmwhitebox.datasets.layout import leaf_datasets
 from mmwhitebox.datasets.transforms import LoadImage, LoadSegAnnotation
 from mmwhitebox.errors import ConfigError, joined
 
+from .colour_steps import unfit
 from .names import config_path, list_models
 
 OF_FOLDER = ('kind', 'val_share', 'seed', 'group_prefix', 'left_out', 'cache')
 OF_MASKS = ('mapping', 'palette', 'ignored', 'nearest')
-OWN_DATA = ('root', 'classes', 'bit_depth', *OF_MASKS, *OF_FOLDER)
+OF_IMAGES = ('bit_depth', 'channels', 'value_range', 'replace_nan', 'channel_axis')
+OWN_DATA = ('root', 'classes', 'mean', 'std', 'display', *OF_IMAGES, *OF_MASKS, *OF_FOLDER)
 RECIPE = ('model', 'crop', 'scale', 'class_weight')
 MODELS_DATA = ('ade20k', 'camvid', 'cityscapes', 'imagenet')  # what a name of a model may leave out
 PIPELINES = ('train_pipeline', 'test_pipeline', 'tta_pipeline')
@@ -82,9 +91,13 @@ def fill_own_data(cfg: Config) -> None:
     segments = 'decode_head' in cfg.model
     classes, palette = classes_of(own, segments)
     cfg.own_data.classes = classes
-    fill_datasets(cfg, own, segments, classes, palette)
+    metainfo = dict(classes=classes) if palette is None else dict(classes=classes, palette=palette)
+    if 'channels' in own or 'value_range' in own:
+        metainfo['shown'] = shown(own)
+    fill_datasets(cfg, own, segments, metainfo)
     fill_steps(cfg, own, recipe, len(classes))
     fill_model(cfg, recipe, segments, len(classes))
+    fill_channels(cfg, own)
     stretch_schedule(cfg)
 
 
@@ -149,7 +162,7 @@ def classes_of(own: dict, segments: bool) -> tuple[list[str], list | None]:
     return names, None
 
 
-def fill_datasets(cfg: Config, own: dict, segments: bool, classes: list[str], palette: list | None) -> None:
+def fill_datasets(cfg: Config, own: dict, segments: bool, metainfo: dict) -> None:
     """Folder, division, names and colours, of every data set of a folder."""
     found = False
     for split in SPLITS:
@@ -167,7 +180,7 @@ def fill_datasets(cfg: Config, own: dict, segments: bool, classes: list[str], pa
             dataset.update(data_root=own['root'], **{key: own[key] for key in OF_FOLDER if key in own})
             if not segments:
                 dataset.update({key: own[key] for key in ('mapping', 'ignored') if key in own})
-            dataset['metainfo'] = dict(classes=classes) if palette is None else dict(classes=classes, palette=palette)
+            dataset['metainfo'] = copy.deepcopy(metainfo)
     if not found:
         raise ConfigError(f'own_data is for the data sets of a folder: take {BASES} as _base_.')
 
@@ -187,8 +200,7 @@ def fill_steps(cfg: Config, own: dict, recipe: dict, count: int) -> None:
                     step.cfg.update(table, classes=list(cfg.own_data.classes))
                 step.cfg['num_classes'] = count
             elif step.cls is not None and issubclass(step.cls, LoadImage):
-                if 'bit_depth' in own:
-                    step.cfg['bit_depth'] = own['bit_depth']
+                step.cfg.update({key: own[key] for key in OF_IMAGES if key in own})
             elif scale and (name == 'RandomResize' or (name == 'Resize' and 'scale' in step.cfg)):
                 step.cfg['scale'] = scale
             elif crop and name == 'RandomCrop':
@@ -223,6 +235,55 @@ def fill_model(cfg: Config, recipe: dict, segments: bool, count: int) -> None:
     if 'crop' in recipe:
         height, width = sides(recipe['crop'], 'recipe.crop')
         cfg.model.backbone['img_size'] = height if height == width else (height, width)
+
+
+def shown(own: dict) -> dict:
+    """What pictures show of images, as drawing takes it (:mod:`mmwhitebox.datasets.viewable`).
+
+    Raises:
+        ConfigError: Channels that the images do not have.
+    """
+    channels = own.get('channels', 3)
+    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
+        raise ConfigError(f'own_data.channels={channels!r} must be a number of channels, 1 or more.')
+    display = own.get('display', (1, 2, 3) if channels >= 3 else (1, ))
+    display = [display] if isinstance(display, int) else display
+    if not isinstance(display, (list, tuple)) or len(display) not in (1, 3) or not all(
+            isinstance(number, int) and 1 <= number <= channels for number in display):
+        raise ConfigError(f'own_data.display={display!r} must be the numbers of three channels, or of one, from 1 to '
+                          f'{channels}.')
+    return dict(channels=channels, display=list(display), channel_axis=own.get('channel_axis'),
+                value_range=own.get('value_range'))
+
+
+def fill_channels(cfg: Config, own: dict) -> None:
+    """Channels of the network, mean and std; without the steps that are for photographs.
+
+    Raises:
+        ConfigError: Not one mean and std for each channel.
+    """
+    channels, wide = own.get('channels', 3), 'value_range' in own
+    for key in ('mean', 'std'):
+        values = own.get(key)
+        if values is None and channels == 3 and not {'mean', 'std'} & set(own):
+            continue
+        if not isinstance(values, (list, tuple)) or len(values) != channels:
+            raise ConfigError(f'own_data.{key}={values!r} must be a list of {channels} numbers, one for each channel; '
+                              'mmwhitebox new measures them.')
+        for preprocessor in (cfg.model.get('data_preprocessor'), cfg.get('data_preprocessor')):
+            if isinstance(preprocessor, dict):
+                preprocessor[key] = list(values)
+    if 'channels' in own:
+        cfg.model.backbone['in_channels'] = channels
+    if channels == 3 and not wide:
+        return
+    owners = [(dataset, 'pipeline') for split in SPLITS for loader in (cfg.get(f'{split}_dataloader'), ) if loader
+              for dataset in leaf_datasets(loader.dataset)] + [(cfg, name) for name in PIPELINES]
+    with TRANSFORMS.switch_scope_and_registry(cfg.get('default_scope') or 'mmseg'):
+        for owner, key in owners:
+            if owner.get(key):
+                owner[key] = [step for step in owner[key] if not isinstance(step, dict)
+                              or not unfit(make_part(key, step, TRANSFORMS), channels, wide)]
 
 
 def window(recipe: dict) -> dict:

@@ -157,6 +157,7 @@ def config_text(start: Start, own_data: Mapping[str, Any], notes: Sequence[str],
     lines.append(f"_base_ = 'mmwhitebox::_base_/datasets/own_{start.task}.py'")
     keys = [[key for key in own_data if key in group] for group in (
         ('root', 'kind', 'cache'), ('classes', 'bit_depth'), ('mapping', 'palette'), ('ignored', 'nearest'),
+        ('channels', 'channel_axis', 'value_range', 'replace_nan'), ('mean', 'std'),
         ('val_share', 'seed', 'group_prefix'), ('left_out', ))]
     rows = [', '.join(f'{key}={own_data[key]!r}' for key in row) for row in keys if row]
     lines.append('own_data = dict(\n    ' + ',\n    '.join(rows) + ')')

@@ -198,7 +198,7 @@ class SampleChecker:
                 return None
             try:
                 if isinstance(self.load_image, LoadImage):
-                    return read_image(name, self.load_image.bit_depth, self.load_image.exif)
+                    return self.load_image.read(name)
                 image = read_image(name)
                 if self.load_image is not None and orientation_of(name) != 1:  # which loaders follow or do not
                     image = self.load_image(dict(info))['img']

@@ -52,6 +52,12 @@ class OfFolder:
         """Outputs are named by the paths of the images below the folder."""
         self.data_prefix = dict(img_path=str(Path(self.data_root).expanduser()))
 
+    @classmethod
+    def _load_metainfo(cls, metainfo: Mapping | None = None) -> dict:
+        """As in the stack, ``shown`` as a plain dict: checkpoints hold no other."""
+        loaded = super()._load_metainfo(metainfo)
+        return {**loaded, 'shown': dict(loaded['shown'])} if 'shown' in loaded else loaded
+
     def find_samples(self) -> list[Sample]:
         """The samples of the split, with a mask each if the data set wants masks."""
         root = Path(self.data_root).expanduser()

@@ -38,8 +38,8 @@ def set_findings(checked: CheckedSet) -> Iterator[Finding]:
 def bit_depth_findings(checked: CheckedSet) -> Iterator[Finding]:
     """A note if the images of more than 8 bits use fewer than 16, so that their high bytes are dark or black."""
     load_image = checked.checker.load_image
-    keeps_high_byte = isinstance(load_image, LoadImage) and load_image.bit_depth is None or \
-        getattr(load_image, 'color_type', 'unchanged') != 'unchanged'
+    keeps_high_byte = isinstance(load_image, LoadImage) and load_image.bit_depth is None and \
+        load_image.value_range is None or getattr(load_image, 'color_type', 'unchanged') != 'unchanged'
     used = next((bits for bits in BIT_DEPTHS if checked.widest < 1 << bits), None)
     if checked.widest and used and keeps_high_byte:
         yield Finding('bit depth', set_name(checked),

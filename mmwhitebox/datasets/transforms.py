@@ -9,6 +9,7 @@ loads as :class:`LoadImage` does everywhere, and those inferencers take it.
 """
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 
 import mmengine.fileio as fileio
@@ -21,40 +22,78 @@ from mmwhitebox.errors import AnnotationError, ConfigError, ImageArrayError, Ima
 from mmwhitebox.registry import TRANSFORMS
 
 from .broken_samples import OnError
-from .image_io import BROKEN_IMAGE, EXIF, QUARTER_TURNS, orientation_of, read_image, turned
+from .image_io import BROKEN_IMAGE, EXIF, QUARTER_TURNS, high_byte, orientation_of, read_image, turned
 from .label_map import LabelMap, refuse_fractions
+from .stored_images import AXES, in_range, read_stored
 
 
 @TRANSFORMS.register_module(name=['LoadImage', 'LoadImageFromFile', 'LoadImageFromNDArray', 'InferencerLoader'])
 class LoadImage(OnError, BaseTransform):
-    """Load an image of any mode as 8-bit BGR; a truncated file is an error, not a half-grey picture.
+    """Load an image of any mode as 8-bit BGR, or with the channels and the values of its file; a truncated file is an
+    error, not a half-grey picture.
 
     Takes ``img_path`` from the results, or an array already there under ``img``; in inference also a
     bare path or array. Adds ``img``, ``img_shape``, ``ori_shape`` (both (H, W)) and, of files, ``exif``, which
     :class:`LoadSegAnnotation` follows.
 
+    With ``channels`` or ``value_range``, ``img`` is (H, W, channels) in the order of the file; three channels are RGB
+    in files and BGR here, as everywhere. Arrays have that order too, and the values of files.
+
     Args:
-        bit_depth (int, optional): Bits that the values of images of more than 8 bits use, see :func:`read_image`.
-            Defaults to None: all of the type.
+        bit_depth (int, optional): Bits that the values of images of more than 8 bits use, see :func:`read_image`: the 8
+            most significant are kept. Defaults to None: all of the type.
         exif (str): 'apply' turns a photograph as its EXIF orientation says, 'ignore' takes it as stored, for masks that
             were drawn so. Defaults to 'apply'.
+        channels (int, optional): Channels of every image; one channel is repeated if three are wanted. An alpha channel
+            counts if the number is right with it alone, else it is left out. Defaults to None: 3, of any kind of image.
+        value_range (Sequence[float], optional): (LOW, HIGH), values that become 0 and 255: float32, linear, nothing
+            rounded or cut. The only way to read floating-point and signed values. Defaults to None: 8 bits.
+        replace_nan (float, optional): Value, in the units of the file, that is read where one is NaN or infinite.
+            Defaults to None: such an image is an error.
+        channel_axis (str, optional): 'first' or 'last', see :func:`.stored_images.read_stored`. Defaults to None.
         on_error (str): 'raise' or, in training, 'skip', see :class:`OnError`. Defaults to 'raise'.
         max_broken (int): Most samples to skip. Defaults to 100.
 
     Raises:
-        ImageReadError: The file cannot be read, or the image has no pixels; the message names it.
-        ImageArrayError: An array that is not (H, W, 3) uint8.
-        ValueError: ``bit_depth`` or ``exif`` out of range.
+        ImageReadError: The file cannot be read, has another number of channels, values that need a ``value_range`` or
+            are no numbers, or the image has no pixels; the message names it.
+        ImageArrayError: An array of another shape or type.
+        ValueError: An argument out of range.
     """
 
-    def __init__(self, bit_depth: int | None = None, exif: str = 'apply', **kwargs) -> None:
+    def __init__(self, bit_depth: int | None = None, exif: str = 'apply', channels: int | None = None,
+                 value_range: Sequence[float] | None = None, replace_nan: float | None = None,
+                 channel_axis: str | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         if bit_depth is not None and not (isinstance(bit_depth, int) and 8 <= bit_depth <= 32):
             raise ValueError(f'LoadImage: bit_depth={bit_depth!r} must be an integer from 8 to 32.')
         if exif not in EXIF:
             raise ValueError(f'LoadImage: exif={exif!r} must be one of {EXIF}.')
+        if channels is not None and not (is_number(channels) and int(channels) == channels >= 1):
+            raise ValueError(f'LoadImage: channels={channels!r} must be a number of channels, 1 or more.')
+        if value_range is not None and not (
+                isinstance(value_range, (list, tuple)) and len(value_range) == 2
+                and all(map(is_number, value_range)) and value_range[0] < value_range[1]):
+            raise ValueError(f'LoadImage: value_range={value_range!r} must be (LOW, HIGH), the values that become 0 '
+                             'and 255.')
+        if value_range is not None and bit_depth is not None:
+            raise ValueError(f'LoadImage: bit_depth={bit_depth} keeps 8 bits, value_range={tuple(value_range)} all: '
+                             'state one of them.')
+        if replace_nan is not None and not is_number(replace_nan):
+            raise ValueError(f'LoadImage: replace_nan={replace_nan!r} must be a number.')
+        if channel_axis not in (None, *AXES):
+            raise ValueError(f'LoadImage: channel_axis={channel_axis!r} must be one of {AXES}.')
         self.bit_depth = bit_depth
         self.exif = exif
+        self.channels = channels
+        self.value_range = value_range
+        self.replace_nan = replace_nan
+        self.channel_axis = channel_axis
+
+    @property
+    def takes_any(self) -> bool:
+        """Whether images of any kind become 8-bit BGR."""
+        return self.channels is None and self.value_range is None
 
     def transform(self, results: dict | str | np.ndarray) -> dict | None:
         if isinstance(results, np.ndarray):
@@ -65,17 +104,88 @@ class LoadImage(OnError, BaseTransform):
 
     def load(self, results: dict) -> dict:
         if 'img' not in results:
-            results['img'] = read_image(results['img_path'], self.bit_depth, self.exif)
+            results['img'] = self.read(results['img_path'])
             results['exif'] = self.exif
+        else:
+            results['img'] = self.taken_array(results['img'])
         img = results['img']
-        if img.ndim != 3 or img.shape[2] != 3 or img.dtype != np.uint8:
-            raise ImageArrayError('An image array must be (H, W, 3) uint8 in BGR order, got '
-                                  f'{img.shape} {img.dtype}.')
         if img.size == 0:
             raise ImageReadError(f'An image without pixels: {img.shape[1]} x {img.shape[0]}.')
         results.setdefault('img_path', None)
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results
+
+    def read(self, path: str) -> np.ndarray:
+        """The image of a file as the pipeline gets it.
+
+        Raises:
+            ImageReadError: See the class.
+        """
+        if self.takes_any:
+            return read_image(path, self.bit_depth, self.exif)
+        wanted = self.channels or 3
+        array = read_stored(path, self.channel_axis, self.exif).taken(wanted)
+        if array.shape[2] == 1 and wanted == 3:
+            array = np.repeat(array, 3, axis=2)
+        if array.shape[2] != wanted:
+            raise ImageReadError(f'{path}: {array.shape[2]} channels of {array.shape[1]} x {array.shape[0]} pixels, '
+                                 f'but {wanted} are stated (own_data.channels, channels of mmwhitebox.LoadImage).')
+        try:
+            return self.valued(array[..., ::-1] if wanted == 3 else array)
+        except ValueError as error:
+            raise ImageReadError(f'{path}: {error}.') from error
+
+    def taken_array(self, array: np.ndarray) -> np.ndarray:
+        """An array as the pipeline gets the image of a file.
+
+        Raises:
+            ImageArrayError: It has another shape or type.
+        """
+        if self.takes_any:
+            if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+                raise ImageArrayError('An image array must be (H, W, 3) uint8 in BGR order, got '
+                                      f'{array.shape} {array.dtype}.')
+            return array
+        wanted = self.channels or 3
+        given = array[..., None] if array.ndim == 2 and wanted == 1 else array
+        kinds = 'uif' if self.value_range is not None else 'u'
+        if given.ndim != 3 or given.shape[2] != wanted or given.dtype.kind not in kinds:
+            order = 'in BGR order' if wanted == 3 else 'in the order of the files'
+            kind = f'uint8, or uint16 of which {self.bit_depth or 16} bits are used,' if self.value_range is None else \
+                f'of the values of files, about {self.value_range[0]} to {self.value_range[1]},'
+            raise ImageArrayError(f'An image array must be (H, W, {wanted}) {kind} {order}, got {array.shape} '
+                                  f'{array.dtype}.')
+        try:
+            return self.valued(given)
+        except ValueError as error:
+            raise ImageArrayError(f'An image array {given.shape} {given.dtype}: {error}.') from error
+
+    def valued(self, array: np.ndarray) -> np.ndarray:
+        """The values that the pipeline gets, of those of a file: (H, W, C) uint8, or float32 with ``value_range``.
+
+        Raises:
+            ValueError: They need a ``value_range``, do not fit ``bit_depth``, or are no numbers.
+        """
+        if array.dtype.kind == 'f':
+            wrong = ~np.isfinite(array)
+            if wrong.any():
+                if self.replace_nan is None:
+                    raise ValueError(f'{int(wrong.any(2).sum())} pixels are NaN or infinite: mend them, or state what '
+                                     'is read instead, own_data.replace_nan (replace_nan of mmwhitebox.LoadImage)')
+                array = np.where(wrong, array.dtype.type(self.replace_nan), array)
+        if self.value_range is not None:
+            return in_range(array, self.value_range)
+        if array.dtype == np.uint8:
+            return np.ascontiguousarray(array)
+        if array.dtype != np.uint16:
+            raise ValueError(f'values of type {array.dtype} have no defined range: state the values that become 0 and '
+                             '255, own_data.value_range=(LOW, HIGH) (value_range of mmwhitebox.LoadImage)')
+        return high_byte(array, self.bit_depth or 16)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @TRANSFORMS.register_module(name=['LoadSegAnnotation', 'LoadAnnotations'])

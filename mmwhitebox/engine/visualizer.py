@@ -11,6 +11,7 @@ from mmengine.visualization import LocalVisBackend
 from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 
+from mmwhitebox.datasets.viewable import read_viewable
 from mmwhitebox.drawing import draw_panels
 from mmwhitebox.registry import VISBACKENDS, VISUALIZERS
 
@@ -19,7 +20,8 @@ from mmwhitebox.registry import VISBACKENDS, VISUALIZERS
 class SideBySideVisualizer(SegLocalVisualizer):
     """mmseg's visualizer, drawing image | ground truth | prediction in one picture with a legend.
 
-    Works with mmseg's ``SegVisualizationHook`` and every backend.
+    Works with mmseg's ``SegVisualizationHook`` and every backend. Of images that are no photographs, ``shown`` of the
+    data set's metainfo says what is drawn; :class:`mmwhitebox.engine.hooks.SegVisualizationHook` hands over any file.
 
     Args:
         **kwargs: Arguments of ``SegLocalVisualizer``; ``alpha`` is the opacity of the colours.
@@ -44,10 +46,13 @@ class SideBySideVisualizer(SegLocalVisualizer):
         for title, field, draw in wanted:
             if draw and data_sample is not None and field in data_sample:
                 maps[title] = data_sample.get(field).data.squeeze(0).long().cpu().numpy()
+        shown, note = self.dataset_meta.get('shown'), ''
+        if shown and data_sample is not None and data_sample.get('img_path'):
+            image, note = read_viewable(data_sample.img_path, data_sample.get('ori_shape'), shown)
         drawn = image
         if maps:
             drawn = draw_panels(image, maps, self.dataset_meta['classes'], self.dataset_meta['palette'],
-                                self.alpha)
+                                self.alpha, note)
         self.set_image(drawn)
         if show:
             self.show(drawn, win_name=name, wait_time=wait_time)

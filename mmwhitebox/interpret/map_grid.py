@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from mmwhitebox.drawing import AREA_COLORS
+from mmwhitebox.drawing import AREA_COLORS, write_note
 
 COLORMAP = 'inferno'
 PANEL_INCHES = 1.35
@@ -72,7 +72,8 @@ def draw_map_grid(image: np.ndarray,
                   meaning: str,
                   shared_scale: bool = False,
                   label_title: str = '',
-                  mark: tuple[float, float] | None = None) -> Figure:
+                  mark: tuple[float, float] | None = None,
+                  note: str = '') -> Figure:
     """Draw maps over an image: the image, then one column for each map.
 
     Args:
@@ -85,6 +86,7 @@ def draw_map_grid(image: np.ndarray,
             otherwise each has its own. The maximum stands in the panels. Defaults to False.
         label_title (str): Title of the column of label maps, if there are any. Defaults to ''.
         mark (tuple[float, float], optional): A pixel (x, y) to mark in every panel. Defaults to None.
+        note (str): Written into the image, see :class:`mmwhitebox.drawing.View`. Defaults to ''.
     """
     shown = sorted({int(k) for row in rows if row.labels is not None for k in np.unique(row.labels)})
     num_columns = 1 + len(columns) + bool(shown)
@@ -110,7 +112,7 @@ def draw_map_grid(image: np.ndarray,
             axes.plot(*mark, marker='+', color='#56B4E9', markersize=8, markeredgewidth=1.6)
         return axes
 
-    panel(0, 0, image, 'input')
+    write_note(panel(0, 0, image, 'input'), note, 4)
     for i, row in enumerate(rows):
         highs = row.maps.max((1, 2))
         if shared_scale:

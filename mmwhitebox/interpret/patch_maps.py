@@ -4,11 +4,14 @@ A model cuts the image it gets into patches of P x P pixels, from the top left; 
 patches may reach over the edge. Pixel (y, x) belongs to patch (y // P, x // P).
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from mmwhitebox.drawing import View, show_channels
 from mmwhitebox.errors import UserError
 from mmwhitebox.models.backbones import TimmViT, WhiteBoxTransformer
 
@@ -79,21 +82,26 @@ def to_pixels(maps: np.ndarray, size: tuple[int, int], seen_size: tuple[int, int
     return maps[..., rows[:, None], columns]
 
 
-def seen_image(model: nn.Module, image: Tensor) -> np.ndarray:
+def seen_image(model: nn.Module, image: Tensor, shown: Mapping | None = None) -> View:
     """The picture as the model gets it (resized, cropped, padded): the normalisation undone.
 
     Args:
         model (nn.Module): A classifier or segmentor with a ``data_preprocessor``.
-        image (Tensor): Preprocessed image, (1, 3, H, W) or (3, H, W).
-
-    Returns:
-        np.ndarray: (H, W, 3) uint8 RGB.
+        image (Tensor): Preprocessed image, (1, C, H, W) or (C, H, W).
+        shown (Mapping, optional): What is shown of images that are no photographs: ``shown`` of a data set's metainfo,
+            or of ``model.dataset_meta``. Defaults to None: RGB, of more channels the first three, else the first.
     """
     x = image.detach().reshape(image.shape[-3:]).float().cpu()
     preprocessor = model.data_preprocessor
     if preprocessor._enable_normalize:
         x = x * preprocessor.std.cpu().view(-1, 1, 1) + preprocessor.mean.cpu().view(-1, 1, 1)
-    return x.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+    display, value_range = ((1, 2, 3) if len(x) >= 3 else (1, ), None) if shown is None else (
+        shown['display'], shown['value_range'])
+    if value_range:
+        low, high = value_range
+        return show_channels((x.double() * ((high - low) / 255) + low).permute(1, 2, 0).numpy(), display)
+    view = show_channels(x.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy(), display)
+    return view if shown else View(view.image)
 
 
 class Picture:
@@ -101,18 +109,23 @@ class Picture:
 
     Args:
         model (nn.Module): A classifier or segmentor.
-        image (Tensor): Preprocessed image, (1, 3, H, W).
+        image (Tensor): Preprocessed image, (1, C, H, W).
         seen_size (tuple[int, int]): Size of the image within the tensor.
+        shown (Mapping, optional): See :func:`seen_image`.
 
     Attributes:
         image (np.ndarray): (h, w, 3) uint8 RGB, not longer than :data:`PICTURE_SIDE`.
+        note (str): Of which channels, see :class:`mmwhitebox.drawing.View`.
         seen_size (tuple[int, int]): As given.
     """
 
-    def __init__(self, model: nn.Module, image: Tensor, seen_size: tuple[int, int]) -> None:
+    def __init__(self, model: nn.Module, image: Tensor, seen_size: tuple[int, int],
+                 shown: Mapping | None = None) -> None:
         self.seen_size = tuple(seen_size)
         self._patch = patch_size(model)
-        full = Image.fromarray(seen_image(model, image)[:seen_size[0], :seen_size[1]])
+        view = seen_image(model, image[..., :seen_size[0], :seen_size[1]], shown)
+        self.note = view.note
+        full = Image.fromarray(view.image)
         full.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
         self.image = np.asarray(full)
 

@@ -123,7 +123,7 @@ def main(args: argparse.Namespace) -> None:
             scores = logits(model, item.tensor)
         seen_size = item.sample.img_shape[:2]
         hw_shape = patch_grid(model, item.tensor.shape[-2:])
-        picture = Picture(model, item.tensor, seen_size)
+        picture = Picture(model, item.tensor, seen_size, model.dataset_meta.get('shown'))
         for query, found in chosen.items():
             index = locate(query, scores, seen_size, patch_size(model), hw_shape)
             rows = []
@@ -138,7 +138,7 @@ def main(args: argparse.Namespace) -> None:
             text = query.text if query.index is not None else f'class:{model.dataset_meta["classes"][index]}'
             figure = draw_map_grid(
                 picture.image, rows, [f'head {head}' for head in heads], f'{item.name}: {text}', 'attention',
-                mark=picture.position(*query.index) if isinstance(query.index, tuple) else None)
+                mark=picture.position(*query.index) if isinstance(query.index, tuple) else None, note=picture.note)
             save_figure(figure, args.out, f'{item.name}_{re.sub("[^A-Za-z0-9]+", "-", query.text)}')
     save_numbers(table(moments, heads), args.out, 'attention_map')
     print(f'{args.out}: attention_map.json, attention_map.csv and a figure for each image and query')

@@ -16,10 +16,10 @@ from mmwhitebox.apis import init_model
 from mmwhitebox.apis.data import evaluation_split, scope_of
 from mmwhitebox.apis.inference import test_pipeline
 from mmwhitebox.apis.sources import named_images
-from mmwhitebox.apis.viewable import read_viewable, viewable
 from mmwhitebox.config.reading import load_model_config
 from mmwhitebox.datasets import check_datasets
 from mmwhitebox.datasets.output_names import dataset_names
+from mmwhitebox.datasets.viewable import read_viewable, viewable_input
 from mmwhitebox.engine.devices import check_device
 from mmwhitebox.engine.work_dir import prepare_folder
 from mmwhitebox.errors import NotApplicableError, UserError
@@ -84,12 +84,13 @@ def iter_inputs(model: BaseModel, args: argparse.Namespace) -> Iterator[Input]:
     items, load = _files(model, args.images) if args.images else _dataset(model)
     if args.max_images is not None and args.max_images < len(items):
         items = [items[i * len(items) // args.max_images] for i in range(args.max_images)]
+    shown = model.dataset_meta.get('shown')
     for item in track(items, description='images', console=Console(stderr=True)):
         packed, source, name = load(item)
         if isinstance(source, (str, Path)):
-            image = read_viewable(source, packed['data_samples'].ori_shape)[..., ::-1]
+            image = read_viewable(source, packed['data_samples'].ori_shape, shown).image
         else:
-            image = viewable(packed['inputs'].permute(1, 2, 0).numpy())[..., ::-1]
+            image = viewable_input(packed['inputs'].numpy(), shown).image
         batch = model.data_preprocessor(
             dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False)
         yield Input(name, batch['inputs'], np.ascontiguousarray(image), packed['data_samples'])

@@ -26,14 +26,14 @@ from mmwhitebox.models.access import logits
 
 def draw(model: nn.Module, item: Input, maps: dict[str, dict[str, Tensor]], heads: Sequence[int]) -> Figure:
     """Figure of one image; maps: name of a layer -> symbol ('Π', 'G') -> (K, H, W)."""
-    picture = Picture(model, item.tensor, item.sample.img_shape[:2])
+    picture = Picture(model, item.tensor, item.sample.img_shape[:2], model.dataset_meta.get('shown'))
     rows = [MapRow(f'{layer_label(name)}  {symbol}', picture.place(values[heads]),
                    picture.place(hard_assignment(values[None])[0]) if symbol == 'Π' else None)
             for name, symbols in maps.items() for symbol, values in symbols.items()]
     return draw_map_grid(
         picture.image, rows, [f'head {head}' for head in heads], f'Membership of the tokens: {item.name}',
         'membership Π, gate G' if any('G' in symbols for symbols in maps.values()) else 'membership Π',
-        shared_scale=True, label_title='strongest head')
+        shared_scale=True, label_title='strongest head', note=picture.note)
 
 
 def table(moments: dict[str, dict[str, RunningMoments]], heads: Sequence[int]) -> list[dict]:

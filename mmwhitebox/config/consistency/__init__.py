@@ -12,6 +12,7 @@ from mmengine.registry import MODELS
 
 from mmwhitebox.errors import ConfigError, UserError
 
+from .channels import channel_problems
 from .classes import class_problems
 from .ignored import ignored_label_problems
 from .schedule import loader_problems, loop_problems
@@ -24,7 +25,7 @@ TRAINING = ('train', 'val')
 
 
 def check_consistency(cfg: Config, splits: tuple[str, ...] = TRAINING) -> None:
-    """Compare class counts, ignored labels, sliding windows, loops, loaders and the names of scores.
+    """Compare class counts, channels, ignored labels, sliding windows, loops, loaders and the names of scores.
 
     Args:
         cfg (Config): Full config, checked part by part.
@@ -37,6 +38,7 @@ def check_consistency(cfg: Config, splits: tuple[str, ...] = TRAINING) -> None:
     """
     with MODELS.switch_scope_and_registry(cfg.get('default_scope') or 'mmseg'):
         problems = [*loop_problems(cfg, splits), *loader_problems(cfg, splits), *class_problems(cfg, splits),
+                    *channel_problems(cfg, splits),
                     *ignored_label_problems(cfg, splits), *window_problems(cfg), *score_problems(cfg, splits)]
     if problems:
         name = f'The config {cfg.filename}' if getattr(cfg, 'filename', None) else 'The config'

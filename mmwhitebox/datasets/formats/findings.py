@@ -40,14 +40,20 @@ class Findings:
         sizes (dict[tuple[int, int], int]): (width, height) of the images, upright -> number, the most frequent first.
         channels (dict[int, int]): Channels without alpha -> number of images, the most frequent first.
         bit_depths (dict[int, int]): Bits a channel -> number of images, the most frequent first; 32 of floats too.
+        types (dict[str, int]): Type of the values, such as 'uint16' -> number of images, the most frequent first.
+        kinds (dict[tuple[int, str], list[Path]]): The images of each number of channels and type of values.
+        smallest (float): Smallest value of an image.
         largest (float): Largest value of an image.
-        mean (tuple[float, ...]): Of each channel (RGB), over all pixels, in the values of the files; of the images
-            with the most frequent number of channels.
+        mean (tuple[float, ...]): Of each channel (RGB), over all pixels, in the values of the files; of the training
+            images, if there are splits, that can be used and have the most frequent number of channels.
         std (tuple[float, ...]): As ``mean``.
+        measured (int): Images that ``mean`` and ``std`` may be of.
+        not_finite (list[Path]): Images with values that are NaN or infinite.
         alpha (list[Path]): Images with an alpha channel.
         mismatched (list[Path]): Images whose mask has another size.
         uniform (list[Path]): Masks of one value.
         unreadable (list[Path]): Images and masks that cannot be read.
+        reasons (list[str]): Why, in the same order.
         starts_at_one (bool): Whether the masks are indices of which 0 never occurs.
         problems (list[str]): One line each: what was seen, in how many files, what to do.
     """
@@ -61,12 +67,18 @@ class Findings:
     sizes: dict[tuple[int, int], int] = field(default_factory=dict)
     channels: dict[int, int] = field(default_factory=dict)
     bit_depths: dict[int, int] = field(default_factory=dict)
+    types: dict[str, int] = field(default_factory=dict)
+    kinds: dict[tuple[int, str], list[Path]] = field(default_factory=dict)
+    smallest: float = 0
     largest: float = 0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    measured: int = 0
+    not_finite: list[Path] = field(default_factory=list)
     alpha: list[Path] = field(default_factory=list)
     mismatched: list[Path] = field(default_factory=list)
     uniform: list[Path] = field(default_factory=list)
     unreadable: list[Path] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
     starts_at_one: bool = False
     problems: list[str] = field(default_factory=list)

@@ -3,14 +3,11 @@ import collections
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
-import tifffile
-from PIL import Image
 
 from mmwhitebox.errors import ImageReadError, joined
 
-from ..image_io import BROKEN_IMAGE, is_wide_colour, orientation_of, turned
+from ..stored_images import read_stored
 from .findings import MASK_KINDS, Findings
 from .pairs import Pairs, problem
 from .values import Counts, Mask, is_smeared, is_sparse, main_values, read_mask
@@ -19,53 +16,8 @@ JPEG_ADVICE = 'JPEG masks are not exact'
 MOST_SHOWN = 12
 
 
-def read_stored(path: str | Path) -> tuple[np.ndarray, int, bool]:
-    """An image upright with all its channels and bits; TIFFs of bands that Pillow does not know by tifffile.
-
-    Returns:
-        tuple: (H, W, C), RGB first, without alpha; bits of a channel; whether there was an alpha channel.
-
-    Raises:
-        ImageReadError: It cannot be read; the message names it.
-    """
-    try:
-        with open(path, 'rb') as file, Image.open(file) as image:
-            alpha = image.mode in ('LA', 'La', 'RGBA', 'RGBa')
-            if is_wide_colour(image):
-                array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-                if array is None:
-                    raise ValueError('16-bit colour that cannot be decoded')
-                array = np.concatenate([array[..., 2::-1], array[..., 3:]], axis=2)
-            else:
-                stored = orientation_of(image)
-                image.load()
-                loaded = orientation_of(image)
-                if image.mode in ('P', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'PA', '1'):
-                    image = image.convert('RGB' if image.mode != '1' else 'L')
-                array = np.atleast_3d(turned(np.asarray(image), stored, loaded))
-    except FileNotFoundError as error:
-        raise ImageReadError(f'{path}: no such image file.') from error
-    except BROKEN_IMAGE as error:
-        if not str(path).lower().endswith(('.tif', '.tiff')):
-            raise ImageReadError(f'{path}: cannot read this image ({error}).') from error
-        array, alpha = _bands(path), False
-    array = array[..., :-1] if alpha else array
-    return array, 8 * array.dtype.itemsize, alpha
-
-
-def _bands(path: str | Path) -> np.ndarray:
-    """(H, W, C) of the first image of a TIFF; an ImageReadError if it is none."""
-    try:
-        with tifffile.TiffFile(path) as file:
-            array, axes = file.series[0].asarray(), file.series[0].axes
-        array = np.moveaxis(array, (axes.index('Y'), axes.index('X')), (0, 1))
-        return array.reshape(*array.shape[:2], -1)
-    except Exception as error:  # its parser raises what hostile bytes lead to
-        raise ImageReadError(f'{path}: cannot read this TIFF ({error}).') from error
-
-
 class Moments:
-    """Sums of each channel, by number of channels."""
+    """Mean and squared deviations of each channel, by number of channels, in float64."""
 
     def __init__(self) -> None:
         self.sums = {}
@@ -73,25 +25,31 @@ class Moments:
     def add(self, array: np.ndarray) -> None:
         """Add an image (H, W, C)."""
         flat = array.reshape(-1, array.shape[2])
-        if array.dtype == np.uint8:  # exact, and fast: a table of 256 counts
+        if array.dtype == np.uint8:  # fast: a table of 256 counts
             counts = np.stack([np.bincount(channel, minlength=256) for channel in flat.T])
             levels = np.arange(256.)
-            one, two = counts @ levels, counts @ levels**2
+            mean = counts @ levels / len(flat)
+            squares = (counts * (levels - mean[:, None])**2).sum(1)
         else:
             wide = flat.astype(np.float64)
-            one, two = wide.sum(0), (wide**2).sum(0)
-        total = self.sums.setdefault(array.shape[2], [0, 0., 0.])
-        total[0] += len(flat)
-        total[1], total[2] = total[1] + one, total[2] + two
+            mean = wide.mean(0)
+            squares = ((wide - mean)**2).sum(0)
+        number, old, gathered = self.sums.get(array.shape[2], (0, mean, 0.))
+        total = number + len(flat)
+        self.sums[array.shape[2]] = (  # by Chan: sums of squares would lose what a large mean hides
+            total, old + (mean - old) * (len(flat) / total),
+            gathered + squares + (mean - old)**2 * (number * len(flat) / total))
 
     def of(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation."""
-        number, one, two = self.sums[channels]
-        mean = one / number
-        return tuple(mean.tolist()), tuple(np.sqrt((two / number - mean**2).clip(0)).tolist())
+        """Mean and standard deviation; empty if no image had so many channels."""
+        if channels not in self.sums:
+            return (), ()
+        number, mean, squares = self.sums[channels]
+        return tuple(mean.tolist()), tuple(np.sqrt(squares / number).tolist())
 
 
-def look(pairs: Pairs, limit: int | None = None, progress: Callable[[int, int], None] | None = None) -> Findings:
+def look(pairs: Pairs, limit: int | None = None, progress: Callable[[int, int], None] | None = None,
+         channels: int | None = None, channel_axis: str | None = None, replace_nan: float | None = None) -> Findings:
     """Read images and masks and say what they are.
 
     Masks are those of 'masks' and 'binary'; of polygons look at what :func:`rasterize` returns.
@@ -100,6 +58,8 @@ def look(pairs: Pairs, limit: int | None = None, progress: Callable[[int, int], 
         pairs (Pairs): Samples.
         limit (int, optional): Most samples to read, spread evenly over all. Defaults to None: all.
         progress (Callable, optional): Called with (done, all) after each sample. Defaults to None.
+        channels (int, optional): An alpha channel counts where it makes so many. Defaults to None: it does not.
+        channel_axis, replace_nan (optional): As :class:`mmwhitebox.datasets.LoadImage` takes them.
 
     Returns:
         Findings: See there. Files that cannot be read are in it, none raises.
@@ -111,7 +71,7 @@ def look(pairs: Pairs, limit: int | None = None, progress: Callable[[int, int], 
         raise ValueError(f'limit={limit!r} must be 1 or more.')
     number = len(pairs.samples)
     picked = np.unique(np.linspace(0, number - 1, min(number, limit or number)).round().astype(int)).tolist()
-    looker = _Looker(pairs)
+    looker = _Looker(pairs, channels, channel_axis, replace_nan)
     for done, index in enumerate(picked, 1):
         looker.add(index)
         if progress:
@@ -122,11 +82,13 @@ def look(pairs: Pairs, limit: int | None = None, progress: Callable[[int, int], 
 class _Looker:
     """Gathers what the samples hold."""
 
-    def __init__(self, pairs: Pairs) -> None:
+    def __init__(self, pairs: Pairs, wanted: int | None, channel_axis: str | None, replace_nan: float | None) -> None:
         self.pairs = pairs
+        self.wanted, self.channel_axis, self.replace_nan = wanted, channel_axis, replace_nan
+        self.measured = 'train' if pairs.of('train') else None
         self.has_masks = pairs.kind in ('masks', 'binary')
         self.found = Findings()
-        self.sizes, self.channels, self.bits = (collections.Counter() for _ in range(3))
+        self.sizes, self.channels, self.bits, self.types = (collections.Counter() for _ in range(4))
         self.moments = Moments()
         self.counts = collections.defaultdict(Counts)
         self.files = collections.defaultdict(list)  # what is noted of masks -> files
@@ -135,41 +97,54 @@ class _Looker:
 
     def add(self, index: int) -> None:
         sample = self.pairs.samples[index]
-        size = self._image(sample.image)
+        array = self._image(sample.image)
+        found, size = self.found, None if array is None else (array.shape[1], array.shape[0])
+        faults = len(found.unreadable) + len(found.mismatched)
         if self.has_masks:
             for path in sample.annotation:
                 self._mask(path, size, sample.image)
+        if array is not None and len(found.unreadable) + len(found.mismatched) == faults and \
+                self.measured in (None, sample.split):
+            self.moments.add(array)
+            found.measured += 1
 
-    def _image(self, path: Path) -> tuple[int, int] | None:
+    def _image(self, path: Path) -> np.ndarray | None:
         try:
-            array, bits, alpha = read_stored(path)
+            stored = read_stored(path, self.channel_axis)
+            array = stored.taken(self.wanted)
             if not array.size:
                 raise ImageReadError(f'{path}: no pixels.')
-        except ImageReadError:
+        except ImageReadError as error:
             self.found.unreadable.append(path)
+            self.found.reasons.append(str(error))
             return None
+        bits = 8 * array.dtype.itemsize
         self.found.images += 1
-        size = array.shape[1], array.shape[0]
-        self.sizes[size] += 1
+        self.sizes[array.shape[1], array.shape[0]] += 1
         self.channels[array.shape[2]] += 1
         self.bits[bits] += 1
+        self.types[array.dtype.name] += 1
+        self.found.kinds.setdefault((array.shape[2], array.dtype.name), []).append(path)
         self.odd_images[array.shape[2], bits].append(path)
         if array.dtype.kind == 'f' and not np.isfinite(array).all():
-            self.files['not finite'].append(path)
-            array = np.nan_to_num(array, posinf=0, neginf=0)
-        self.found.largest = max(self.found.largest, array.max().item())
-        self.moments.add(array)
-        if alpha:
-            self.found.alpha.append(path)
-        return size
+            self.found.not_finite.append(path)
+            array = np.where(np.isfinite(array), array, array.dtype.type(self.replace_nan or 0))
+        low, high = array.min().item(), array.max().item()
+        found = self.found
+        found.smallest, found.largest = (low, high) if found.images == 1 else (
+            min(found.smallest, low), max(found.largest, high))
+        if stored.alpha and array.shape[2] != stored.array.shape[2]:
+            found.alpha.append(path)
+        return array
 
     def _mask(self, path: Path, size: tuple[int, int] | None, image: Path) -> None:
         try:
             mask = read_mask(path)
             if not mask.labels.size:
                 raise ImageReadError(f'{path}: no pixels.')
-        except ImageReadError:
+        except ImageReadError as error:
             self.found.unreadable.append(path)
+            self.found.reasons.append(str(error))
             return
         self.found.masks += 1
         if size and mask.labels.shape != size[::-1]:
@@ -191,8 +166,8 @@ class _Looker:
 
     def findings(self) -> Findings:
         found = self.found
-        found.sizes, found.channels, found.bit_depths = (
-            dict(counter.most_common()) for counter in (self.sizes, self.channels, self.bits))
+        found.sizes, found.channels, found.bit_depths, found.types = (
+            dict(counter.most_common()) for counter in (self.sizes, self.channels, self.bits, self.types))
         if found.channels:
             found.mean, found.std = self.moments.of(next(iter(found.channels)))
         if self.counts:
@@ -233,21 +208,22 @@ class _Looker:
         self.files['grey'] = [path for path in self.files['grey'] if path not in set(self.files['mask channels'])]
 
     def _problems(self) -> list[str]:
-        found, files, root, lines = self.found, self.files, self.pairs.root, []
+        found, root, lines = self.found, self.pairs.root, []
 
         def told(what: str, paths: list, do: str) -> None:
             if paths:
                 lines.append(problem(what, paths, do, root))
 
         told('files that cannot be read', found.unreadable, 'copy or save them again, or take them out.')
-        told('images with values that are no numbers (NaN, infinity)', files['not finite'], 'replace them.')
+        told('images with values that are no numbers (NaN, infinity)', found.not_finite, 'replace them.'
+             if self.replace_nan is None else f'{self.replace_nan} is read there.')
         if found.mismatched:
             width, height, *size = self.mask_sizes[0]
             told(f'images whose mask has another size, such as {width} x {height} pixels for {size[0]} x {size[1]}',
                  found.mismatched, 'save both in one size, masks with nearest neighbour.'
                  + (' The sides are swapped: see EXIF orientation.' if (height, width) == tuple(size) else ''))
         told('images with an alpha channel', found.alpha, 'it is left out, what is transparent shows its colour; save '
-             'them without it if that matters.')
+             'them without it if that matters. --channels counts it, if it is another band.')
         if len(self.odd_images) > 1:
             usual = max(self.odd_images, key=lambda key: len(self.odd_images[key]))
             for key, paths in self.odd_images.items():

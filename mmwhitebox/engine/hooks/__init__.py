@@ -11,9 +11,10 @@ from .schedule import ScheduleHook
 from .stop_signals import StopOnSignalHook
 from .training_checks import TrainingChecksHook
 from .validation_classes import ValidationClassesHook
+from .visualization import SegVisualizationHook
 
 __all__ = [
     'AtomicCheckpointHook', 'BesideEMAHook', 'CodingRateHook', 'CompileHook', 'ExactResumeHook', 'FiniteHook',
-    'InitialWeightsHook', 'LabelMapHook', 'MembershipVisHook', 'PictureHook', 'ScheduleHook', 'StopOnSignalHook',
-    'TF32Hook', 'TrainingChecksHook', 'ValidationClassesHook'
+    'InitialWeightsHook', 'LabelMapHook', 'MembershipVisHook', 'PictureHook', 'ScheduleHook', 'SegVisualizationHook',
+    'StopOnSignalHook', 'TF32Hook', 'TrainingChecksHook', 'ValidationClassesHook'
 ]

@@ -30,8 +30,9 @@ def report(found: Fit, path: str) -> None:
 class InitialWeightsHook(Hook):
     """Looks at a checkpoint before it is loaded into the model: ``load_from``, ``resume``, ``init_cfg`` of Pretrained.
 
-    Of ``load_from`` the parts that do not fit (a head of other classes) start anew and are named in one line. A
-    checkpoint to resume from has to fit exactly, and so do its classes. ``load_from`` may be a bare state dict.
+    Of ``load_from`` the parts that do not fit (a head of other classes) start anew and are named in one line; a first
+    convolution for three channels is adapted to another number. A checkpoint to resume from has to fit exactly, and so
+    do its classes. ``load_from`` may be a bare state dict.
 
     Args:
         min_fraction (float): Share of the model's values that ``load_from`` has to give. 0 takes everything.
@@ -62,7 +63,7 @@ class InitialWeightsHook(Hook):
             metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
             compare_classes(meta, metainfo.get('classes'), path, refuse=is_resumed(runner))
         tensors = tensors_of(checkpoint, path)
-        found = fit(bare_model(runner.model), tensors)
+        found = fit(bare_model(runner.model), tensors, adapt_channels=is_training(runner) and not is_resumed(runner))
         if is_resumed(runner) and not found.exact:
             raise CheckpointError(f'Checkpoint {path} is not of this model, so nothing can be continued: '
                                   f'{found.summary}. To start from what fits, use --cfg-options load_from=PATH.')
@@ -96,7 +97,7 @@ class CheckedPretrainedInit(PretrainedInit):
                 raise CheckpointError(f'Checkpoint {self.checkpoint} has nothing under prefix={self.prefix!r}; its '
                                       f'keys begin with {joined(roots, 6)}.')
         name = type(module).__name__
-        found = fit(module, tensors)
+        found = fit(module, tensors, adapt_channels=True)
         require(found, f'{self.checkpoint}, for {name},', list(tensors), self.min_fraction,
                 f'Its keys begin with {joined(roots, 6)}: init_cfg takes a part of it with prefix=..., and less of '
                 'it with min_fraction=0.')

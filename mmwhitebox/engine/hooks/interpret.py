@@ -156,11 +156,12 @@ class MembershipVisHook(CaptureHook):
         maps = {name: membership_maps(attention, calls[name].args) for name, attention in attentions.items()}
         heads = max(values.shape[1] for values in maps.values())
         for i in range(len(images)):
-            picture = Picture(model, images[i:i + 1], images.shape[-2:])
+            picture = Picture(model, images[i:i + 1], images.shape[-2:],
+                              (runner.visualizer.dataset_meta or {}).get('shown'))
             rows = [MapRow(layer_label(name), picture.place(values[i]), picture.place(hard_assignment(values)[i]))
                     for name, values in maps.items()]
             figure = draw_map_grid(
                 picture.image, rows, [f'head {head}' for head in range(heads)],
                 f'Membership of the tokens, iteration {runner.iter + 1}', 'membership Π', shared_scale=True,
-                label_title='strongest head')
+                label_title='strongest head', note=picture.note)
             runner.visualizer.add_image(f'membership_{i}', to_array(figure), step=runner.iter + 1)

@@ -1,6 +1,7 @@
 """Files of every test image: its label map, a picture of it. For any evaluator and visualizer, on all processes."""
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -13,9 +14,9 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from torch import Tensor
 
-from mmwhitebox.datasets import read_image
 from mmwhitebox.datasets.output_names import dataset_names
-from mmwhitebox.drawing import captioned, draw_panels, save_labels
+from mmwhitebox.datasets.viewable import read_viewable, viewable_input
+from mmwhitebox.drawing import View, captioned, draw_panels, save_labels
 from mmwhitebox.errors import ImageReadError
 from mmwhitebox.registry import HOOKS
 
@@ -86,13 +87,16 @@ class PictureHook(PredictionHook):
     """
 
     def write(self, file: Path, sample: BaseDataElement, inputs: Tensor, metainfo: dict) -> None:
+        shown = metainfo.get('shown')
         if 'pred_sem_seg' not in sample:
-            Image.fromarray(captioned(shown_image(sample, inputs, None), class_lines(sample, metainfo))).save(file)
+            image, note = shown_image(sample, inputs, None, shown)
+            text = '\n'.join(filter(None, (class_lines(sample, metainfo), note)))
+            Image.fromarray(captioned(image, text)).save(file)
             return
         maps = {title: sample.get(field).data.squeeze(0).cpu().numpy()
                 for title, field in (('ground truth', 'gt_sem_seg'), ('prediction', 'pred_sem_seg')) if field in sample}
-        image = shown_image(sample, inputs, maps['prediction'].shape)
-        picture = draw_panels(image, maps, metainfo['classes'], metainfo['palette'])
+        image, note = shown_image(sample, inputs, maps['prediction'].shape, shown)
+        picture = draw_panels(image, maps, metainfo['classes'], metainfo['palette'], note=note)
         Image.fromarray(picture).save(file)
 
 
@@ -108,21 +112,19 @@ def class_lines(sample: DataSample, metainfo: dict) -> str:
     return '\n'.join([*lines, f'prediction: {named(sample.pred_label)} {" ".join(f"{s:.2f}" for s in scores)}'])
 
 
-def shown_image(sample: BaseDataElement, inputs: Tensor, size: tuple | None) -> np.ndarray:
-    """The image of a sample, (H, W, 3) uint8 RGB: of its file or, where that is no such picture, the model's input.
+def shown_image(sample: BaseDataElement, inputs: Tensor, size: tuple | None, shown: dict | None = None) -> View:
+    """The image of a sample: of its file or, where that is no such picture, the model's input.
 
     Args:
         sample (BaseDataElement): Names the file.
         inputs (Tensor): What the model got, (C, H', W') in BGR.
         size (tuple, optional): (H, W) that it must have. None takes any.
+        shown (dict, optional): As :func:`mmwhitebox.datasets.viewable.read_viewable` takes it.
     """
     if sample.get('img_path'):
-        try:
-            image = read_image(sample.img_path)[..., ::-1]
-            if size in (None, image.shape[:2]):
-                return image
-        except ImageReadError:
-            pass
-    image = inputs[[2, 1, 0] if len(inputs) >= 3 else [0, 0, 0]].permute(1, 2, 0).cpu().float().numpy()
-    image = np.ascontiguousarray(image.clip(0, 255).astype(np.uint8))
-    return image if size is None else cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+        with suppress(ImageReadError):
+            return read_viewable(sample.img_path, size, shown)
+    image, note = viewable_input(inputs.cpu().numpy(), shown) if shown else View(np.ascontiguousarray(
+        inputs[[2, 1, 0] if len(inputs) >= 3 else [0, 0, 0]].permute(1, 2, 0).cpu().float().numpy()
+        .clip(0, 255).astype(np.uint8)))
+    return View(image if size is None else cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR), note)

@@ -96,11 +96,13 @@ def load_timm_weights(owner: str, model_name: str, source: bool | str,
     random = [key for key, value in drawn.items() if value.is_floating_point() and (value != value.flatten()[0]).any()]
     lacking = [key for key in random if torch.equal(drawn[key], loaded[key])]
     share = sum(drawn[key].numel() for key in lacking) / max(sum(drawn[key].numel() for key in random), 1)
+    channels = getattr(getattr(vit.patch_embed, 'proj', None), 'in_channels', 3)
     where = f'of {model_name}' if source is True else f'from {source}'
     if share > 0.5:
         raise CheckpointError(f'{owner}: the weights {where} are not of this model: {share:.0%} of it is not among '
                               f'them ({joined(lacking)}).')
     print_log(f'{owner}: loaded pretrained weights {where}'
+              + (f', the first convolution adapted to {channels} channels' if channels != 3 else '')
               + (f', which lack {joined(lacking)}: these start anew' if lacking else ''),
               logger='current', level=logging.WARNING if lacking else logging.INFO)
     return {key: value for key, value in loaded.items() if key not in lacking}
