@@ -1,13 +1,13 @@
 """Where an image lies on the earth: read from a GeoTIFF, written into its label map."""
 import importlib.util
-import warnings
 from collections.abc import Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
+
+from .image_io import BROKEN_IMAGE
 
 TIFF_SUFFIXES = ('.tif', '.tiff')
 GEO_TAGS = (33550, 33922, 34264, 34735)  # scale and tie points, or a transformation of pixels; keys of the projection
@@ -26,19 +26,8 @@ def is_geotiff(path: str | Path) -> bool:
     try:
         with tifffile.TiffFile(path) as file:
             return any(tag in file.pages.first.tags for tag in GEO_TAGS)
-    except (OSError, ValueError, IndexError, KeyError, tifffile.TiffFileError):
+    except (*BROKEN_IMAGE, tifffile.TiffFileError):
         return False
-
-
-@contextmanager
-def opened(path: str | Path, *args, **kwargs):
-    """A file that rasterio has opened, without its warning of a file that has no georeference."""
-    import rasterio
-
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', rasterio.errors.NotGeoreferencedWarning)
-        with rasterio.open(path, *args, **kwargs) as file:
-            yield file
 
 
 def without_data(path: str | Path, shape: tuple[int, int]) -> np.ndarray | None:
@@ -46,7 +35,9 @@ def without_data(path: str | Path, shape: tuple[int, int]) -> np.ndarray | None:
 
     It is read in blocks.
     """
-    with opened(path) as source:
+    import rasterio
+
+    with rasterio.open(path) as source:
         if source.shape != tuple(shape):
             return None
         missing = np.zeros(shape, bool)
@@ -71,7 +62,7 @@ def write(path: str | Path, bands: np.ndarray, like: str | Path, nodata: int | N
     """
     import rasterio
 
-    with opened(like) as source:
+    with rasterio.open(like) as source:
         points, crs = source.gcps
         place: dict[str, Any] = dict(gcps=points, crs=crs) if points else dict(transform=source.transform,
                                                                               crs=source.crs)
@@ -79,11 +70,11 @@ def write(path: str | Path, bands: np.ndarray, like: str | Path, nodata: int | N
     planes = bands[None] if bands.ndim == 2 else np.moveaxis(bands, 2, 0)
     height, width = bands.shape[:2]
     tiled = dict(tiled=True, blockxsize=BLOCK, blockysize=BLOCK) if min(height, width) >= BLOCK else {}
-    colours = dict(photometric='rgb', alpha='unassociated') if len(planes) == 4 else {}
+    colours = dict(photometric='rgb', alpha='yes') if len(planes) == 4 else {}
     try:
-        with opened(path, 'w', driver='GTiff', height=height, width=width, count=len(planes), dtype=bands.dtype,
-                    nodata=nodata, compress='deflate', BIGTIFF='IF_SAFER', rpcs=rpcs, **place, **tiled,
-                    **colours) as file:
+        with rasterio.open(path, 'w', driver='GTiff', height=height, width=width, count=len(planes), dtype=bands.dtype,
+                           nodata=nodata, compress='deflate', BIGTIFF='IF_SAFER', rpcs=rpcs, **place, **tiled,
+                           **colours) as file:
             file.update_tags(**tags)
             if palette is not None:
                 file.write_colormap(1, {label: (*map(int, colour), 255) for label, colour in enumerate(palette)})

@@ -103,9 +103,9 @@ class Journal:
     def refuse(self, there: dict) -> None:
         """Say what the outputs that are there were made with."""
         other = [f'with another {name}' for name in ('checkpoint', 'config') if there.get(name) != self.settings[name]]
-        other += [option for option in there.get('options', ()) if option not in self.settings['options']]
-        raise UserError(f'{self.out} holds predictions made {joined(other)}: go on as they were made, give another '
-                        '--out, or --overwrite to begin anew.')
+        other = other or [option for option in there.get('options', ()) if option not in self.settings['options']]
+        raise UserError(f'{self.out} holds predictions {joined(other)}: give another --out, go on as it was, '
+                        'or begin anew with --overwrite.')
 
     def others(self) -> list[Path]:
         """Parts of other processes, those that were written last at the end."""

@@ -1,4 +1,5 @@
 """A run over images: what is not finished is predicted, written and noted, one after another."""
+import math
 import os
 import sys
 from collections import deque
@@ -20,6 +21,7 @@ from .progress import ImageProgress
 from .tables import frame_name, write_classes, write_regions, write_shares
 
 NAMED = 3
+MOST_PIXELS = 1 << 23  # of the images that are written at a time, 50 bytes each
 
 
 class Run:
@@ -57,7 +59,7 @@ class Run:
             self.progress.show_windows(self.model)
             first_video = next((i for i, (path, _) in enumerate(todo) if is_video(path)), len(todo))
             for (name, path, _), content in map_ahead(self.write, self.predicted(todo[:first_video]), self.workers,
-                                                      ahead=self.workers):
+                                                      self.workers, pixels, MOST_PIXELS):
                 if isinstance(content, ImageReadError):
                     self.skip(path, content)
                 else:
@@ -111,6 +113,11 @@ class Run:
         self.skipped += 1
         self.journal.skip(str(error))
         self.progress.count()
+
+
+def pixels(item: tuple[str, str, SegResult | ClsResult]) -> int:
+    """Pixels of the image of a result."""
+    return math.prod(item[2].ori_shape)
 
 
 def finish(journal: Journal, listed: list[tuple[str, str]], refused: int, classes: list[str], tables: dict[str, str],

@@ -1,7 +1,7 @@
 """Which images are this process's, of several that share them."""
 import os
 import re
-import zlib
+from hashlib import blake2b
 from typing import NamedTuple
 
 from mmwhitebox.errors import UserError
@@ -19,7 +19,8 @@ class Shard(NamedTuple):
     def owns(self, name: str) -> bool:
         """Whether the image whose outputs have this name is the process's: a checksum of the name says it, so that
         images which come or go meanwhile move no other."""
-        return zlib.crc32(name.encode('utf-8', 'surrogateescape')) % self.count == self.index
+        digest = blake2b(name.encode('utf-8', 'surrogateescape'), digest_size=8).digest()
+        return int.from_bytes(digest, 'big') % self.count == self.index
 
 
 def chosen_shard(text: str | None) -> tuple[Shard, bool]:
