@@ -22,10 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--overwrite', action='store_true', help='begin anew in an output folder that has predictions')
     parser.add_argument('--masks', choices=('index', 'colour', 'none'), default='index',
                         help='label maps as class indices or as colours (%(default)s)')
-    parser.add_argument('--overlays', action=argparse.BooleanOptionalAction, default=True,
-                        help='write overlays')
-    parser.add_argument('--legend', action=argparse.BooleanOptionalAction, default=True,
-                        help='names and colours of the classes below the overlay of an image')
+    parser.add_argument('--no-overlays', dest='overlays', action='store_false', help='write no overlays')
+    parser.add_argument('--no-legend', dest='legend', action='store_false',
+                        help='leave the names and colours of the classes out, which are below the overlay of an image')
     parser.add_argument('--polygons', metavar='FILE.json', help='the regions of all images as polygons, COCO json')
     parser.add_argument('--shares', metavar='FILE.csv', help="the classes' shares of each image's pixels")
     parser.add_argument('--shard', metavar='I/N', help='do one part of N, I from 0 to N - 1; torchrun needs no --shard')

@@ -66,7 +66,9 @@ def write(path: str | Path, bands: np.ndarray, like: str | Path, nodata: int | N
         points, crs = source.gcps
         place: dict[str, Any] = dict(gcps=points, crs=crs) if points else dict(transform=source.transform,
                                                                               crs=source.crs)
-        rpcs, tags = source.rpcs, {key: value for key, value in source.tags().items() if key == 'AREA_OR_POINT'}
+        rpcs = source.rpcs
+        # rasterio gives control points as of areas; the tag would move them by half a pixel again
+        tags = {} if points else {key: value for key, value in source.tags().items() if key == 'AREA_OR_POINT'}
     planes = bands[None] if bands.ndim == 2 else np.moveaxis(bands, 2, 0)
     height, width = bands.shape[:2]
     tiled = dict(tiled=True, blockxsize=BLOCK, blockysize=BLOCK) if min(height, width) >= BLOCK else {}

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,6 +21,7 @@ from mmwhitebox.cli.predictions.shards import Shard
 from mmwhitebox.errors import UserError
 from tests.configs import ROOT
 from tests.test_interpret.small import save_images, save_model
+from tests.test_tools.test_infer import save_video
 
 SEGMENTOR, CLASSIFIER = 'segmenter/segmenter_linear_mini_ade20k.py', 'cbt/cbt_mini_imagenet.py'
 
@@ -134,7 +136,8 @@ def test_another_run_in_the_same_folder_is_refused(infer, models, tmp_path):
     save_photos(tmp_path / 'photos', 2)
     assert infer('photos', '--out', 'out') == 0
     end = ': give another --out, go on as it was, or begin anew with --overwrite.'
-    assert infer('photos', '--out', 'out', '--masks', 'colour') == f'error: out holds predictions with --masks index{end}'
+    assert infer('photos', '--out', 'out', '--masks', 'colour') == (
+        f'error: out holds predictions with --masks index{end}')
     assert infer('photos', '--out', 'out', name=CLASSIFIER) == (
         f'error: out holds predictions with another checkpoint, with another config{end}')
     assert infer('photos', '--out', 'out', '--shard', '0/2', '--no-legend').endswith(f'with a legend{end}')
@@ -330,6 +333,27 @@ def test_a_folder_that_cannot_be_written(infer, tmp_path):
     assert 'The folder out is not writable' in infer('photos', '--out', 'out')
 
 
+def test_a_video_is_noted_when_it_is_whole(infer, tmp_path, capsys):
+    for name in ('long', 'short'):
+        save_video(tmp_path / f'{name}.avi', (0, 100, 200)[:3 if name == 'long' else 1], size=(50, 34))
+    save_images(tmp_path, photo=(20, 30))
+    assert infer('long.avi', 'short.avi', 'photo.jpg', '--out', 'out', *tables('out')) == 0
+    assert '5 of 5 images' in capsys.readouterr().out
+    film = cv2.VideoCapture('out/overlays/long.mp4')
+    assert [film.get(getattr(cv2, f'CAP_PROP_{key}')) for key in ('FRAME_WIDTH', 'FRAME_HEIGHT', 'FPS')] == [50, 34, 5]
+    rows = list(csv.DictReader(open('out/shares.csv')))
+    assert [row['image'] for row in rows] == ['photo.jpg', 'long.avi#0', 'long.avi#1', 'long.avi#2', 'short.avi#0']
+    whole, journal = outputs('out'), Path('out/parts/0-of-1.jsonl')
+    lines = journal.read_text().splitlines(keepends=True)
+    assert [json.loads(line.partition('\t')[0])[0] for line in lines[2:6]] == [
+        'long/000000', 'long/000001', 'long/000002', 'long']
+    journal.write_text(''.join(lines[:5] + lines[6:]))  # as if it were killed before the end of the long one
+    assert infer('long.avi', 'short.avi', 'photo.jpg', '--out', 'out', *tables('out')) == 0
+    again = outputs('out')
+    assert {path for path in whole if whole[path] != again[path]} <= {'overlays/long.mp4'}  # the time is in its head
+    assert noted('out').count('long/000001') == 2 and noted('out').count('short/000000') == 1
+
+
 def save_geotiff(path, rasterio):
     from rasterio.transform import from_origin
     array = np.random.default_rng(0).integers(1, 256, (3, 40, 50), np.uint8)
@@ -363,7 +387,7 @@ def test_a_georeference_that_is_lost_is_said_once(infer, tmp_path, monkeypatch, 
     monkeypatch.setattr('mmwhitebox.datasets.georeference.has_rasterio', lambda: False)
     assert infer('a.tif', 'b.tif', '--out', 'out') == 0
     assert Path('out/labels/a.png').is_file()
-    assert capsys.readouterr().err.count('pip install "mmwhitebox[geo]"') == 1
+    assert capsys.readouterr().err.count('pip install rasterio') == 1
 
 
 @pytest.mark.slow

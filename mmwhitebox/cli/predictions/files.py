@@ -106,7 +106,7 @@ class Files:
         if not self.told:
             self.told = True
             print_log('There are GeoTIFFs among the images; their label maps are PNGs without the georeference. To '
-                      'keep it: pip install "mmwhitebox[geo]" (rasterio).', 'current', logging.WARNING)
+                      'keep it: pip install rasterio.', 'current', logging.WARNING)
 
     def save_place(self, path: Path, labels: np.ndarray, palette: list, like: str) -> None:
         """A label map as GeoTIFF; in colours it has an alpha channel instead of a value that means no data."""
