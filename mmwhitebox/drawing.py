@@ -3,13 +3,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 LINE_COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 """Okabe and Ito's colours, which colour-blind readers tell apart; yellow is left out (too light for lines)."""
@@ -20,6 +21,8 @@ AREA_COLORS = np.array([to_rgb(color) for color in (
 PANEL_INCHES = 3.2
 LEGEND_INCHES = 1.5
 DPI = 110
+LEAST_TEXT = 13  # pixels: the smallest letters of a legend
+TEXT_SHARE = 45  # a legend's letters are the longer side of the picture by this, if that is more
 
 
 PERCENTILES = (2, 98)  # of the values of a channel, between which a picture of more than 8 bits goes
@@ -128,6 +131,47 @@ def draw_panels(image: np.ndarray, label_maps: dict, classes: Sequence[str], pal
     return to_array(figure)
 
 
+def with_legend(picture: np.ndarray, labels: np.ndarray, classes: Sequence[str], palette: Sequence) -> np.ndarray:
+    """A picture above the names and colours of the classes in it, those of most pixels first.
+
+    A picture that is narrower than a name gets a margin on its right; its own pixels do not change.
+
+    Args:
+        picture (np.ndarray): (H, W, 3) uint8 RGB.
+        labels (np.ndarray): (H, W) class indices; others are not named.
+        classes (Sequence[str]): Class names.
+        palette (Sequence): One RGB colour per class.
+
+    Returns:
+        np.ndarray: (H + legend, at least W, 3) uint8 RGB.
+    """
+    height, width = picture.shape[:2]
+    size = max(LEAST_TEXT, max(height, width) // TEXT_SHARE)
+    counts = np.bincount(labels.ravel(), minlength=len(classes))[:len(classes)]
+    shown = [int(i) for i in np.argsort(-counts, kind='stable') if counts[i]]
+    font = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / 'DejaVuSans.ttf'), size)
+    gap, line = size // 2, size + size // 2
+    widths = [round(font.getlength(str(classes[i]))) + size + 3 * gap for i in shown]
+    width = max([width, *(each + gap for each in widths)])
+    places, x, y = [], gap, height + gap
+    for each in widths:
+        if x + each > width:
+            x, y = gap, y + line
+        places.append((x, y))
+        x += each
+    canvas = np.full((y + line + gap // 2 if shown else height, width, 3), 255, np.uint8)
+    canvas[:height, :picture.shape[1]] = picture
+    if shown:
+        legend = Image.fromarray(canvas[height:])
+        draw = ImageDraw.Draw(legend)
+        for i, (x, y) in zip(shown, places):
+            y -= height
+            draw.rectangle((x, y, x + size, y + size), fill=tuple(map(int, palette[i])), outline=(90, 90, 90))
+            draw.text((x + size + gap, y + size // 2), str(classes[i]), fill=(0, 0, 0), font=font, anchor='lm')
+        canvas[height:] = np.asarray(legend)
+    return canvas
+
+
 def captioned(image: np.ndarray, text: str) -> np.ndarray:
     """An image below its text, (h, w, 3) uint8 RGB."""
     figure = Figure((3.6, 2.9), layout='constrained')
@@ -147,9 +191,9 @@ def save_labels(file: str | Path, labels: np.ndarray, palette: Sequence | None =
         palette (Sequence, optional): RGB colours, one for each label. Defaults to None, grey.
     """
     if labels.max(initial=0) > 255:
-        Image.fromarray(labels.astype(np.uint16)).save(file)
+        Image.fromarray(labels.astype(np.uint16)).save(file, 'PNG')
         return
     image = Image.fromarray(labels.astype(np.uint8))
     if palette is not None:
         image.putpalette(np.asarray(palette, np.uint8)[:256].ravel().tolist())
-    image.save(file)
+    image.save(file, 'PNG')

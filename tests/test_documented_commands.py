@@ -81,6 +81,7 @@ SLOW = {
     'mmwhitebox export': [],
 }
 NOT_RUN = {
+    'torchrun --nproc_per_node 8 -m mmwhitebox infer': 'eight GPUs; tests/test_tools/test_infer_at_scale.py',
     'bash tools/quickstart.sh': 'its own commands are, one by one',
     'bash tools/run_tests.sh': 'these are the tests',
     'bash tools/stress.sh': 'half an hour; tests/stress/test_itself.py',

@@ -19,41 +19,18 @@ from mmwhitebox.checkpoints import load_weights
 from mmwhitebox.config.names import config_file
 from mmwhitebox.config.own_data import fill_own_data
 from mmwhitebox.datasets import LoadImage
-from mmwhitebox.datasets.image_io import IMAGE_SUFFIXES
 from mmwhitebox.engine.devices import autocast_dtype, check_device
 from mmwhitebox.errors import ImageReadError, UserError
 from mmwhitebox.registry import INFERENCERS
 
+from .ahead import map_ahead
 from .data import building, describe_data, pipeline_of
 from .inputs import SINGLE, ImageType, images_of, local_path, prepared
 from .pipeline import InferencePipeline
 from .result import ClsResult, SegResult
+from .sources import list_images
 
 Result = SegResult | ClsResult
-
-
-def list_images(source: str | Path) -> list[Path]:
-    """Image files of a path: itself, the images of a folder (and its subfolders), or a glob's matches.
-
-    Hidden files and folders (``._a.jpg`` of macOS, ``.ipynb_checkpoints``) are left out unless they are named.
-
-    Raises:
-        UserError: Nothing is there.
-    """
-    path = local_path(source)
-    if path.is_dir():
-        found = sorted(p for p in path.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES
-                       and not any(part[0] == '.' for part in p.relative_to(path).parts))
-    elif any(sign in str(source) for sign in '*?[') and not path.exists():
-        root = Path(path.anchor) if path.is_absolute() else Path()
-        found = sorted(p for p in root.glob(str(path.relative_to(path.anchor)))
-                       if p.is_file() and (p.name[0] != '.' or path.name[0] == '.'))
-    else:
-        found = [path] if path.is_file() else []
-    if not found:
-        raise UserError(f'{source}: no image there. Give an image file, a folder of images '
-                                f'({", ".join(IMAGE_SUFFIXES)}) or a quoted glob.')
-    return found
 
 
 def test_pipeline(cfg: Config) -> InferencePipeline:
@@ -133,9 +110,10 @@ def iter_inference(
         images: Iterable[ImageType],
         batch_size: int = 1,
         on_error: Callable[[ImageType, Exception], None] | None = None,
-        rgb: bool = False
+        rgb: bool = False,
+        workers: int = 0
 ) -> Iterator[tuple[ImageType, Result]]:
-    """Segment or classify images one batch at a time; only one batch is in memory.
+    """Segment or classify images one batch at a time; only one batch is in memory, and what ``workers`` read ahead.
 
     Args:
         model (BaseModel): From :func:`init_model`.
@@ -148,6 +126,7 @@ def iter_inference(
         on_error (Callable, optional): Called with an unreadable image and its error, which is then
             skipped. None raises the error.
         rgb (bool): Arrays are in RGB order, with four channels in RGBA order. Defaults to False.
+        workers (int): Threads that read and prepare the next images meanwhile, a few at a time. Defaults to 0, none.
 
     Yields:
         tuple[image, SegResult | ClsResult]: In the order of the input.
@@ -185,15 +164,20 @@ def iter_inference(
                 yield image, cls.from_sample(sample, source, model.dataset_meta)
             waiting.clear()
 
-    for image in images:
+    def load(image: ImageType) -> tuple | ImageReadError:
         try:
             source = prepared(image, rgb)
-            item = pipeline(source)
+            return source, pipeline(source)
         except ImageReadError as error:
+            return error
+
+    for image, loaded in map_ahead(load, images, workers, ahead=batch_size + workers):
+        if isinstance(loaded, ImageReadError):
             if on_error is None:
-                raise
-            on_error(image, error)
+                raise loaded
+            on_error(image, loaded)
             continue
+        source, item = loaded
         if waiting and item['inputs'].shape != waiting[0][-1]['inputs'].shape:
             yield from flush()
         waiting.append((image, source, item))

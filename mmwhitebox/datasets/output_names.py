@@ -1,5 +1,4 @@
 """Names of outputs: the path of their image below its folder, no two alike."""
-import collections
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -28,28 +27,37 @@ def output_names(paths: Iterable[str | Path], roots: Iterable[str | Path]) -> li
     Returns:
         list[str]: Names such as 'city/street_0001', no two alike.
     """
-    paths = list(paths)
+    paths = list(map(str, paths))
     roots = sorted((os.path.abspath(root) for root in roots), key=len, reverse=True)
-    places = []
+    places: dict[str, tuple[str, str]] = {}  # folder of an image -> its root, and the path from there to it
+    firsts: dict[str, str] = {}  # name -> the root where it was met first
+    found, several = [], set()
     for path in paths:
-        full = Path(os.path.abspath(path))
-        root = next((root for root in roots if full.is_relative_to(root) and str(full) != root), full.parent)
-        places.append((Path(root), full.relative_to(root).with_suffix('')))
-    folders = collections.defaultdict(set)
-    for root, stem in places:
-        folders[stem].add(root)
-    stems = [root.name / stem if len(folders[stem]) > 1 else stem for root, stem in places]
-    names, own, taken = [], set(stems), set()
+        folder, _, file = path.rpartition(os.sep)
+        if folder not in places:
+            full = os.path.abspath(folder or (os.sep if path[:1] == os.sep else '.'))
+            root = next((root for root in roots if Path(full).is_relative_to(root)), full)
+            below = os.path.relpath(full, root)
+            places[folder] = (root, '' if below == '.' else below.replace(os.sep, '/') + '/')
+        root, below = places[folder]
+        stem = below + os.path.splitext(file)[0]
+        found.append((root, stem))
+        if firsts.setdefault(stem, root) != root:
+            several.add(stem)
+    stems = [f'{os.path.basename(root)}/{stem}' if stem in several else stem for root, stem in found]
+    own = set(stems)
+    if len(own) == len(stems):
+        return stems
+    names, taken = [], set()
     for stem in stems:
         name, number = stem, 1
         while name in taken or (number > 1 and name in own):
             number += 1
-            name = stem.with_name(f'{stem.name}_{number}')
+            name = f'{stem}_{number}'
         taken.add(name)
-        names.append(name.as_posix())
-    renamed = [f'{path} -> {name}' for path, stem, name in zip(paths, stems, names) if name != stem.as_posix()]
-    if renamed:
-        print_log(f'Images that share a name are numbered: {joined(renamed, SHOWN)}', 'current', logging.WARNING)
+        names.append(name)
+    renamed = [f'{path} -> {name}' for path, stem, name in zip(paths, stems, names) if name != stem]
+    print_log(f'Images that share a name are numbered: {joined(renamed, SHOWN)}', 'current', logging.WARNING)
     return names
 
 

@@ -109,7 +109,8 @@ def test_infer_segments_a_folder_and_lists_what_it_skipped(job, tmp_path):
     labels = Image.open(tmp_path / 'out' / 'labels' / 'good.png')
     assert labels.mode == 'P' and labels.size == (60, 40)
     assert labels.getpalette()[:3] == [120, 120, 120]  # ADE20K's colour of 'wall'
-    assert Image.open(tmp_path / 'out' / 'overlays' / 'grey.jpg').size == (60, 40)
+    width, height = Image.open(tmp_path / 'out' / 'overlays' / 'grey.jpg').size
+    assert width >= 60 and height > 40  # the legend is below
 
 
 def test_two_processes_hold_the_same_parameters(job, tmp_path):
