@@ -83,6 +83,14 @@ def show(found: Found, console: Console) -> None:
             console.print(f'{checked.name}, sizes of the images: {joined(sizes, MAX_SIZES)}', markup=False)
 
 
+def lines(found: Found) -> list[str]:
+    """The findings in a line each: the set, the kind, their number, the first files, what to type."""
+    return [f'{checked.name}: {group.kind}, {len(group.findings)} '
+            f'({joined([finding.file for finding in group.findings], MAX_FILES)})'
+            + (f'; {shortened(str(group.remedy))}' if group.remedy else f': {shortened(group.findings[0].message)}')
+            for checked, groups in found for group in groups]
+
+
 def shortened(message: str, rest: str = ' ...') -> str:
     """A message of at most a few lines; the report has all of it."""
     return message if len(message) <= MAX_TEXT else f'{message[:MAX_TEXT]}{rest}'

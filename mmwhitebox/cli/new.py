@@ -15,6 +15,7 @@ from .options import positive_int
 
 MODELS = {'seg': 'cbt_decoder_cbt_mini', 'cls': 'cbt_mini'}
 MOST_LINES = 12  # of a list that is printed
+FEW = 64  # images, read by this process alone
 MOST_LEFT_OUT = 20  # broken pairs that a config names
 
 
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rules.add_argument('--epochs', type=positive_int, help='times that every image is seen')
     rules.add_argument('--no-class-weight', action='store_true', help='weigh all classes alike, however rare')
     parser.add_argument('--look', type=positive_int, default=1000, metavar='N',
-                        help='most images to read (%(default)s)')
+                        help='most images to read (%(default)s); a folder of no more is checked as check-data does')
 
 
 def value_or_colour(text: str) -> int | tuple[int, ...]:
@@ -117,7 +118,25 @@ def run(args: argparse.Namespace) -> None:
     write(args.out, config_text(start, own, [
         f'{len(pairs.samples)} images ({kind}), {len(classes)} classes; written by mmwhitebox new.',
         *(f'{note}.' for note in ['; '.join(notes)] if note)], bool(pairs.of('test'))))
-    print(f'{args.out} is written. Next:\n  mmwhitebox check-data {args.out}\n  mmwhitebox train {args.out}')
+    if len(pairs.samples) <= args.look:
+        say_check(args.out)
+        print(f'{args.out} is written. Next:\n  mmwhitebox train {args.out}')
+    else:
+        print(f'{args.out} is written. Next:\n  mmwhitebox check-data {args.out}\n  mmwhitebox train {args.out}')
+
+
+def say_check(config: Path) -> None:
+    """Read all that the config trains on, and say what ``check-data`` finds."""
+    from mmwhitebox.config.reading import load_config
+    from mmwhitebox.datasets.check_report import make_sets
+
+    from .findings import grouped, lines, read_all, total
+
+    cfg = load_config(str(config))
+    sets = make_sets(cfg, ('train', 'val', 'test'))
+    read_all(sets, min(4, os.cpu_count() or 1) if sum(len(checked.checker) for checked in sets) > FEW else 0)
+    found = [(checked, grouped(cfg, checked)) for checked in sets]
+    say(f'checked, {total(found)}', lines(found) or ['nothing is wrong'])
 
 
 def divided(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:

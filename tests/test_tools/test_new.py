@@ -119,6 +119,24 @@ def test_mistakes_planted_together_are_all_named(tmp_path, out, capsys):
         0: 'background', 7: 'class_7', 255: 'class_255'}
 
 
+def test_what_is_written_is_checked(tmp_path, out, capsys):
+    root = binary(tmp_path / 'data')
+    new(root, out)
+    assert 'checked, 10 samples read: 0 fault(s), 0 note(s):\n  nothing is wrong' in capsys.readouterr().out
+    for folder, end in (('images', '.jpg'), ('masks', '_mask.png')):
+        (root / folder / f'p05{end}').write_bytes((root / folder / f'p06{end}').read_bytes())
+    new(root, out, '--force')
+    said = capsys.readouterr().out
+    assert '10 samples read: 1 fault(s)' in said and '(p0' not in said
+    remedy = re.search(r"add to the config: (own_data.*)", said)[1]
+    out.write_text(f'{out.read_text()}{remedy}\n')
+    with pytest.raises(SystemExit, match='0'):
+        main(['check-data', str(out), '--workers', '0'])
+    assert '9 samples read: 0 fault(s)' in capsys.readouterr().out
+    new(root, out, '--force', '--look', '9')
+    assert 'checked' not in capsys.readouterr().out
+
+
 def test_masks_from_one(tmp_path, out):
     cfg, _ = new(make_masks(tmp_path / 'data', lambda labels: labels + np.uint8(1)), out)
     assert cfg.own_data.mapping == {1: 'class_1', 2: 'class_2'} and cfg.model.decode_head.num_classes == 2
