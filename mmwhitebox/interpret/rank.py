@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
 from .attention_map import representative_footprints
@@ -86,6 +87,7 @@ def plot_ranks(rows: dict[str, list[dict]]) -> Figure:
                    linewidth=1.6, label=f'{name} ({found[0]["representatives"]})')
         panel.plot(numbers, [min(of[n][0]['m'], of[n][0]['p']) for n in numbers], '--', color=colour(i), linewidth=1)
     panel.set_ylim(bottom=0)
+    panel.yaxis.set_major_locator(MaxNLocator(integer=True))
     panel.set_title('Rank of the extraction, dashed: min(m, p)')
     panel.set_ylabel('rank of A')
     layer_ticks(panel, [row['layer'] for found in rows.values() for row in found])

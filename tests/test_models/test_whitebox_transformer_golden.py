@@ -16,8 +16,12 @@ CASES = {
     'cbt_model': ('cbt', 'cbt-tiny', 2, CBSA),
     'hybrid_model': ('cbt', 'crate-cbt-tiny', 4, [MSSA, MSSA, CBSA, CBSA]),
     'crate_model': ('crate', 'crate-tiny', 2, None),
+    'crate_alpha_model': ('crate-alpha', 'crate-alpha-base', 2, None),
+    'crate_alpha_jax': ('crate-alpha-jax', 'crate-alpha-base', 2, None),
     'tost_model': ('tost', 'tost-tiny', 2, None),
 }
+ALPHA = dict(img_size=56, patch_size=8)
+OPTIONS = {'crate_alpha_model': ALPHA, 'crate_alpha_jax': dict(ALPHA, final_norm=dict(type='LN', eps=1e-6))}
 
 
 def classifier(golden, case, **kwargs):
@@ -27,7 +31,7 @@ def classifier(golden, case, **kwargs):
     model = MODELS.build(dict(
         type='ImageClassifier',
         backbone=dict(type='mmwhitebox.WhiteBoxTransformer', arch=settings, attention=attention, **kwargs),
-        head=dict(type='LinearClsHead', num_classes=10, in_channels=48)))
+        head=dict(type='LinearClsHead', num_classes=golden.outputs['logits'].shape[1], in_channels=48)))
     model.load_state_dict(convert_official(golden.params, family))
     return model.eval()
 
@@ -40,7 +44,7 @@ def pixels(u8):
 @torch.no_grad()
 def test_logits(case, form):  # noqa: F811
     golden = Golden(case)
-    model = classifier(golden, case)
+    model = classifier(golden, case, **OPTIONS.get(case, {}))
     assert_close(model(pixels(golden.inputs['image_u8']), mode='tensor'), golden.outputs['logits'], 'logits')
     if 'image_rect_u8' in golden.inputs:
         logits = model(pixels(golden.inputs['image_rect_u8']), mode='tensor')

@@ -123,21 +123,21 @@ def convert_to_official(state_dict: dict[str, Tensor], family: str, num_heads: i
             if missing:
                 raise CheckpointError(f'The state dict lacks {joined(missing)}.')
             values = [state_dict[part] for part in parts]
-            converted[name] = rule.layout.to_official(*values, *heads_of(rule, values, num_heads))
+            converted[name] = rule.layout.to_official(*values, *heads_of(rule, name, values, num_heads))
     if unknown:
         raise CheckpointError(f'This is no state dict of an mmwhitebox model of the family {family}, which '
                               f'has no {joined(unknown)}.')
     return converted
 
 
-def heads_of(rule: Rule, values: list[Tensor], num_heads: int | None) -> tuple[int, ...]:
+def heads_of(rule: Rule, name: str, values: list[Tensor], num_heads: int | None) -> tuple[int, ...]:
     """The number of heads for a layout that needs it."""
     if not rule.layout.by_head:
         return ()
     if num_heads is None:
-        raise CheckpointError(f'{rule.official} has an axis of the heads, whose number is not in the weights: give '
+        raise CheckpointError(f'{name} has an axis of the heads, whose number is not in the weights: give '
                               'num_heads (--num-heads).')
     width = next(iter(values)).shape[0 if rule.layout is TO_HEADS else 1]
     if width % num_heads:
-        raise CheckpointError(f'{rule.official} has {width} dimensions, which {num_heads} heads do not divide.')
+        raise CheckpointError(f'{name} has {width} dimensions, which {num_heads} heads do not divide.')
     return (num_heads, )
