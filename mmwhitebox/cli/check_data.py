@@ -31,6 +31,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='do not look for misspelt keys and types in the config before it is built')
 
 
+def try_to_write(option: str, path: Path) -> None:
+    """See that a file can be written, before the samples are read.
+
+    Raises:
+        UserError: It cannot.
+    """
+    there = path.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open('ab').close()
+        if not there:
+            path.unlink()
+    except OSError as error:
+        raise UserError(f'{option} {path} cannot be written ({error.strerror}).') from error
+
+
 def run(args: argparse.Namespace) -> int:
     """Read, show, write; 1 if something is wrong."""
     if args.workers < 0:
@@ -39,8 +55,11 @@ def run(args: argparse.Namespace) -> int:
         if path is not None and path.suffix not in suffixes:
             what = 'report is NAME.json or NAME.csv' if option == '--out' else 'page is NAME.html'
             raise UserError(f'{option} {path}: the {what}.')
-        if path is not None and path.parent.exists() and not os.access(path.parent, os.W_OK):
-            raise UserError(f'{option} {path} cannot be written (Permission denied).')
+        if path is not None:
+            try_to_write(option, path)
+    folder = os.path.expanduser(args.config)
+    if os.sep in folder and not os.path.exists(folder):
+        raise UserError(f'{args.config}: there is neither a folder nor a config of this name.')
     from rich.console import Console
 
     from mmwhitebox.config.check import check_config
@@ -54,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     with tempfile.TemporaryDirectory(prefix='mmwhitebox-') as scratch:
-        is_folder = os.path.isdir(args.config) and not is_name(args.config)
+        is_folder = os.path.isdir(folder) and not is_name(args.config)
         if is_folder:
             cfg, words = folder_config(args.config, Path(scratch), args.cfg_options)
             if words:

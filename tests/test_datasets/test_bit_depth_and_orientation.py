@@ -10,6 +10,7 @@ from PIL import Image
 from mmwhitebox.apis.inference import list_images
 from mmwhitebox.datasets import LoadImage, LoadSegAnnotation, read_image
 from mmwhitebox.datasets.check_report import check_set, make_sets
+from mmwhitebox.datasets.set_findings import judge
 from mmwhitebox.errors import AnnotationError, ImageReadError
 
 ROW = np.arange(24, dtype=np.uint8).reshape(4, 6)  # of other sides, each pixel another value
@@ -160,6 +161,7 @@ def checked(folder, loader='mmwhitebox.LoadImage', **loading):
                    pipeline=pipeline)
     sets = make_sets(Config(dict(train_dataloader=dict(dataset=dataset))), ['train'])
     check_set(sets[0], 0)
+    judge(sets)
     return sets[0]
 
 

@@ -91,15 +91,17 @@ def test_colours_of_a_file_swapped_in_the_masks(tmp_path, capsys):
 @pytest.mark.parametrize('args, message', [
     (('--page', 'page.txt'), '--page page.txt: the page is NAME.html'),
     (('--page', '/proc/no/page.html'), '--page /proc/no/page.html cannot be written'),
+    (('--out', '/proc/found.csv'), '--out /proc/found.csv cannot be written'),
 ])
-def test_a_page_that_cannot_be(args, message, tmp_path):
+def test_a_page_that_cannot_be_is_refused_before_anything_is_read(args, message, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(['check-data', str(binary(tmp_path / 'data')), '--workers', '0', *args])
-    assert message in str(end.value.code)
+    assert str(end.value.code).startswith(f'error: {message}') and not capsys.readouterr().out
 
 
 @pytest.mark.parametrize('make, message', [
     (lambda root: root.mkdir(), 'no image'),
+    (lambda root: None, 'there is neither a folder nor a config of this name'),
     (lambda root: make_masks(root, lambda labels: labels * np.uint8(0)), 'one class alone'),
 ])
 def test_no_data_set(make, message, tmp_path):
