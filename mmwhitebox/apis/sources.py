@@ -86,7 +86,7 @@ def named_images(sources: Iterable[str | Path], without: str | Path | None = Non
             left out then. None raises the error.
 
     Returns:
-        list[tuple[str, str]]: Path and name without suffix, no two names alike.
+        list[tuple[str, str]]: Path and name without suffix, no two alike: what is named twice counts once.
 
     Raises:
         UserError: A source holds no image, or is a text file.
@@ -102,6 +102,7 @@ def named_images(sources: Iterable[str | Path], without: str | Path | None = Non
             on_error(found[0], error)
             continue
         paths += found
+    paths = list(dict.fromkeys(paths))
     return list(zip(paths, output_names(paths, [source_root(source) for source in sources])))
 
 

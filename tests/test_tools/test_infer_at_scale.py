@@ -281,19 +281,20 @@ def test_a_folder_of_many_kinds(infer, tmp_path, capsys):
     (tmp_path / 'notes.txt').write_text('no image\n')
     for number in range(4):
         (tmp_path / f'photos/broken{number}.jpg').write_bytes(b'\0')
-    assert infer('photos', 'notes.txt', '--out', 'photos/out') == 1
+    assert infer('photos', 'notes.txt', 'photos/deep', '--out', 'photos/out') == 1
     said = capsys.readouterr()
+    assert 'numbered' not in said.err  # though some are named twice
     assert '2 of 8 images segmented' in said.out
     assert '6 skipped, listed in photos/out/skipped.txt:\n  notes.txt: this is a text file, no image.\n' in said.err
     assert said.err.count('broken') == 2 and said.err.endswith('  ...\n')
     skipped = Path('photos/out/skipped.txt').read_text().splitlines()
     assert len(skipped) == 6 and skipped[-1] == 'photos/gone.jpg: no such image file.'
-    assert sorted(noted('photos/out')) == ['a', 'deep/er/a']
+    assert sorted(noted('photos/out')) == ['a', 'er/a']
     for path in (tmp_path / 'photos').glob('*[0-9e].jpg'):
         if not path.is_dir():
             path.unlink()
     assert infer('photos', '--out', 'photos/out') == 0  # its own outputs are no images
-    assert sorted(noted('photos/out')) == ['a', 'deep/er/a'] and not Path('photos/out/skipped.txt').exists()
+    assert sorted(noted('photos/out')) == ['a', 'deep/er/a', 'er/a'] and not Path('photos/out/skipped.txt').exists()
     assert infer('notes.txt', '--out', 'x') == 'error: notes.txt: this is a text file, no image.'
 
 

@@ -8,7 +8,7 @@ def find_images(arguments: list[str], out: str) -> tuple[list[tuple[str, str]], 
     """(path, name of the outputs) of the images, then of the videos; and what is refused of the arguments, in words.
 
     Args:
-        arguments (list[str]): Files, folders, globs. What is named twice counts once.
+        arguments (list[str]): Files, folders, globs.
         out (str): Folder of the outputs: no image of it is one of a folder around it.
 
     Raises:
@@ -18,7 +18,4 @@ def find_images(arguments: list[str], out: str) -> tuple[list[tuple[str, str]], 
     found = named_images(arguments, out, lambda path, error: errors.append(error))
     if not found:
         raise errors[0]
-    names: dict[str, str] = {}
-    for path, name in found:
-        names.setdefault(path, name)
-    return sorted(names.items(), key=lambda item: is_video(item[0])), [str(error) for error in errors]
+    return sorted(found, key=lambda item: is_video(item[0])), [str(error) for error in errors]
