@@ -280,6 +280,7 @@ def to_onnx(program: ExportedProgram) -> 'torch.onnx.ONNXProgram':
         reason = f'ONNX has no operator for {missing.group(1)}' if missing else reason_of(error)
         raise UserError(f'The model cannot be written as ONNX: {reason}. --format torch-export may hold '
                         'it.') from error
+    assert onnx_program is not None  # torch gives None only of programs that it was told to write itself
     for value in (*onnx_program.model.graph.inputs, *onnx_program.model.graph.outputs):
         for axis, name in ((2, 'height'), (3, 'width')):
             if len(value.shape) == 4 and not isinstance(value.shape[axis], int):
@@ -346,7 +347,7 @@ def export_model(config: str | Path | Config,
     if file_format == 'onnx':
         need_onnx()
     model = init_model(config, str(checkpoint), device='cpu', trust_checkpoint=trust_checkpoint)
-    size, patch = tuple(size or default_size(model.cfg)), patch_size(model.backbone)
+    size, patch = size or default_size(model.cfg), patch_size(model.backbone)
     dynamic = dynamic or file_format == 'safetensors'
     sizes = check_sizes(size, patch, dynamic)
     channels = model.cfg.model.backbone.get('in_channels', 3)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,7 +86,7 @@ def init_model(config: str | Path | Config,
     if 'decode_head' in cfg.model:
         cfg.model.setdefault('test_cfg', ConfigDict(mode='whole')).setdefault('keep_logits', 'factors')
     with building(cfg):
-        model = revert_sync_batchnorm(MODELS.build(cfg.model))
+        model: Any = revert_sync_batchnorm(MODELS.build(cfg.model))
     meta = load_weights(model, checkpoint, trust_checkpoint) if checkpoint else {}
     model.dataset_meta = describe_data(cfg, meta).meta
     model.cfg = cfg
@@ -94,7 +95,8 @@ def init_model(config: str | Path | Config,
     if 'head' in cfg.model:
         model._metainfo = SimpleNamespace(results=[SimpleNamespace(task='Image Classification')])
     model.inference_dtype = dtype
-    return model.to(device).eval()
+    model.to(device).eval()
+    return model
 
 
 def network_precision(model: BaseModel) -> AbstractContextManager:
@@ -145,7 +147,7 @@ def iter_inference(
                         'files.')
     waiting: list[tuple[ImageType, Path | np.ndarray | bytes, dict]] = []
 
-    def flush() -> Iterator[tuple[ImageType, Result]]:
+    def flush() -> Iterator[tuple]:
         if waiting:
             data = dict(inputs=[item['inputs'] for *_, item in waiting],
                         data_samples=[item['data_samples'] for *_, item in waiting])
@@ -251,6 +253,6 @@ class WhiteBoxSegInferencer(MMSegInferencer):
         for start in range(0, len(inputs), batch_size):
             yield inputs[start:start + batch_size]
 
-    def forward(self, inputs: list, **kwargs) -> list[SegResult]:
+    def forward(self, inputs: list, **kwargs) -> list[Result]:
         """Segment one batch of images."""
         return [result for _, result in iter_inference(self.model, inputs, len(inputs))]

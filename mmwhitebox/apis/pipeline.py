@@ -73,6 +73,7 @@ class InferencePipeline:
         if loaded and 'img_path' not in sample and reads_file(step):
             return as_loaded(step, sample)
         watched = Watched(sample)
+        found: Any = None
         try:
             found = step(watched)
         except Exception as error:

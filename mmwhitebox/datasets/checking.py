@@ -246,12 +246,13 @@ class SampleChecker:
             return None
         if labels.ndim < 2:  # mmseg squeezes away a side of one pixel
             labels = labels.reshape(size) if size and labels.size == size[0] * size[1] else np.atleast_2d(labels)
+        shape = list(labels.shape)
         if size is not None and labels.shape[:2] != size:
             advice = advise_orientation(info.get('img_path'), labels.shape, size,
                                         getattr(self.load_image, 'exif', 'apply'))
             if not advice and labels.shape[:2] == size[::-1]:
                 advice = ' Its sides are swapped: turn it as the image is.'
-            findings.append(Finding('size mismatch', path, f'{labels.shape[1]} x {labels.shape[0]} pixels, its image '
+            findings.append(Finding('size mismatch', path, f'{shape[1]} x {shape[0]} pixels, its image '
                                     f'{size[1]} x {size[0]}: save both in one size (masks with nearest neighbour).'
                                     + advice, values=(labels.shape[:2], size)))
         if labels.ndim != 2:

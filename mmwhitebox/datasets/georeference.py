@@ -35,7 +35,7 @@ def without_data(path: str | Path, shape: tuple[int, int]) -> np.ndarray | None:
 
     It is read in blocks.
     """
-    import rasterio
+    import rasterio  # pyright: ignore (the extra geo)
 
     with rasterio.open(path) as source:
         if source.shape != tuple(shape):
@@ -60,7 +60,7 @@ def write(path: str | Path, bands: np.ndarray, like: str | Path, nodata: int | N
     Raises:
         OSError: The file cannot be written.
     """
-    import rasterio
+    import rasterio  # pyright: ignore (the extra geo)
 
     with rasterio.open(like) as source:
         points, crs = source.gcps

@@ -124,7 +124,7 @@ def empty_crop_findings(checked: CheckedSet) -> Iterator[Finding]:
     """A note if many crops of the training hold no pixel that counts."""
     shares = checked.empty_crops[:, 0]
     if checked.masks and shares.sum() > EMPTY_CROPS * checked.masks:
-        height, width = checked.checker.view.crop
+        height, width = checked.checker.view.crop or (0, 0)
         worst = [index for index in np.argsort(-shares, kind='stable')[:NAMED].tolist() if shares[index]]
         shown = [f'{checked.checker.name(index)} {shares[index]:.0%}' for index in worst]
         yield Finding('empty crops', set_name(checked), f'{shares.sum() / checked.masks:.0%} of the places of a crop '

@@ -48,8 +48,10 @@ class TrainingView(NamedTuple):
         if self.scale is None:
             return height, width
         if not self.keep_ratio:
-            return self.scale[::-1]
-        return mmcv.rescale_size((width, height), self.scale)[::-1]
+            width, height = self.scale
+        else:
+            width, height = mmcv.rescale_size((width, height), self.scale)
+        return height, width
 
     def empty_crops(self, counts: np.ndarray, factor: float = 1) -> float:
         """Share of the places of a random crop at which it holds no pixel that counts, at the size of the scale.

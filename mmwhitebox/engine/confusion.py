@@ -17,7 +17,8 @@ def sample_labels(sample: dict) -> tuple[int, int] | None:
     labels = [sample.get(key) for key in ('gt_label', 'pred_label')]
     if not all(isinstance(label, Tensor) and label.numel() == 1 for label in labels):
         return None
-    return tuple(int(label) for label in labels)
+    true, predicted = map(int, labels)
+    return true, predicted
 
 
 def known_labels(labels: Tensor, num_classes: int, counted: Tensor) -> Tensor:

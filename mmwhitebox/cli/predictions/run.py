@@ -73,7 +73,7 @@ class Run:
                     self.skip(path, error)
         return own, own - len(todo)
 
-    def predicted(self, todo: list[tuple[str, str]]) -> Iterator[tuple[str, str, SegResult | ClsResult]]:
+    def predicted(self, todo: list[tuple[str, str]]) -> Iterator[tuple]:
         """(name, path, result) of the images that can be read."""
         waiting: deque[tuple[str, str]] = deque()
 

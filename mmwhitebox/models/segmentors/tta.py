@@ -36,7 +36,7 @@ class SegTTAModel(MMSegTTAModel):
             list[SegDataSample]: One per image, with ``pred_sem_seg`` and the ground truth, if there is one.
         """
         if not isinstance(self.module, EncoderDecoder):
-            return super().test_step(data)
+            return super().test_step(data)  # pyright: ignore (mmengine's name for a list of samples)
         found: dict[int, SegDataSample] = {}
         for group in groups_of_one_size(data['inputs'][0]):
             part = {key: [[view[i] for i in group] for view in data[key]] for key in ('inputs', 'data_samples')}
