@@ -25,9 +25,9 @@ from mmwhitebox.datasets.layout import leaf_datasets
 from mmwhitebox.errors import UserError, joined
 from mmwhitebox.models.access import unwrap
 
-from .bootstrap import Bootstrap
 from .devices import autocast_dtype
 from .runner import ConsoleRunner
+from .scores.bootstrap import Bootstrap
 from .setup import add_hook, pin_memory, setup_launcher, use_compile
 from .work_dir import prepare_folder
 
@@ -126,7 +126,7 @@ def write_scores(path: str, cfg: Config, checkpoint: str, scores: dict[str, floa
         cfg (Config): Of the test.
         checkpoint (str): What was tested.
         scores (dict[str, float]): As they are logged.
-        metrics (Sequence): Those that have ``scored`` (:class:`.class_scores.ScoredClasses`) give the classes.
+        metrics (Sequence): Those that have ``scored`` (:class:`.scores.class_scores.ScoredClasses`) give the classes.
     """
     found: dict = dict(config=cfg.filename, checkpoint=checkpoint, scores={
         name: float(value) if np.isfinite(value) else None for name, value in scores.items()

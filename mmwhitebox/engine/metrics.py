@@ -21,11 +21,11 @@ from mmwhitebox.interpret.patch_maps import patch_size
 from mmwhitebox.interpret.zero_shot import ZeroShotScores, make_targets, score_image
 from mmwhitebox.registry import HOOKS, METRICS
 
-from .bootstrap import Bootstrap
-from .boundary_f import TOLERANCE, boundary_f
-from .class_scores import ScoredClasses, class_scores, over_classes
-from .confusion import known_labels, sample_labels
 from .runner_parts import bare_model
+from .scores.bootstrap import Bootstrap
+from .scores.boundary_f import TOLERANCE, boundary_f
+from .scores.class_scores import ScoredClasses, class_scores, over_classes
+from .scores.confusion import known_labels, sample_labels
 
 
 @METRICS.register_module(name='IoUMetric')
@@ -40,11 +40,12 @@ class IoUMetric(MMSegIoUMetric):
     Args:
         *args: As in mmseg's.
         iou_metrics (str | Sequence[str]): Of ``mIoU`` (IoU, Acc), ``mDice`` (Dice, Acc), ``mFscore`` (Fscore,
-            Precision, Recall) and ``mBoundaryF``, see :mod:`.boundary_f`, which takes some time.
+            Precision, Recall) and ``mBoundaryF``, see :mod:`.scores.boundary_f`, which takes some time.
             Defaults to ('mIoU', ).
         boundary_tolerance (float): Of ``mBoundaryF``, as a share of the diagonal. Defaults to 0.0075.
         bootstrap (int | dict, optional): Draws for the intervals of all scores, or arguments of
-            :class:`.bootstrap.Bootstrap`. ``<mean>_low`` and ``<mean>_high`` are then scores, too. Defaults to None.
+            :class:`.scores.bootstrap.Bootstrap`. ``<mean>_low`` and ``<mean>_high`` are then scores, too. Defaults to
+            None.
         **kwargs: As in mmseg's.
 
     Attributes:
@@ -163,7 +164,7 @@ class ClassScores(BaseMetric):
 
     Args:
         bootstrap (int | dict, optional): Draws for the intervals of all scores, or arguments of
-            :class:`.bootstrap.Bootstrap`. Defaults to None.
+            :class:`.scores.bootstrap.Bootstrap`. Defaults to None.
         **kwargs: Arguments of mmengine's ``BaseMetric``.
 
     Attributes:

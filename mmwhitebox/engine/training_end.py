@@ -15,13 +15,13 @@ from mmengine.runner import Runner
 from mmwhitebox.checkpoints.atomic import write_bytes
 from mmwhitebox.errors import WriteError
 
-from .class_scores import percent, table
-from .confusion import Confusion
-from .confusion_figure import confusion_figure
 from .evaluation import evaluators, has_labels
 from .hooks.checkpoint import last_checkpoint
 from .hooks.validation_classes import ValidationClassesHook, best_checkpoints
 from .runner_parts import built_loops
+from .scores.class_scores import percent, table
+from .scores.confusion import Confusion
+from .scores.confusion_figure import confusion_figure
 
 MATRIX, CLASSES = 'confusion_matrix', 'class_scores.csv'
 MOST_ROWS = 40  # of the table; of more classes the lowest are shown

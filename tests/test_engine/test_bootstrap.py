@@ -5,7 +5,7 @@ import torch
 from scipy import sparse, stats
 
 from mmwhitebox.engine import ClassScores, IoUMetric, bootstrap
-from mmwhitebox.engine.bootstrap import Bootstrap
+from mmwhitebox.engine.scores.bootstrap import Bootstrap
 from mmwhitebox.errors import UserError
 
 

@@ -7,7 +7,7 @@ import torch
 from scipy.ndimage import binary_dilation, distance_transform_edt, generate_binary_structure
 
 from mmwhitebox.engine import IoUMetric
-from mmwhitebox.engine.boundary_f import boundary_f
+from mmwhitebox.engine.scores.boundary_f import boundary_f
 
 SHAPE = (30, 40)  # a diagonal of 50
 DIAGONAL = 50

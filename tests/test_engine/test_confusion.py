@@ -9,8 +9,8 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from mmwhitebox.engine import IoUMetric
-from mmwhitebox.engine.confusion import Confusion, sample_confusion
-from mmwhitebox.engine.confusion_figure import confusion_figure
+from mmwhitebox.engine.scores.confusion import Confusion, sample_confusion
+from mmwhitebox.engine.scores.confusion_figure import confusion_figure
 
 
 def sample(prediction, truth):

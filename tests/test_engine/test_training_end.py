@@ -10,8 +10,8 @@ from PIL import Image
 
 from mmwhitebox.cli.main import build_parser
 from mmwhitebox.cli.options import parse
-from mmwhitebox.engine.confusion import Confusion
 from mmwhitebox.engine.hooks.validation_classes import NAME
+from mmwhitebox.engine.scores.confusion import Confusion
 from mmwhitebox.engine.training_end import MOST_ROWS, class_table, found_file, program
 from tests.test_engine.trainings import make_config
 

@@ -13,8 +13,8 @@ from mmengine.runner import Runner
 from mmseg.evaluation import IoUMetric
 from PIL import Image
 
-from mmwhitebox.engine.confusion import Confusion
 from mmwhitebox.engine.hooks.validation_classes import NAME, best_checkpoints
+from mmwhitebox.engine.scores.confusion import Confusion
 from tests.configs import ROOT
 from tests.test_engine.trainings import IMAGES, make_config, same, train
 

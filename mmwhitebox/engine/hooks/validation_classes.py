@@ -14,8 +14,8 @@ from mmwhitebox.checkpoints.atomic import write_bytes
 from mmwhitebox.errors import WriteError
 from mmwhitebox.registry import HOOKS
 
-from ..confusion import Confusion, sample_confusion
 from ..runner_parts import is_resumed, is_training
+from ..scores.confusion import Confusion, sample_confusion
 
 NAME = 'validation_classes.json'
 

@@ -1,0 +1,1 @@
+"""What a metric computes: scores of classes, of boundaries, their intervals, confusions."""
