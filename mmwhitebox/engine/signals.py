@@ -74,6 +74,7 @@ class SignalWatch:
 
     def _read(self) -> None:
         parent, first = os.getppid(), 0.
+        launched = 'LOCAL_RANK' in os.environ  # another parent, a shell say, may get the same signal and be gone
         while True:
             ready, _, _ = select.select([self._reader], [], [], POLL)
             numbers = os.read(self._reader, 64) if ready else b''
@@ -88,7 +89,7 @@ class SignalWatch:
                 elif time.monotonic() - first > PAUSE:
                     end_at_once(f'{signal.Signals(number).name} again: the training ends at once, nothing is saved.',
                                 128 + number)
-            if self.received is not None and os.getppid() != parent and not self.leaving:
+            if launched and self.received is not None and os.getppid() != parent and not self.leaving:
                 end_at_once('The launcher is gone: the training ends at once, nothing is saved.', 128 + self.received)
 
 

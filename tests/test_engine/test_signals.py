@@ -221,6 +221,19 @@ with SignalWatch([signal.SIGTERM], lambda number: print(number.name, flush=True)
 """
 
 
+SAVES = f"""
+import runpy, signal, time
+SignalWatch = runpy.run_path('{ROOT}/mmwhitebox/engine/signals.py')['SignalWatch']
+
+with SignalWatch([signal.SIGTERM], lambda number: None, lambda *_: None) as watch:
+    print('ready', flush=True)
+    while watch.received is None:
+        time.sleep(0.1)
+    time.sleep(1.5)
+    print('saved', flush=True)
+"""
+
+
 def launch(command, **env):
     return subprocess.Popen([str(part) for part in command], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore',
@@ -285,6 +298,15 @@ def test_a_second_signal_ends_a_process_that_is_stuck():
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=10)
     assert process.returncode == 128 + signal.SIGTERM and 'SIGTERM again: the training ends at once' in error
+
+
+@pytest.mark.parametrize('variables, said', [({}, 'saved\n'), (dict(LOCAL_RANK='0'), '')])
+def test_a_script_that_gets_the_same_signal_may_end_first(variables, said):
+    """A shell ends at once; of a launcher's end it is known that nobody waits for the training."""
+    process = launch(['setsid', 'bash', '-c', '"$0" -c "$1"; true', sys.executable, SAVES], **variables)
+    assert process.stdout.readline() == 'ready\n'
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.stdout.read() == said
 
 
 def test_the_tool_ends_with_its_status(written):
