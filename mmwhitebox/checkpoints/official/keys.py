@@ -290,6 +290,7 @@ FAMILIES: dict[str, tuple[Rule, ...]] = {
     'segmenter': SEGMENTER,
 }
 CLASSIFIERS = ('cbt', 'crate', 'crate-alpha', 'crate-alpha-jax', 'tost')
+SELF_SUPERVISED = ('crate-mae', )
 
 # What a state dict is, told by a key that no other kind has; the first that fits counts.
 SIGNATURES = {
