@@ -22,3 +22,4 @@ model = dict(
         patch_size=8))
 val_cfg = None
 test_cfg = None
+custom_hooks = [dict(type='mmwhitebox.ReconstructionVisHook', interval=100)]

@@ -1,9 +1,9 @@
 """Convert the weights of an official implementation.
 
 SRC is a checkpoint of the official code of CBT (the CBSA repository), CRATE, CRATE-alpha (PyTorch or JAX), CRATE-MAE,
-ToST, or a segmentation model with the decoder of CBT, DEPICT or Segmenter. DST is a checkpoint of the same model here: its config
-is found from the shapes and written with --config OUT.py. --inverse goes the other way, from a checkpoint of mmwhitebox
-to the official layout.
+ToST, or a segmentation model with the decoder of CBT, DEPICT or Segmenter. DST is a checkpoint of the same model here:
+its config is found from the shapes and written with --config OUT.py. --inverse goes the other way, from a checkpoint of
+mmwhitebox to the official layout.
 """
 import argparse
 from pathlib import Path

@@ -346,7 +346,8 @@ def test_incomplete_masked_autoencoders_are_refused(changes, options, message):
 
 
 @pytest.mark.parametrize('case, family, guess', [
-    ('crate_mae_model', 'crate', 'crate-mae'), ('crate_model', 'crate-mae', 'crate'), ('tost_model', 'crate-mae', 'tost')])
+    ('crate_mae_model', 'crate', 'crate-mae'), ('crate_model', 'crate-mae', 'crate'),
+    ('tost_model', 'crate-mae', 'tost')])
 def test_a_masked_autoencoder_is_told_from_others(case, family, guess):
     with pytest.raises(CheckpointError, match=f'It looks like the family {guess}\\.'):
         convert_official(Golden(case).params, family)

@@ -257,7 +257,7 @@ def describe_crate_mae(state: StateDict, num_heads: int | None, img_size: tuple[
     positions = 'decoder_pos_embed' if 'decoder_pos_embed' in state else 'pos_embed'
     return dict(
         type='mmwhitebox.CRATEMAE',
-        data_preprocessor=dict(type='SelfSupDataPreprocessor', **IMAGENET_STATISTICS, to_rgb=True),
+        data_preprocessor=dict(type='ClsDataPreprocessor', **IMAGENET_STATISTICS, to_rgb=True),
         backbone=dict(
             type='mmwhitebox.WhiteBoxTransformer',
             arch=named_arch('crate-mae', dict(embed_dims=dims, num_heads=heads, num_layers=num_layers)),
@@ -421,7 +421,8 @@ def describe_official(
 
     Returns:
         ConfigDict: Config of an mmpretrain ``ImageClassifier``, an mmseg ``EncoderDecoder`` or a ``CRATEMAE`` (whose
-        weights do not tell whether targets were standardised: ``head.norm_pix`` is False); with the weights of ``convert_official`` it computes what the official model computes.
+        weights do not tell whether targets were standardised: ``head.norm_pix`` is False); with the weights of
+        ``convert_official`` it computes what the official model computes.
 
     Raises:
         CheckpointError: A key is missing, a shape is not that of the family, or the heads are not known.

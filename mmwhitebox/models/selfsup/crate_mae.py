@@ -137,7 +137,7 @@ class CRATEMAE(BaseSelfSupervisor):
         neck (dict, optional): Defaults to :class:`CRATEMAEDecoder`.
         head (dict, optional): Defaults to :class:`CRATEMAEHead`.
         mask_ratio (float): Share of the patches that is removed, between 0 and 1. Defaults to 0.75.
-        data_preprocessor (dict, optional): Defaults to mmpretrain's ``SelfSupDataPreprocessor``.
+        data_preprocessor (dict, optional): Defaults to mmpretrain's ``ClsDataPreprocessor``.
         init_cfg (dict, optional): mmengine's initialisation config. Defaults to None: of each part its own.
 
     Raises:
@@ -166,7 +166,7 @@ class CRATEMAE(BaseSelfSupervisor):
         head = MODELS.build({**patch, 'type': 'mmwhitebox.CRATEMAEHead', **(head or {})})
         self._check_parts(sizes, neck, head)
         super().__init__(encoder, neck, head, init_cfg=init_cfg, data_preprocessor={
-            'type': 'mmpretrain.SelfSupDataPreprocessor', **(data_preprocessor or {})})
+            'type': 'mmpretrain.ClsDataPreprocessor', **(data_preprocessor or {})})
         num_patches = encoder.pos_embed.grid_size[0] * encoder.pos_embed.grid_size[1] \
             if hasattr(encoder.pos_embed, 'grid_size') else None
         if not isinstance(mask_ratio, (int, float)) or not 0 < mask_ratio < 1 or \
