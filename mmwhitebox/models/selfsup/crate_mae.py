@@ -16,7 +16,7 @@ from mmpretrain.models.selfsup import BaseSelfSupervisor
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from mmwhitebox.errors import ConfigError
+from mmwhitebox.errors import ConfigError, UserError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from mmwhitebox.models.layers import XAVIER, TransposedLayer
 from mmwhitebox.models.sizes import check_sizes, whole_patches
@@ -167,6 +167,10 @@ class CRATEMAE(BaseSelfSupervisor):
         self._check_parts(sizes, neck, head)
         super().__init__(encoder, neck, head, init_cfg=init_cfg, data_preprocessor={
             'type': 'mmpretrain.ClsDataPreprocessor', **(data_preprocessor or {})})
+        bands = getattr(self.data_preprocessor, 'mean', None)
+        if bands is not None and len(bands) not in (1, encoder.in_channels):
+            raise ConfigError(f'model.data_preprocessor.mean has {len(bands)} values and model.backbone takes images of '
+                              f'{encoder.in_channels} channels: set backbone.in_channels={len(bands)}.')
         num_patches = encoder.pos_embed.grid_size[0] * encoder.pos_embed.grid_size[1] \
             if hasattr(encoder.pos_embed, 'grid_size') else None
         if not isinstance(mask_ratio, (int, float)) or not 0 < mask_ratio < 1 or \
@@ -211,18 +215,31 @@ class CRATEMAE(BaseSelfSupervisor):
         height, width = self.grid_size(images)
         return self.random_mask(torch.rand(len(images), height * width, device=images.device))
 
-    def predict_pixels(self, images: Tensor, mask: Tensor) -> Tensor:
+    def predict_pixels(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
         """What encoder and decoder make of masked images.
 
         Args:
             images (Tensor): Normalised, (B, C, height, width).
-            mask (Tensor): (B, H*W) bool, True is removed.
+            mask (Tensor, optional): (B, H*W) bool, True is removed. Defaults to None: nothing is.
 
         Returns:
             Tensor: Predictions for all patches, (B, H*W, P*P*C).
         """
-        tokens = self.backbone(images, mask, self.mask_token)[-1]
-        return self.neck(tokens, self.grid_size(images))
+        height, width = self.grid_size(images)
+        if mask is None:
+            mask = torch.zeros(len(images), height * width, dtype=torch.bool, device=images.device)
+        return self.neck(self.backbone(images, mask, self.mask_token)[-1], (height, width))
+
+    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor') -> tuple | dict:
+        """mmpretrain's modes 'tensor' (:meth:`extract_feat`) and 'loss'.
+
+        Raises:
+            UserError: ``mode='predict'``: there are no classes to predict.
+        """
+        if mode == 'predict':
+            raise UserError('CRATEMAE has learned no classes, so it predicts none: look at it with mmwhitebox measure '
+                            'reconstruction, or train a classifier or segmentor with load_from its checkpoint.')
+        return super().forward(inputs, data_samples, mode)
 
     def loss(self, inputs: Tensor, data_samples: list | None = None) -> dict[str, Tensor]:
         """The loss of a batch under new random masks.
