@@ -169,8 +169,8 @@ class CRATEMAE(BaseSelfSupervisor):
             'type': 'mmpretrain.ClsDataPreprocessor', **(data_preprocessor or {})})
         bands = getattr(self.data_preprocessor, 'mean', None)
         if bands is not None and len(bands) not in (1, encoder.in_channels):
-            raise ConfigError(f'model.data_preprocessor.mean has {len(bands)} values and model.backbone takes images of '
-                              f'{encoder.in_channels} channels: set backbone.in_channels={len(bands)}.')
+            raise ConfigError(f'model.data_preprocessor.mean has {len(bands)} values and model.backbone takes images '
+                              f'of {encoder.in_channels} channels: set backbone.in_channels={len(bands)}.')
         num_patches = encoder.pos_embed.grid_size[0] * encoder.pos_embed.grid_size[1] \
             if hasattr(encoder.pos_embed, 'grid_size') else None
         if not isinstance(mask_ratio, (int, float)) or not 0 < mask_ratio < 1 or \
