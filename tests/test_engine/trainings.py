@@ -137,7 +137,7 @@ def train(*args, **kwargs) -> Runner:
         runner.train()
     finally:
         for loop in (runner.train_loop, runner.val_loop):
-            if getattr(loop.dataloader, '_iterator', None) is not None:
+            if loop is not None and getattr(loop.dataloader, '_iterator', None) is not None:
                 loop.dataloader._iterator._shutdown_workers()
     return runner
 

@@ -198,5 +198,19 @@ def test_the_encoder_goes_on_in_other_models(tmp_path, model):
                                tokens[:, 1:] if out_type == 'featmap' else tokens[:, 0])
 
 
+def test_it_learns_to_paint_in():
+    """Images of one colour each: what is seen tells what was removed, so the error falls far below the variance, 1."""
+    model = build().train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(80):
+        loss = model.loss(torch.randn(16, 3, 1, 1).expand(-1, -1, 32, 32))['loss']
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[0] > 0.9 and sum(losses[-5:]) / 5 < 0.45
+
+
 def test_the_class_is_public():
     assert MODELS.get('mmwhitebox.CRATEMAE') is CRATEMAE
