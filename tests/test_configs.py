@@ -14,7 +14,8 @@ from tests.configs import CONFIGS, ROOT, SIZE, Config, reduced
 from tests.published_sets import PUBLISHED
 
 SEGMENTATION = [name for name in CONFIGS if 'decode_head' in reduced(name).model]
-CLASSIFICATION = [name for name in CONFIGS if name not in SEGMENTATION]
+SELF_SUPERVISED = [name for name in CONFIGS if name.startswith('crate_mae/')]
+CLASSIFICATION = [name for name in CONFIGS if name not in [*SEGMENTATION, *SELF_SUPERVISED]]
 ALIKE = tuple(f'_small_{data}.py' for data in {*PUBLISHED} - {'cityscapes', 'pascal_context', 'drive'})
 
 
@@ -75,6 +76,26 @@ def test_classification_config(name):
     assert result.pred_score.shape == (num_classes, ) and 0 <= result.pred_label.item() < num_classes
 
 
+@pytest.mark.parametrize('name', SELF_SUPERVISED)
+def test_self_supervised_config(name):
+    """One step of its own optimizer reaches every parameter; the batch is the recipe's, crops have the size named."""
+    whole, cfg = Config.fromfile(ROOT / 'configs' / name), reduced(name)
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+    images = torch.randint(0, 256, (4, 3, SIZE, SIZE), dtype=torch.uint8)
+    log = model.train_step(dict(inputs=list(images), data_samples=[DataSample() for _ in images]), optimizer)
+    lacking = [key for key, p in model.named_parameters() if p not in optimizer.optimizer.state]
+    assert torch.isfinite(log['loss']) and not lacking
+    assert whole.train_dataloader.batch_size * (1 if '_mini_' in name else 8) == whole.auto_scale_lr.base_batch_size
+    assert whole.param_scheduler[-1].end == whole.train_cfg.max_epochs
+    image = np.random.default_rng(0).integers(0, 256, (150, 130, 3), dtype=np.uint8)
+    for pipeline in (whole.train_pipeline, whole.test_pipeline):
+        packed = Compose(pipeline)(dict(img=image, gt_label=1))
+        assert packed['inputs'].shape == (3, *[whole.model.backbone.img_size] * 2)
+
+
 @pytest.mark.parametrize('name', CLASSIFICATION)
 def test_classes_and_batch_agree_with_the_recipe(name):
     """Head, batch augmentation and dataset have the same classes; eight processes make the recipe's batch."""
@@ -121,7 +142,7 @@ def test_pipelines_resolve(name):
     init_default_scope(cfg.default_scope)
     for part in leaf_datasets(cfg.train_dataloader.dataset):
         Compose(part.pipeline)
-    Compose(cfg.test_dataloader.dataset.pipeline)
+    Compose(cfg.test_dataloader.dataset.pipeline if cfg.test_dataloader else cfg.test_pipeline)
     if 'tta_pipeline' in cfg:
         Compose(cfg.tta_pipeline)
 

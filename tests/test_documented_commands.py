@@ -56,6 +56,7 @@ QUICK = {
     'mmwhitebox check-data': ['--workers', '0'],
     'mmwhitebox convert': [],
     'mmwhitebox convert crate_alpha': ['--num-heads', '3'],
+    'mmwhitebox convert crate_mae': ['--num-heads', '3'],
     'mmwhitebox infer cbt': [],
     'mmwhitebox infer my_data.py': [],
     'mmwhitebox measure': [],
@@ -72,6 +73,7 @@ SLOW = {
     'mmwhitebox train my_data.py': ONE_ITERATION,
     'mmwhitebox train cbt_decoder_small_loveda': [*ONE_ITERATION, *ONE_LAYER],
     'mmwhitebox train cbt_mini_imagenet': [*SHORT, 'train_cfg.max_epochs=1'],
+    'mmwhitebox train crate_mae_mini_imagenet': [*SHORT[:4], 'train_cfg.max_epochs=1'],
     'mmwhitebox train my_classes.py': [*SHORT, 'train_cfg.max_epochs=1'],
     'torchrun': [*ONE_ITERATION, *ONE_LAYER],
     'mmwhitebox test': ['--cfg-options', *ONE_LAYER, *NO_WORKERS],
@@ -272,10 +274,12 @@ def place(tmp_path_factory):
         write(PUBLISHED['loveda'], Path('data/loveDA'))
         save_weights(MINI, 'work_dirs/quickstart/iter_330.pth')
         save_weights('cbt_decoder_ade20k', 'work_dirs/cbt_decoder_ade20k/iter_161664.pth', **one_layer)
+        save_weights('crate_mae_mini_imagenet', 'work_dirs/crate_mae_mini_imagenet/epoch_24.pth')
         save_weights('my_data.py', 'work_dirs/my_data/iter_200.pth')
         save_weights('cbt_small_imagenet', 'work_dirs/cbt_small_imagenet/epoch_150.pth')
         torch.save(dict(state_dict=Golden('hybrid_model').params), 'cbt_small.pth')  # an official one
         torch.save(Golden('crate_alpha_model').params, 'crate_alpha_B16.pth')
+        torch.save(dict(model=Golden('crate_mae_model').params), 'crate_mae_base.pth')
         write_arrays(Golden('crate_alpha_jax').params, 'crate_alpha_B8.npz')
     return place
 

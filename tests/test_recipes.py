@@ -83,6 +83,28 @@ def test_crate_alpha(data, base, classes, smoothing, size):
     assert cfg.model.backbone.patch_size == patch and cfg.model.backbone.arch == f'crate-alpha-{size.split("_")[0]}'
 
 
+def test_crate_mae():
+    """MAE's: by iteration from 0 over 40 epochs to 1.5e-4 x 16, then a cosine of the other 760 to 0."""
+    cfg = load('crate_mae_base_imagenet')
+    optimizer, iters, peak = cfg.optim_wrapper.optimizer, 5, 1.5e-4 * 4096 / 256
+    assert (optimizer.type, optimizer.lr, optimizer.betas, optimizer.weight_decay) == (
+        'AdamW', pytest.approx(peak), (0.9, 0.95), 0.05)
+    assert cfg.model.mask_ratio == 0.75 and cfg.model.head.norm_pix and cfg.train_cfg.max_epochs == 800
+    crop = next(step for step in cfg.train_pipeline if step.type == 'RandomResizedCrop')
+    assert (crop.crop_ratio_range, crop.interpolation) == ((0.2, 1.0), 'bicubic')
+    for scheduler in cfg.param_scheduler:
+        assert scheduler.pop('convert_to_iter_based') and scheduler.pop('by_epoch')
+        scheduler.update(by_epoch=False, begin=scheduler.begin * iters, end=scheduler.end * iters)
+    found, warm = rates(cfg, 800 * iters), 40 * iters
+    assert found[0] < 1e-3 * peak and found[warm // 2] == pytest.approx(peak / 2, rel=0.02)
+    assert found[warm] == pytest.approx(peak) and found[-1] < 1e-3 * peak
+    assert found[420 * iters] == pytest.approx(peak / 2, rel=0.01)
+    for key, decay in decays('crate_mae_base_imagenet').items():
+        assert decay == (0. if key.endswith('bias') or 'norm' in key else 0.05), key
+    for size in ('tiny', 'small', 'large'):
+        assert load(f'crate_mae_{size}_imagenet').model.backbone.arch == f'crate-mae-{size}'
+
+
 def test_crate_alpha_decays_kernels_alone():
     for key, decay in decays('crate_alpha_base_finetune_imagenet').items():
         kernel = key.endswith('weight') and 'norm' not in key

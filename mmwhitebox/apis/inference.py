@@ -82,7 +82,8 @@ def init_model(config: str | Path | Config,
     cfg = copy.deepcopy(config) if isinstance(config, Config) else Config.fromfile(config_file(config))
     cfg.merge_from_dict(cfg_options or {})
     fill_own_data(cfg)
-    cfg.model.train_cfg = None
+    if 'train_cfg' in cfg.model:
+        cfg.model.train_cfg = None
     if 'decode_head' in cfg.model:
         cfg.model.setdefault('test_cfg', ConfigDict(mode='whole')).setdefault('keep_logits', 'factors')
     with building(cfg):

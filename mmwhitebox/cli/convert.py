@@ -1,9 +1,9 @@
 """Convert the weights of an official implementation.
 
-SRC is a checkpoint of the official code of CBT (the CBSA repository), CRATE, CRATE-alpha (PyTorch or JAX), ToST, or a
-segmentation model with the decoder of CBT, DEPICT or Segmenter. DST is a checkpoint of the same model here: its config
-is found from the shapes and written with --config OUT.py. --inverse goes the other way, from a checkpoint of mmwhitebox
-to the official layout.
+SRC is a checkpoint of the official code of CBT (the CBSA repository), CRATE, CRATE-alpha (PyTorch or JAX), CRATE-MAE,
+ToST, or a segmentation model with the decoder of CBT, DEPICT or Segmenter. DST is a checkpoint of the same model here:
+its config is found from the shapes and written with --config OUT.py. --inverse goes the other way, from a checkpoint of
+mmwhitebox to the official layout.
 """
 import argparse
 from pathlib import Path
@@ -21,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('src', help='official checkpoint (.pth, .safetensors or, of JAX, .npz)')
     parser.add_argument('dst', help='checkpoint to write (.pth; the inverse of crate-alpha-jax: .npz)')
     parser.add_argument('--family', required=True,
-                        choices=('cbt', 'crate', 'crate-alpha', ARRAYS, 'tost', 'cbt-decoder', 'depict', 'segmenter'),
+                        choices=('cbt', 'crate', 'crate-alpha', ARRAYS, 'crate-mae', 'tost', 'cbt-decoder', 'depict',
+                                 'segmenter'),
                         help='what SRC is; cbt is every classification model of the CBSA repository')
     parser.add_argument('--num-heads', type=positive_int, metavar='N',
                         help='attention heads, where neither the weights nor a known width tell')

@@ -8,7 +8,7 @@ import inspect
 from .options import add_commands, add_config, add_device, add_overrides, add_trust, positive_int
 
 
-def add_model(parser: argparse.ArgumentParser, name: str, images: bool = True) -> None:
+def add_model(parser: argparse.ArgumentParser, name: str, images: bool = True, layers: bool = True) -> None:
     """Arguments that every measure of a trained model has."""
     add_config(parser)
     if images:
@@ -16,8 +16,9 @@ def add_model(parser: argparse.ArgumentParser, name: str, images: bool = True) -
                             help='image files, folders, or quoted globs; none: the test dataset of the config')
         parser.add_argument('--max-images', type=positive_int, metavar='N',
                             help='use N images, evenly spaced among those found (all)')
-    parser.add_argument('--layers', help='attention layers, e.g. 0-3,7 or -1 for the last (all)')
-    parser.add_argument('--heads', help='heads, e.g. 0,2 (all)')
+    if layers:
+        parser.add_argument('--layers', help='attention layers, e.g. 0-3,7 or -1 for the last (all)')
+        parser.add_argument('--heads', help='heads, e.g. 0,2 (all)')
     parser.add_argument('--out', default=f'work_dirs/{name}', metavar='DIR', help='output folder (%(default)s)')
     add_device(parser)
     add_trust(parser)
@@ -117,6 +118,16 @@ def rate_reduction(parser: argparse.ArgumentParser) -> None:
     add_model(parser, 'rate_reduction')
 
 
+def reconstruction(parser: argparse.ArgumentParser) -> None:
+    """What a masked autoencoder (CRATE-MAE) makes of images: the image, what it was shown, its reconstruction.
+
+    Patches are removed at random, as in training; --cfg-options model.mask_ratio=0.5 removes fewer. Writes a figure and
+    the loss of each image.
+    """
+    add_model(parser, 'reconstruction', layers=False)
+    parser.add_argument('--seed', type=int, default=0, help='seed of the masks (%(default)s)')
+
+
 def subspaces(parser: argparse.ArgumentParser) -> None:
     """How orthonormal and how far apart the learned subspaces of the heads are.
 
@@ -179,8 +190,8 @@ def zero_shot_segmentation(parser: argparse.ArgumentParser) -> None:
     add_also(parser)
 
 
-MEASURES = (attention_map, coding_rate, complexity, membership, perturbation, rank, rate_reduction, subspaces,
-            synthetic, zero_shot_segmentation)
+MEASURES = (attention_map, coding_rate, complexity, membership, perturbation, rank, rate_reduction, reconstruction,
+            subspaces, synthetic, zero_shot_segmentation)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -198,12 +209,13 @@ def run(args: argparse.Namespace) -> None:
         perturbation,
         rank,
         rate_reduction,
+        reconstruction,
         subspaces,
         synthetic,
         zero_shot_segmentation,
     )
     measures = dict(
         attention_map=attention_map, coding_rate=coding_rate, complexity=complexity, membership=membership,
-        perturbation=perturbation, rank=rank, rate_reduction=rate_reduction, subspaces=subspaces, synthetic=synthetic,
-        zero_shot_segmentation=zero_shot_segmentation)
+        perturbation=perturbation, rank=rank, rate_reduction=rate_reduction, reconstruction=reconstruction,
+        subspaces=subspaces, synthetic=synthetic, zero_shot_segmentation=zero_shot_segmentation)
     measures[args.command].main(args)

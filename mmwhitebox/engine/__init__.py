@@ -10,6 +10,7 @@ from .hooks import (
     LabelMapHook,
     MembershipVisHook,
     PictureHook,
+    ReconstructionVisHook,
     ScheduleHook,
     StopOnSignalHook,
     TF32Hook,
@@ -31,7 +32,7 @@ __all__ = [
     'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'BesideEMAHook', 'ClassScores', 'CodingRateHook', 'CompileHook',
     'ExactResumeHook', 'FiniteHook', 'InitialWeightsHook', 'IoUMetric', 'LabelMapHook',
     'LayerDecayOptimizerConstructor', 'LearningRateDecayOptimizerConstructor', 'Lion', 'MembershipVisHook',
-    'ModelForMetrics', 'PerClassIoUMetric', 'PictureHook', 'RampedCosineLR', 'ScheduleHook', 'SideBySideVisualizer',
-    'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend', 'TrainingChecksHook', 'ValidationClassesHook',
-    'WarmupCosineLR', 'ZeroShotSegmentation'
+    'ModelForMetrics', 'PerClassIoUMetric', 'PictureHook', 'RampedCosineLR', 'ReconstructionVisHook', 'ScheduleHook',
+    'SideBySideVisualizer', 'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend', 'TrainingChecksHook',
+    'ValidationClassesHook', 'WarmupCosineLR', 'ZeroShotSegmentation'
 ]

@@ -36,7 +36,7 @@ class MapRow:
 
 def layer_label(name: str) -> str:
     """Short name of an attention layer: 'backbone.layers.3.attn' -> 'encoder 3'."""
-    part = 'decoder' if name.startswith('decode_head') else 'encoder'
+    part = 'decoder' if name.startswith(('decode_head', 'neck')) else 'encoder'
     kind = ' class' if 'class_layers' in name else ''
     number = re.findall(r'\d+', name)
     return f'{part}{kind} {number[-1]}' if number else f'{part}{kind}'

@@ -8,10 +8,12 @@ from . import (
     embeddings,
     feedforward,
     losses,
+    patch_init,
     segmentors,
+    selfsup,
 )
 
 __all__ = [
     'attention', 'backbones', 'classifier_init', 'data_preprocessor', 'decode_heads', 'embeddings', 'feedforward',
-    'losses', 'segmentors'
+    'losses', 'patch_init', 'segmentors', 'selfsup'
 ]

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
+from mmpretrain.models.utils import build_2d_sincos_position_embedding
 from torch import Tensor, nn
 
 from mmwhitebox.models.sizes import check_sizes
@@ -248,3 +249,40 @@ class FourierPositions(nn.Module):
         columns = self.axis_features(w).expand(h, -1, -1)
         features = torch.cat([rows, columns], dim=-1).flatten(0, 1).to(self.proj.weight.dtype)
         return F.pad(self.proj(features), (0, 0, self.num_extra_tokens, 0)).unsqueeze(0)
+
+
+@EMBEDDINGS.register_module()
+class SinCosPositions(nn.Module):
+    """Fixed sines and cosines of the column and the row of a patch (MAE, CRATE-MAE); extra tokens get zero.
+
+        [sin(x omega), cos(x omega), sin(y omega), cos(y omega)],   omega_i = 10000^(-4 i / D),   i < D/4
+
+    Nothing is learned or saved. For another grid the same formula gives its rows and columns (**reading**); nothing is
+    interpolated.
+
+    Args:
+        embed_dims (int): Token width D, a multiple of 4.
+        grid_size (tuple[int, int]): Grid (H, W) that is computed once.
+        num_extra_tokens (int): Number of extra tokens E. Defaults to 1.
+
+    Raises:
+        ValueError: D is no multiple of 4.
+    """
+
+    def __init__(self, embed_dims: int, grid_size: tuple[int, int], num_extra_tokens: int = 1) -> None:
+        super().__init__()
+        if embed_dims % 4:
+            raise ValueError(f'SinCosPositions: embed_dims ({embed_dims}) must be a multiple of 4.')
+        self.embed_dims = embed_dims
+        self.grid_size = tuple(grid_size)
+        self.num_extra_tokens = num_extra_tokens
+        self.register_buffer('table', self._positions(self.grid_size), persistent=False)
+
+    def _positions(self, hw_shape: tuple[int, int]) -> Tensor:
+        by_columns = build_2d_sincos_position_embedding(hw_shape, self.embed_dims)  # (1, W*H, D)
+        table = by_columns.unflatten(1, tuple(hw_shape)[::-1]).transpose(1, 2).flatten(1, 2)
+        return F.pad(table, (0, 0, self.num_extra_tokens, 0))
+
+    def forward(self, hw_shape: tuple[int, int]) -> Tensor:
+        """Positions of the extra tokens (zero) and of an H x W grid, (1, E + H*W, D)."""
+        return self.table if tuple(hw_shape) == self.grid_size else self._positions(hw_shape).to(self.table)

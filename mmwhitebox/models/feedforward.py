@@ -73,6 +73,30 @@ class ODL(nn.Module):
 
 
 @FEEDFORWARDS.register_module()
+class DictionaryMap(nn.Module):
+    """Codes back to tokens: y = x A^T, the linear map of CRATE-MAE's decoder in the place that ISTA has in the encoder.
+
+    Args:
+        embed_dims (int): Token width D.
+
+    A starts kaiming-uniform, as ISTA's dictionary.
+    """
+
+    is_residual = False
+    """The output is the new token, not an update of it."""
+
+    def __init__(self, embed_dims: int) -> None:
+        super().__init__()
+        check_sizes(self, embed_dims=embed_dims)
+        self.weight = nn.Parameter(torch.empty(embed_dims, embed_dims))  # A
+        nn.init.kaiming_uniform_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """New tokens, (B, N, D)."""
+        return F.linear(x, self.weight)
+
+
+@FEEDFORWARDS.register_module()
 class MLP(nn.Module):
     """Linear - GELU - Linear.
 

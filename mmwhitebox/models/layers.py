@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from mmwhitebox.models.attention import ClassAttention, build_attention
 from mmwhitebox.models.feedforward import MLP, build_feedforward
 
+XAVIER = dict(type='Xavier', layer='Linear', distribution='uniform', bias=0.)
 TRUNC_NORMAL = dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.)
 
 
@@ -45,6 +46,30 @@ class TransformerLayer(nn.Module):
             return x
         y = self.ffn(self.norm2(x))
         return x + self.drop_path(self.scale2(y)) if self.ffn.is_residual else y
+
+
+class TransposedLayer(nn.Module):
+    """CRATE-MAE's decoder layer, an encoder layer run backwards: first the feed-forward's part, then the attention's.
+
+        G = LN1(X) A^T,      X <- G - Attention(LN2(G))
+
+    The layer of the encoder compresses, X + Attention(LN(X)), and then codes sparsely; this one leaves the code by
+    :class:`.feedforward.DictionaryMap` and takes the compression back, hence the minus. (B, N, D) -> (B, N, D).
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, attention: dict, feedforward: dict, norm_cfg: dict) -> None:
+        super().__init__()
+        self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.ffn = build_feedforward(feedforward, embed_dims=embed_dims)
+        self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.attn = build_attention(attention, embed_dims=embed_dims, num_heads=num_heads)
+        if not self.attn.updates_all_tokens or self.ffn.is_residual:
+            raise ValueError(f'{type(self).__name__} takes an attention that updates every token and a feed-forward '
+                             f'that replaces them, not {type(self.attn).__name__} and {type(self.ffn).__name__}.')
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        x = self.ffn(self.norm1(x))
+        return x - self.attn(self.norm2(x), hw_shape)
 
 
 class ClassAttentionLayer(nn.Module):

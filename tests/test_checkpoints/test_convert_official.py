@@ -11,6 +11,7 @@ from mmwhitebox.checkpoints import (
     convert_to_official,
     describe_official,
 )
+from mmwhitebox.checkpoints.official.describe import default_scope
 from mmwhitebox.checkpoints.official.keys import CLASSIFIERS
 from mmwhitebox.errors import CheckpointError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
@@ -23,7 +24,7 @@ DECODER_CASES = {'cbt_decoder': 'cbt-decoder', 'depict_sa_decoder': 'depict', 'd
                  'segmenter_mask_decoder': 'segmenter', 'segmenter_linear_decoder': 'segmenter'}
 ZOO = [(name, family) for name in WhiteBoxTransformer.arch_zoo for family in CLASSIFIERS
        if not name.startswith('crate-cbt') and name.startswith(family.removesuffix('-jax'))
-       and ('alpha' in name) == ('alpha' in family)]
+       and ('alpha' in name) == ('alpha' in family) and 'mae' not in name]
 
 
 def official_weights(case):
@@ -33,7 +34,7 @@ def official_weights(case):
 
 
 def build(config, family):
-    init_default_scope('mmpretrain' if family in CLASSIFIERS else 'mmseg')
+    init_default_scope(default_scope(family))
     return MODELS.build(config).eval()
 
 
@@ -303,3 +304,50 @@ def test_a_missing_layer_is_named():
                 if not key.startswith('transformer.layers.1.')}
     with pytest.raises(CheckpointError, match=r'lacks transformer.layers.1\.'):
         convert_checkpoint(official, 'cbt')
+
+
+MAE_UNUSED = ('pos_embed', 'decoder_pos_embed', 'decoder_embed.weight', 'decoder_embed.bias')
+
+
+@torch.no_grad()
+def test_a_masked_autoencoder_from_the_description_alone():
+    golden = Golden('crate_mae_model')
+    checkpoint, config = convert_checkpoint(dict(model=golden.params), 'crate-mae', num_heads=3)
+    assert config.backbone.img_size == 56 and 'dataset_meta' not in checkpoint['meta']
+    model = build(config, 'crate-mae')
+    model.load_state_dict(checkpoint['state_dict'])
+    images, mask = pixels(golden.inputs['image_u8']), model.random_mask(golden.inputs['noise'])
+    assert_close(model.predict_pixels(images, mask), golden.outputs['pred'], 'pred')
+    back = convert_to_official(checkpoint['state_dict'], 'crate-mae')
+    assert_same(back, {key: value for key, value in golden.params.items() if key not in MAE_UNUSED})
+
+
+@pytest.mark.parametrize('size', ['tiny', 'small', 'base', 'large'])
+def test_published_masked_autoencoders_are_recognised(size):
+    with torch.device('meta'):
+        model = build(dict(type='mmwhitebox.CRATEMAE', backbone=dict(
+            type='mmwhitebox.WhiteBoxTransformer', arch=f'crate-mae-{size}')), 'crate-mae')
+    official = convert_to_official(model.state_dict(), 'crate-mae')
+    official['decoder_pos_embed'] = torch.zeros(1, 197, model.backbone.embed_dims)
+    found = describe_official(official, 'crate-mae')
+    assert found.backbone.arch == f'crate-mae-{size}' and found.neck.num_layers == model.backbone.num_layers
+
+
+@pytest.mark.parametrize('changes, options, message', [
+    ({}, {}, 'no known model has the width 48: give num_heads'),
+    ({'decoder_blocks.1.layers.0.0.fn.weight': None}, dict(num_heads=3), 'lacks decoder_blocks.1.layers.0.0.fn.weight'),
+    ({'blocks.0.layers.0.1.fn.weight': torch.zeros(48, 40)}, dict(num_heads=3), r'fn.weight of the shape \(48, 48\)'),
+    ({}, dict(num_heads=3, img_size=(40, 80)), '--img-size 40 80 makes 5 x 10'),
+])
+def test_incomplete_masked_autoencoders_are_refused(changes, options, message):
+    params = {key: value for key, value in {**Golden('crate_mae_model').params, **changes}.items() if value is not None}
+    with pytest.raises(CheckpointError, match=message):
+        convert_checkpoint(params, 'crate-mae', **options)
+
+
+@pytest.mark.parametrize('case, family, guess', [
+    ('crate_mae_model', 'crate', 'crate-mae'), ('crate_model', 'crate-mae', 'crate'),
+    ('tost_model', 'crate-mae', 'tost')])
+def test_a_masked_autoencoder_is_told_from_others(case, family, guess):
+    with pytest.raises(CheckpointError, match=f'It looks like the family {guess}\\.'):
+        convert_official(Golden(case).params, family)

@@ -87,12 +87,20 @@ def classification(folder):
         evaluator=dict(type='Accuracy'))
 
 
+def masked(folder):
+    """A masked autoencoder on the images of the classes; nothing is validated."""
+    parts = classification(folder)
+    model = dict(type='mmwhitebox.CRATEMAE', data_preprocessor=parts['model']['data_preprocessor'], backbone=backbone(),
+                 mask_ratio=0.5)
+    return dict(parts, model=model)
+
+
 def make_config(folder, work_dir, task='seg', by_epoch=False, workers=0, resume=None, options=None) -> Config:
     """A training of eleven iterations or three epochs, with a checkpoint at every fifth iteration and at the end.
 
     ``options`` are merged last; their keys may have dots.
     """
-    parts = (segmentation if task == 'seg' else classification)(Path(folder))
+    parts = dict(seg=segmentation, cls=classification, mae=masked)[task](Path(folder))
     base = 'default_runtime.py' if task == 'seg' else 'default_runtime_cls.py'
     cfg = Config.fromfile(ROOT / 'configs/_base_' / base)
     loader = dict(num_workers=workers, persistent_workers=workers > 0)
@@ -114,6 +122,8 @@ def make_config(folder, work_dir, task='seg', by_epoch=False, workers=0, resume=
         visualizer=dict(name=uuid.uuid4().hex),  # mmengine would hand out that of an earlier training
         load_from=None if resume is None else str(resume), resume=resume is not None,
         env_cfg=dict(cudnn_benchmark=False)))
+    if task == 'mae':
+        cfg.update(val_dataloader=None, val_evaluator=None, val_cfg=None)
     cfg.default_hooks.checkpoint.update(by_epoch=False, interval=5, max_keep_ckpts=-1, save_best=None)
     cfg.default_hooks.pop('visualization')
     cfg.merge_from_dict(options or {})
@@ -127,7 +137,7 @@ def train(*args, **kwargs) -> Runner:
         runner.train()
     finally:
         for loop in (runner.train_loop, runner.val_loop):
-            if getattr(loop.dataloader, '_iterator', None) is not None:
+            if loop is not None and getattr(loop.dataloader, '_iterator', None) is not None:
                 loop.dataloader._iterator._shutdown_workers()
     return runner
 

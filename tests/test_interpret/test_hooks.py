@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
-from mmwhitebox.engine.hooks import CodingRateHook, MembershipVisHook
+from mmwhitebox.engine.hooks import CodingRateHook, MembershipVisHook, ReconstructionVisHook
 from mmwhitebox.errors import UserError
 from tests.configs import reduced
 
@@ -92,6 +92,13 @@ def test_membership_pictures(tmp_path):
     assert counter.during[2] > 0 and counter.after == [0] * 4 and counter.forwards == 4
 
 
+def test_pictures_of_reconstructions(tmp_path):
+    hook = ReconstructionVisHook(interval=3, num_images=2)
+    _, counter = train(tmp_path, 'crate_mae/crate_mae_mini_imagenet.py', hook, iterations=4)
+    assert [path.name for path in tmp_path.rglob('*.png')] == ['reconstruction_3.png']
+    assert counter.during[2] > 0 and counter.after == [0] * 4 and counter.forwards == 4
+
+
 def test_hooks_are_removed_when_an_iteration_fails(tmp_path):
     hook = CodingRateHook(interval=1)
 
@@ -107,6 +114,7 @@ def test_hooks_are_removed_when_an_iteration_fails(tmp_path):
 
 @pytest.mark.parametrize('hook, name, message', [
     (MembershipVisHook(), 'cbt/cbt_mini_imagenet.py', 'MembershipVisHook: this model has no membership'),
+    (ReconstructionVisHook(), 'cbt/cbt_mini_imagenet.py', 'ReconstructionVisHook: this model is no masked autoencoder'),
     (MembershipVisHook(layers=[7]), 'dmst/dmst_mini_imagenet.py', 'has 1 such layers'),
 ])
 def test_a_model_without_the_notion(tmp_path, hook, name, message):

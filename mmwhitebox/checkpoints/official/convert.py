@@ -51,7 +51,7 @@ def convert_official(state_dict: dict[str, Tensor], family: str) -> dict[str, Te
         state_dict (dict): Official state dict or a checkpoint that holds it, see :func:`unwrap`.
         family (str): 'cbt' (all classification models of the CBSA repository: CBSA, MSSA and TSSA
             layers, hybrids), 'crate', 'crate-alpha' (PyTorch), 'crate-alpha-jax' (the same models as JAX saves
-            them), 'tost', 'cbt-decoder', 'depict' or 'segmenter' (with their ViT encoders; keys of
+            them), 'crate-mae', 'tost', 'cbt-decoder', 'depict' or 'segmenter' (with their ViT encoders; keys of
             ``decoder.*`` alone give a decode head).
 
     Returns:

@@ -11,7 +11,7 @@ from mmwhitebox.errors import CheckpointError, joined
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 
 from .convert import convert_to_official, family_rules, unwrap
-from .keys import CLASSIFIERS
+from .keys import CLASSIFIERS, SELF_SUPERVISED
 
 # What is not in the weights: constants of the official code.
 IMAGENET_STATISTICS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
@@ -248,6 +248,25 @@ def describe_classifier(state: StateDict, family: str, num_heads: int | None,
         head=dict(type='LinearClsHead', num_classes=num_classes, in_channels=dims))
 
 
+def describe_crate_mae(state: StateDict, num_heads: int | None, img_size: tuple[int, int] | None) -> dict:
+    """CRATEMAE of the family crate-mae."""
+    dims, in_channels, patch_size = state.shape('patch_embed.proj.weight', 4)[:3]
+    inner, num_layers, depth = 'blocks.0.layers.0.0.fn.qkv.weight', state.count('blocks'), state.count('decoder_blocks')
+    heads = agreed_heads(set(), known_heads('crate-mae', dims), num_heads, dims)
+    attention = dict(type='MSSA', **head_dims_option(state.shape(inner, 2)[0], heads, dims, inner))
+    positions = 'decoder_pos_embed' if 'decoder_pos_embed' in state else 'pos_embed'
+    return dict(
+        type='mmwhitebox.CRATEMAE',
+        data_preprocessor=dict(type='ClsDataPreprocessor', **IMAGENET_STATISTICS, to_rgb=True),
+        backbone=dict(
+            type='mmwhitebox.WhiteBoxTransformer',
+            arch=named_arch('crate-mae', dict(embed_dims=dims, num_heads=heads, num_layers=num_layers)),
+            img_size=image_size(state.shape(positions, 3)[1] - 1, positions, patch_size, img_size),
+            patch_size=patch_size, in_channels=in_channels, attention=attention, feedforward=dict(ISTA, lam=0.5)),
+        neck=dict(type='mmwhitebox.CRATEMAEDecoder', num_layers=depth, attention=attention),
+        head=dict(type='mmwhitebox.CRATEMAEHead', norm_pix=False))
+
+
 def describe_vit_encoder(state: StateDict, num_heads: int | None, img_size: tuple[int, int] | None) -> dict:
     """TimmViT of a segmentation model, with the official rule for positions and eps."""
     dims, in_channels, patch_size = state.shape('encoder.patch_embed.proj.weight', 4)[:3]
@@ -401,8 +420,9 @@ def describe_official(
             in the weights unless it is square. Defaults to None.
 
     Returns:
-        ConfigDict: Config of an mmpretrain ``ImageClassifier`` or an mmseg ``EncoderDecoder``; with the
-        weights of ``convert_official`` it computes what the official model computes.
+        ConfigDict: Config of an mmpretrain ``ImageClassifier``, an mmseg ``EncoderDecoder`` or a ``CRATEMAE`` (whose
+        weights do not tell whether targets were standardised: ``head.norm_pix`` is False); with the weights of
+        ``convert_official`` it computes what the official model computes.
 
     Raises:
         CheckpointError: A key is missing, a shape is not that of the family, or the heads are not known.
@@ -410,13 +430,15 @@ def describe_official(
     """
     family_rules(family)
     state = StateDict(unwrap(state_dict))
+    if family in SELF_SUPERVISED:
+        return ConfigDict(describe_crate_mae(state, num_heads, img_size))
     describe = describe_classifier if family in CLASSIFIERS else describe_segmentor
     return ConfigDict(describe(state, family, num_heads, img_size))
 
 
 def default_scope(family: str) -> str:
     """Scope in which the model of a family is built."""
-    return 'mmpretrain' if family in CLASSIFIERS else 'mmseg'
+    return 'mmpretrain' if family in (*CLASSIFIERS, *SELF_SUPERVISED) else 'mmseg'
 
 
 def missing_or_reshaped(state_dict: dict[str, Tensor], family: str, model: ConfigDict) -> list[str]:
@@ -432,14 +454,18 @@ def missing_or_reshaped(state_dict: dict[str, Tensor], family: str, model: Confi
     """
     state_dict = unwrap(state_dict)
     head = 'head' if family in CLASSIFIERS else 'decode_head'
+    num_heads = None
     with MODELS.switch_scope_and_registry(default_scope(family)) as registry:
-        parts = {head: registry.build(model[head])}
-        with torch.device('meta'):
-            parts['backbone'] = registry.build(model.backbone)
-    num_heads = parts['backbone'].layers[0].attn.num_heads if family in CLASSIFIERS else None
-    expected = convert_to_official({
-        f'{name}.{key}': value for name, part in parts.items() for key, value in part.state_dict().items()
-    }, family, num_heads)
+        if family in SELF_SUPERVISED:
+            with torch.device('meta'):
+                own = registry.build(model).state_dict()
+        else:
+            parts = {head: registry.build(model[head])}
+            with torch.device('meta'):
+                parts['backbone'] = registry.build(model.backbone)
+            num_heads = parts['backbone'].layers[0].attn.num_heads if family in CLASSIFIERS else None
+            own = {f'{name}.{key}': value for name, part in parts.items() for key, value in part.state_dict().items()}
+    expected = convert_to_official(own, family, num_heads)
     return [
         key if key not in state_dict else
         f'{key} of the shape {tuple(value.shape)} (it is {tuple(state_dict[key].shape)})'

@@ -12,7 +12,7 @@ from mmwhitebox.models.position_tables import KEY as GRID_KEY
 
 from .convert import convert_official, convert_to_official, unwrap
 from .describe import default_scope, describe_official, known_heads, missing_or_reshaped
-from .keys import CLASSIFIERS
+from .keys import CLASSIFIERS, SELF_SUPERVISED
 
 CLASSIFICATION_CLASSES = {1000: dict(classes=IMAGENET_CATEGORIES)}
 SEGMENTATION_CLASSES = {150: ADE20KDataset.METAINFO, 19: CityscapesDataset.METAINFO}
@@ -30,12 +30,12 @@ IMAGENET_DATASETS = {
 ADE20K_DATASETS = {512: 'ade20k', 640: 'ade20k_640'}
 
 
-def num_classes_of(model: ConfigDict) -> int:
-    """Number of classes of a classifier or segmentor config."""
-    return model.get('head', model.get('decode_head')).num_classes
+def num_classes_of(model: ConfigDict) -> int | None:
+    """Number of classes of a classifier or segmentor config; None of what knows no classes."""
+    return model.get('head', model.get('decode_head')).get('num_classes')
 
 
-def dataset_meta(family: str, num_classes: int) -> dict:
+def dataset_meta(family: str, num_classes: int | None) -> dict:
     """Class names (and the palette) of the data set with this many classes; empty if none is known."""
     known = CLASSIFICATION_CLASSES if family in CLASSIFIERS else SEGMENTATION_CLASSES
     return {key: [value if isinstance(value, str) else list(value) for value in values]
@@ -115,7 +115,10 @@ def official_checkpoint(checkpoint: dict, family: str, num_heads: int | None = N
 def base_configs(model: ConfigDict, family: str) -> list[str]:
     """Files of ``configs/_base_`` that fit a model: data set, schedule, runtime; none if one is missing."""
     num_classes, img_size = num_classes_of(model), model.backbone.img_size
-    if family in CLASSIFIERS:
+    if family in SELF_SUPERVISED:
+        dataset, runtime = {224: 'imagenet_224_mae'}.get(img_size), 'default_runtime_selfsup'
+        known, schedule = True, 'crate_mae_800e'
+    elif family in CLASSIFIERS:
         dataset, runtime = IMAGENET_DATASETS[family].get(img_size), 'default_runtime_cls'
         known, schedule = num_classes in CLASSIFICATION_CLASSES, SCHEDULES[family]
     else:

@@ -168,6 +168,29 @@ CRATE_ALPHA_JAX = (  # derived from the published JAX code
 )
 
 
+CRATE_MAE = (  # pos_embed and decoder_embed are there and unused; the positions are fixed
+    Rule('cls_token', 'backbone.cls_token'),
+    Rule('mask_token', 'mask_token'),
+    Rule('patch_embed.proj.*', 'backbone.stem.proj.*'),
+    Rule('blocks.{i}.layers.0.0.norm.*', f'{OUR_LAYER}norm1.*'),
+    Rule('blocks.{i}.layers.0.0.fn.qkv.weight', f'{OUR_LAYER}attn.proj.weight'),
+    Rule('blocks.{i}.layers.0.0.fn.to_out.0.*', f'{OUR_LAYER}attn.to_out.*'),
+    Rule('blocks.{i}.layers.0.1.norm.*', f'{OUR_LAYER}norm2.*'),
+    Rule('blocks.{i}.layers.0.1.fn.weight', f'{OUR_LAYER}ffn.weight'),
+    Rule('norm.*', 'backbone.norm.*'),
+    Rule('decoder_blocks.{i}.layers.0.0.norm.*', 'neck.layers.{i}.norm1.*'),
+    Rule('decoder_blocks.{i}.layers.0.0.fn.weight', 'neck.layers.{i}.ffn.weight'),
+    Rule('decoder_blocks.{i}.layers.0.1.norm.*', 'neck.layers.{i}.norm2.*'),
+    Rule('decoder_blocks.{i}.layers.0.1.fn.qkv.weight', 'neck.layers.{i}.attn.proj.weight'),
+    Rule('decoder_blocks.{i}.layers.0.1.fn.to_out.0.*', 'neck.layers.{i}.attn.to_out.*'),
+    Rule('decoder_norm.*', 'neck.norm.*'),
+    Rule('decoder_pred.*', 'neck.to_pixels.*'),
+    Rule('pos_embed', None),
+    Rule('decoder_pos_embed', None),
+    Rule('decoder_embed.*', None),
+)
+
+
 def _tost_block(official: str, ours: str) -> tuple[Rule, ...]:
     return (
         Rule(f'{official}gamma1', f'{ours}scale1.gamma'),
@@ -260,12 +283,14 @@ FAMILIES: dict[str, tuple[Rule, ...]] = {
     'crate': CRATE,
     'crate-alpha': CRATE_ALPHA,
     'crate-alpha-jax': CRATE_ALPHA_JAX,
+    'crate-mae': CRATE_MAE,
     'tost': TOST,
     'cbt-decoder': CBT_DECODER,
     'depict': DEPICT,
     'segmenter': SEGMENTER,
 }
 CLASSIFIERS = ('cbt', 'crate', 'crate-alpha', 'crate-alpha-jax', 'tost')
+SELF_SUPERVISED = ('crate-mae', )
 
 # What a state dict is, told by a key that no other kind has; the first that fits counts.
 SIGNATURES = {
@@ -273,6 +298,7 @@ SIGNATURES = {
     'the family crate': r'to_patch_embedding\.1\.',
     'the family crate-alpha': r'transformer\.layers\.\d+\.1\.fn\.D1?$',
     'the family crate-alpha-jax': r'params/Transformer/encoderblock_\d+/OvercompleteISTABlock_0/',
+    'the family crate-mae': r'(decoder_)?blocks\.\d+\.layers\.0\.',
     'the family tost': r'pos_embeder\.|cls_attn_blocks\.',
     'the family cbt-decoder': r'decoder\.net\.layers\.\d+\.fn\.step_x$',
     'the family depict': r'decoder\.s?net\.layers\.\d+\.fn\.step_size$',

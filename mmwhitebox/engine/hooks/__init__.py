@@ -5,7 +5,7 @@ from .ema import BesideEMAHook
 from .exact_resume import ExactResumeHook
 from .finite import FiniteHook
 from .initial_weights import InitialWeightsHook
-from .interpret import CodingRateHook, MembershipVisHook
+from .interpret import CodingRateHook, MembershipVisHook, ReconstructionVisHook
 from .predictions import LabelMapHook, PictureHook
 from .schedule import ScheduleHook
 from .stop_signals import StopOnSignalHook
@@ -15,6 +15,6 @@ from .visualization import SegVisualizationHook
 
 __all__ = [
     'AtomicCheckpointHook', 'BesideEMAHook', 'CodingRateHook', 'CompileHook', 'ExactResumeHook', 'FiniteHook',
-    'InitialWeightsHook', 'LabelMapHook', 'MembershipVisHook', 'PictureHook', 'ScheduleHook', 'SegVisualizationHook',
-    'StopOnSignalHook', 'TF32Hook', 'TrainingChecksHook', 'ValidationClassesHook'
+    'InitialWeightsHook', 'LabelMapHook', 'MembershipVisHook', 'PictureHook', 'ReconstructionVisHook', 'ScheduleHook',
+    'SegVisualizationHook', 'StopOnSignalHook', 'TF32Hook', 'TrainingChecksHook', 'ValidationClassesHook'
 ]

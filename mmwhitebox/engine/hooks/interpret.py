@@ -1,4 +1,4 @@
-"""Looking inside a model while it trains: coding rates and membership pictures every n iterations."""
+"""Looking inside a model while it trains: coding rates and pictures every n iterations."""
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,6 +16,8 @@ from mmwhitebox.interpret.coding_rate import compression_layers, layer_rates
 from mmwhitebox.interpret.map_grid import MapRow, draw_map_grid, layer_label
 from mmwhitebox.interpret.membership import hard_assignment, has_membership, membership_maps
 from mmwhitebox.interpret.patch_maps import Picture
+from mmwhitebox.interpret.reconstruction import draw_reconstructions, reconstruction
+from mmwhitebox.models.selfsup import CRATEMAE
 from mmwhitebox.registry import HOOKS
 
 from ..runner_parts import bare_model
@@ -165,3 +167,33 @@ class MembershipVisHook(CaptureHook):
                 f'Membership of the tokens, iteration {runner.iter + 1}', 'membership Π', shared_scale=True,
                 label_title='strongest head', note=picture.note)
             runner.visualizer.add_image(f'membership_{i}', to_array(figure), step=runner.iter + 1)
+
+
+@HOOKS.register_module()
+class ReconstructionVisHook(CaptureHook):
+    """Pictures of what a masked autoencoder (CRATE-MAE) makes of training images, to all visualisation backends.
+
+    One picture ``reconstruction``: a row for each image, the image, what was shown, the reconstruction, see
+    :mod:`mmwhitebox.interpret.reconstruction`::
+
+        custom_hooks = [dict(type='mmwhitebox.ReconstructionVisHook', interval=1000)]
+
+    Args:
+        interval (int): Iterations between two looks. Defaults to 1000.
+        num_images (int): Images looked at, the first ones of the batch. Defaults to 4.
+
+    Raises:
+        UserError: The model is no CRATEMAE.
+    """
+
+    needs = 'this model is no masked autoencoder (CRATEMAE).'
+
+    def modules(self, model: nn.Module) -> dict[str, nn.Module]:
+        return {name: model.get_submodule(name) for name in ('backbone', 'neck')} if isinstance(model, CRATEMAE) else {}
+
+    def look(self, runner: Runner, model: nn.Module, calls: dict[str, Call]) -> None:
+        images, masks, _ = calls['backbone'].args
+        found = [reconstruction(model, *(part[i:i + 1] for part in (images, masks, calls['neck'].output)))
+                 for i in range(len(images))]
+        figure = draw_reconstructions(found, title=f'Iteration {runner.iter + 1}')
+        runner.visualizer.add_image('reconstruction', to_array(figure), step=runner.iter + 1)

@@ -1,4 +1,4 @@
-r"""The white-box encoders: CRATE, CRATE-alpha, CBT, its hybrid with CRATE, ToST and DMST, and ViT for comparison.
+r"""The white-box encoders: CRATE, CRATE-alpha, CRATE-MAE, CBT, its hybrid with CRATE, ToST, DMST; ViT to compare.
 
 Every layer is one step of an objective, compression by the attention, sparsity by ISTA, ODL or an MLP:
 
@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 from mmwhitebox.models.attention import MHSA
 from mmwhitebox.models.embeddings import LearnedPositions, PatchConv
 from mmwhitebox.models.feedforward import MLP
-from mmwhitebox.models.layers import TRUNC_NORMAL, ClassAttentionLayer, TransformerLayer
+from mmwhitebox.models.layers import TRUNC_NORMAL, XAVIER, ClassAttentionLayer, TransformerLayer
 from mmwhitebox.models.sizes import check_sizes, whole_patches
 from mmwhitebox.ops.dispatch import recompute_contexts
 from mmwhitebox.registry import EMBEDDINGS, MODELS, build_component
@@ -60,6 +60,14 @@ CRATE_ALPHA = dict(
         dict(type='Normal', layer='Linear', std=0.02),
         dict(type='Kaiming', layer='Conv2d', mode='fan_in', distribution='uniform')
     ])
+CRATE_MAE = dict(
+    CRATE,
+    feedforward=dict(type='ISTA', lam=0.5),
+    stem=dict(type='PatchConv'),
+    position=dict(type='SinCosPositions'),
+    final_norm_cfg=dict(type='LN', eps=1e-6),
+    init_std=0.02,
+    init_cfg=[XAVIER, dict(type='mmwhitebox.PatchXavier')])
 HYBRID = dict(CBT, attention=[dict(type='MSSA')] * 6 + [dict(type='CBSA')] * 6)
 TOST = dict(
     attention=dict(type='TSSA', qkv_bias=True),
@@ -117,7 +125,8 @@ class WhiteBoxTransformer(BaseBackbone):
         feedforward (dict | Sequence[dict | None] | str, optional): Overrides the arch's, likewise; None, for all
             layers or in the list, leaves the attention alone (AoT). Defaults to 'arch', the arch's own.
         stem (dict, optional): Overrides the arch's: 'ConvStem', 'LinearStem' or 'PatchConv'.
-        position (dict, optional): Overrides the arch's: 'LearnedPositions' or 'FourierPositions'.
+        position (dict, optional): Overrides the arch's: 'LearnedPositions', 'FourierPositions' or
+            'SinCosPositions'.
         norm_cfg (dict, optional): Overrides the arch's norm of the layers; CRATE-alpha's last one is its own.
         layer_scale_init_value (float, optional): Overrides the arch's; 0 builds no LayerScale.
         drop_path_rate (float | Sequence[float]): Stochastic depth rate of the last layer, rising linearly from 0,
@@ -146,7 +155,7 @@ class WhiteBoxTransformer(BaseBackbone):
             AugReg ``.npz``, loaded by ``init_weights()`` as in :class:`TimmViT`. Defaults to None.
         init_cfg (dict, optional): mmengine's initialisation config. Defaults to the arch's: normal Linear
             weights of standard deviation 0.02 for ToST, DMST, ViT and CRATE-alpha (and its stem
-            kaiming-uniform), torch's own for the others.
+            kaiming-uniform), Xavier for CRATE-MAE, torch's own for the others.
 
     Raises:
         KeyError: Unknown arch, attention, feed-forward, stem or position; the known ones are listed.
@@ -169,6 +178,10 @@ class WhiteBoxTransformer(BaseBackbone):
         'crate-alpha-base': _arch(768, 12, 12, CRATE_ALPHA),
         'crate-alpha-large': _arch(1024, 16, 24, CRATE_ALPHA),
         'crate-alpha-huge': _arch(1280, 16, 32, CRATE_ALPHA),
+        'crate-mae-tiny': _arch(384, 6, 12, CRATE_MAE),
+        'crate-mae-small': _arch(576, 12, 12, CRATE_MAE),
+        'crate-mae-base': _arch(768, 12, 12, CRATE_MAE),
+        'crate-mae-large': _arch(1024, 16, 24, CRATE_MAE),
         'crate-cbt-tiny': _arch(192, 3, 12, HYBRID),
         'crate-cbt-small': _arch(384, 6, 12, HYBRID),
         'tost-tiny': _arch(192, 4, 12, TOST),
@@ -397,16 +410,22 @@ class WhiteBoxTransformer(BaseBackbone):
         """Pixels (height, width) that the feature maps of images of ``size`` cover: whole patches."""
         return whole_patches(size, self.patch_size)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, mask: Tensor | None = None, mask_token: Tensor | None = None) -> tuple[Tensor, ...]:
         """Features of the layers in ``out_indices``, in the form of ``out_type``.
 
         Args:
             x (Tensor): Images, (B, in_channels, height, width).
+            mask (Tensor, optional): Patches to hide, (B, H*W) bool, row major: their tokens are replaced before the
+                positions are added. The outputs are then all tokens, as of ``out_type='raw'``. Defaults to None.
+            mask_token (Tensor, optional): What stands for them, (1, 1, D); needed with ``mask``. Defaults to None.
 
         Returns:
             tuple[Tensor]: One tensor per index, in the order of the layers.
         """
+        out_type = self.out_type if mask is None else 'raw'
         x, hw_shape = self.stem(x)  # (B, H*W, D)
+        if mask is not None:
+            x = torch.where(mask[..., None], mask_token.to(x), x)
         if self.num_extra_tokens:
             x = self._prepend_class_token(x)
         x = x + self.pos_embed(hw_shape)
@@ -414,25 +433,27 @@ class WhiteBoxTransformer(BaseBackbone):
         for i, layer in enumerate(self.layers):
             x = self._run(layer, x, hw_shape)
             if i in self.out_indices and i < self.num_layers - 1:
-                outs.append(self._format_output(self._select_output(x, hw_shape), hw_shape))
+                outs.append(self._format_output(self._select_output(x, hw_shape, out_type), hw_shape, out_type))
         if self.out_indices[-1] == self.num_layers - 1:
             if self.class_layers:
                 x = self._prepend_class_token(x)
                 for layer in self.class_layers:
                     x = self._run(layer, x, hw_shape)
-            outs.append(self._format_output(self.norm(self._select_output(x, hw_shape)), hw_shape))
+            outs.append(self._format_output(self.norm(self._select_output(x, hw_shape, out_type)), hw_shape, out_type))
         return tuple(outs)
 
-    def _select_output(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+    @staticmethod
+    def _select_output(x: Tensor, hw_shape: tuple[int, int], out_type: str) -> Tensor:
         """The tokens that ``out_type`` is made of, (B, ..., D)."""
-        if self.out_type == 'raw':
+        if out_type == 'raw':
             return x
-        return x[:, 0] if self.out_type == 'cls_token' else x[:, x.shape[1] - math.prod(hw_shape):]
+        return x[:, 0] if out_type == 'cls_token' else x[:, x.shape[1] - math.prod(hw_shape):]
 
-    def _format_output(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        if self.out_type == 'featmap':
+    @staticmethod
+    def _format_output(x: Tensor, hw_shape: tuple[int, int], out_type: str) -> Tensor:
+        if out_type == 'featmap':
             return x.transpose(1, 2).unflatten(2, hw_shape)
-        return x.mean(1) if self.out_type == 'avg_featmap' else x
+        return x.mean(1) if out_type == 'avg_featmap' else x
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Depth of a parameter for layer-wise learning-rate decay, as in mmpretrain.

@@ -1,0 +1,2 @@
+_base_ = './crate_mae_base_imagenet.py'
+model = dict(backbone=dict(arch='crate-mae-small'))
