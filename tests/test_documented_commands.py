@@ -55,6 +55,7 @@ QUICK = {
     'mmwhitebox check-data': ['--workers', '0'],
     'mmwhitebox convert': [],
     'mmwhitebox convert crate_alpha': ['--num-heads', '3'],
+    'mmwhitebox weights': [],
     'mmwhitebox infer cbt': [],
     'mmwhitebox infer my_data.py': [],
     'mmwhitebox measure': [],
@@ -90,6 +91,7 @@ NOT_RUN = {
     'python tools/benchmark.py': 'hours; tests/test_benchmarks/test_benchmarks.py',
     'python -m benchmarks': 'hours; tests/test_benchmarks/test_benchmarks.py',
     'mmwhitebox train cbt_small_imagenet': 'ImageNet; the miniature is',
+    'mmwhitebox weights get': 'a network; tests/test_tools/test_weights.py',
 }
 TOOLS = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / 'tools').rglob('*.py'))
          if re.search(r'ArgumentParser\(|cli.main|run_module', path.read_text())]

@@ -18,6 +18,7 @@ from mmwhitebox.models.access import unwrap
 
 from .archive import check_sizes, check_sums, is_archive
 from .arrays import read_arrays
+from .download import download
 from .fitting import fit
 from .plain_data import plain_types
 from .stand_ins import refuse_stand_in
@@ -103,12 +104,11 @@ def download_and_load(url: str, map_location: str = 'cpu') -> dict:
     """Fetch a checkpoint into torch's cache, once, and read it as :func:`safe_load` does."""
     path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(url).path).name
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(url, str(path))
-        except (OSError, RuntimeError) as error:  # of the network; another content than the name promises
-            raise CheckpointError(f'Checkpoint {url} cannot be downloaded ({error}). Fetch it where there is a '
-                                  'network, and give the path of the file in its place.') from error
+            download(url, path)
+        except CheckpointError as error:
+            raise CheckpointError(f'Checkpoint {error} Fetch it where there is a network, and give the path of the '
+                                  'file in its place.') from error
     return safe_load(path, map_location)
 
 
