@@ -59,6 +59,7 @@ QUICK = {
     'mmwhitebox infer cbt': [],
     'mmwhitebox infer my_data.py': [],
     'mmwhitebox measure': [],
+    'mmwhitebox measure complexity --curve': ['--dims', '16', '--num-heads', '2'],
     'mmwhitebox export cbt_decoder_mini_ade20k work_dirs/quickstart/iter_330.pth --format safetensors': [],
 }
 SLOW = {
