@@ -146,6 +146,7 @@ def test_former_names_are_taken_with_a_warning(former, name):
 def test_with_contraction_what_the_agents_read_attends_to_itself():
     """Step by step, and as one map; the parameters are those of the ViT as without."""
     attention = build('agent_contraction', pool_size=3).eval().vit.blocks[0].attn
+    torch.nn.init.normal_(attention.qkv.weight)  # far from where every softmax is even
     x, grid = torch.randn(2, 1 + 20, attention.embed_dims), (4, 5)
     q, k, v = attention.qkv(x).unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
     pooled = torch.nn.functional.adaptive_avg_pool2d(q[:, :, 1:].transpose(2, 3).flatten(1, 2).unflatten(2, grid), 3)
