@@ -57,9 +57,11 @@ QUICK = {
     'mmwhitebox convert': [],
     'mmwhitebox convert crate_alpha': ['--num-heads', '3'],
     'mmwhitebox convert crate_mae': ['--num-heads', '3'],
+    'mmwhitebox weights': [],
     'mmwhitebox infer cbt': [],
     'mmwhitebox infer my_data.py': [],
     'mmwhitebox measure': [],
+    'mmwhitebox measure complexity --curve': ['--dims', '16', '--num-heads', '2'],
     'mmwhitebox export cbt_decoder_mini_ade20k work_dirs/quickstart/iter_330.pth --format safetensors': [],
 }
 SLOW = {
@@ -96,6 +98,7 @@ NOT_RUN = {
     'python tools/benchmark.py': 'hours; tests/test_benchmarks/test_benchmarks.py',
     'python -m benchmarks': 'hours; tests/test_benchmarks/test_benchmarks.py',
     'mmwhitebox train cbt_small_imagenet': 'ImageNet; the miniature is',
+    'mmwhitebox weights get': 'a network; tests/test_tools/test_weights.py',
 }
 TOOLS = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / 'tools').rglob('*.py'))
          if re.search(r'ArgumentParser\(|cli.main|run_module', path.read_text())]

@@ -18,7 +18,10 @@ from mmwhitebox.models.access import unwrap
 
 from .archive import check_sizes, check_sums, is_archive
 from .arrays import read_arrays
+from .download import download
 from .fitting import fit
+from .plain_data import plain_types
+from .stand_ins import refuse_stand_in
 
 OTHER_SCHEMES = [  # of mmengine's CheckpointLoader
     'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://', 'modelzoo://', 'torchvision://', 'open-mmlab://',
@@ -57,8 +60,8 @@ def safe_load(path: str | Path, map_location: str = 'cpu', mmap: bool = False) -
 
     Raises:
         CheckpointError: The file is missing, empty, truncated, damaged (its checksums are compared unless
-            ``mmap`` is set), not a checkpoint, claims more than it has, or holds objects other than tensors,
-            plain containers and mmengine's own histories.
+            ``mmap`` is set), a web page or a Git LFS pointer, not a checkpoint, claims more than it has, or holds
+            objects other than tensors, plain containers, mmengine's own histories and :func:`.plain_data.plain_types`.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -70,6 +73,7 @@ def safe_load(path: str | Path, map_location: str = 'cpu', mmap: bool = False) -
     if path.stat().st_size == 0:
         raise CheckpointError(f'Checkpoint {path} is empty (0 bytes).')
     try:
+        refuse_stand_in(path)
         if path.suffix == '.safetensors':
             return load_file(path, device=map_location)
         if path.suffix == '.npz':
@@ -78,7 +82,7 @@ def safe_load(path: str | Path, map_location: str = 'cpu', mmap: bool = False) -
             check_sizes(path)
             if not mmap:
                 check_sums(path)
-        with _READING, torch.serialization.safe_globals(mmengine_types()):
+        with _READING, torch.serialization.safe_globals([*mmengine_types(), *plain_types()]):
             return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         found = re.search(r'GLOBAL (\S+)|WeightsUnpickler error:\s*(.+)', str(error))
@@ -100,12 +104,11 @@ def download_and_load(url: str, map_location: str = 'cpu') -> dict:
     """Fetch a checkpoint into torch's cache, once, and read it as :func:`safe_load` does."""
     path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(url).path).name
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(url, str(path))
-        except (OSError, RuntimeError) as error:  # of the network; another content than the name promises
-            raise CheckpointError(f'Checkpoint {url} cannot be downloaded ({error}). Fetch it where there is a '
-                                  'network, and give the path of the file in its place.') from error
+            download(url, path)
+        except CheckpointError as error:
+            raise CheckpointError(f'Checkpoint {error} Fetch it where there is a network, and give the path of the '
+                                  'file in its place.') from error
     return safe_load(path, map_location)
 
 

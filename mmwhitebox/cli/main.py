@@ -20,7 +20,7 @@ from mmwhitebox import __version__
 try:
     import argcomplete
 
-    from . import check_data, config, convert, doctor, export, infer, measure, new, report, test, train
+    from . import check_data, config, convert, doctor, export, infer, measure, new, report, test, train, weights
     from .options import add_commands, parse
     from .running import run_command
 except ImportError as error:
@@ -28,7 +28,7 @@ except ImportError as error:
 
 COMMANDS = {
     'new': new, 'train': train, 'test': test, 'infer': infer, 'check-data': check_data, 'report': report,
-    'measure': measure, 'export': export, 'convert': convert, 'config': config, 'doctor': doctor,
+    'measure': measure, 'export': export, 'convert': convert, 'weights': weights, 'config': config, 'doctor': doctor,
 }
 
 

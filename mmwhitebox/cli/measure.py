@@ -61,7 +61,8 @@ def complexity(parser: argparse.ArgumentParser) -> None:
 
     FLOPs are two per multiply-add, by torch's counter; ISTA in its two-product form. Pairwise similarities are those of
     the white-box attention. For segmentation also the decoder alone. --zoo compares with the figures of the papers and
-    flags differences over 3 %.
+    flags differences over 3 %. --curve measures every attention and feed-forward of one width against the number of
+    tokens, without a config: a table, DIR/cost_curve.csv, .json and a figure.
     """
     parser.add_argument('configs', nargs='*', help='config files')
     parser.add_argument('--zoo', action='store_true', help='all models with published figures, side by side')
@@ -69,6 +70,16 @@ def complexity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--memory', action='store_true',
                         help='also the activation memory of a training step, per image (runs the model)')
     parser.add_argument('--json', metavar='FILE', help='write the numbers to FILE')
+    curve = parser.add_argument_group('of --curve')
+    curve.add_argument('--curve', action='store_true', help='one layer of every kind against the number of tokens')
+    curve.add_argument('--sides', type=positive_int, nargs='+', metavar='SIDE', default=[8, 14, 20, 28, 40],
+                       help='sides of the token grids (%(default)s)')
+    curve.add_argument('--dims', type=positive_int, default=384, help='token width (%(default)s)')
+    curve.add_argument('--num-heads', type=positive_int, default=6, metavar='N', help='heads (%(default)s)')
+    curve.add_argument('--time', action='store_true', help='also the time of a forward pass: median and quartiles')
+    curve.add_argument('--rounds', type=positive_int, default=9, help='rounds of --time, in turn (%(default)s)')
+    curve.add_argument('--out', metavar='DIR', default='work_dirs/complexity', help='output folder (%(default)s)')
+    add_device(curve)
 
 
 def membership(parser: argparse.ArgumentParser) -> None:

@@ -33,6 +33,17 @@ def published_figures() -> dict[str, dict[str, float]]:
     return {entry['Name']: entry['Metadata']['Published'] for entry in entries if 'Published' in entry['Metadata']}
 
 
+def paper_metrics() -> dict[str, str]:
+    """What the papers report of models, in words by name, from the metafiles: 'Top 1 Accuracy 71.4'."""
+    entries = [entry for path in sorted(config_folder().glob('*/metafile.yml')) for entry in load(path)['Models']]
+    found = {entry['Name']: {metric: value for result in entry.get('Results', [])
+                             for metric, value in result['Metrics'].items()
+                             if result['Metrics'].get('Source') == 'paper' and metric != 'Source'}
+             for entry in entries}
+    return {name: ', '.join(f'{metric} {value}' for metric, value in metrics.items())
+            for name, metrics in found.items() if metrics}
+
+
 def is_name(name: str) -> bool:
     """Whether a config has this name, or had it in a former release."""
     return name in model_configs() or name in renamed_configs(config_folder())

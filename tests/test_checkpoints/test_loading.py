@@ -1,6 +1,13 @@
 """Checkpoints are read without running code, and a wrong one is described."""
+import argparse
 import os
+import pathlib
 import pickle
+import sys
+import tempfile
+import types
+import typing
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -11,6 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
+from mmwhitebox.checkpoints.plain_data import Plain
 from mmwhitebox.errors import CheckpointError
 
 
@@ -73,7 +81,7 @@ def test_code_in_a_checkpoint_is_refused_and_does_not_run(tmp_path):
 
 @pytest.mark.parametrize('damage, message', [
     ('missing', 'does not exist'), ('empty', 'is empty'), ('truncated', 'cannot be read'),
-    ('html', 'was refused|cannot be read'),
+    ('html', 'is a web page'), ('pointer', 'is a Git LFS pointer.*git lfs pull'),
 ])
 @pytest.mark.parametrize('name', ['w.pth', 'w.safetensors'])
 def test_broken_files(tmp_path, damage, message, name):
@@ -82,7 +90,8 @@ def test_broken_files(tmp_path, damage, message, name):
     data = path.read_bytes()
     path.unlink()
     if damage != 'missing':
-        path.write_bytes(dict(empty=b'', truncated=data[:len(data) // 2], html=b'<!DOCTYPE html>')[damage])
+        path.write_bytes(dict(empty=b'', truncated=data[:len(data) // 2], html=b'\n<!DOCTYPE html>',
+                              pointer=b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n')[damage])
     with pytest.raises(CheckpointError, match=message):
         safe_load(path)
 
@@ -141,9 +150,9 @@ def test_a_npz_runs_no_code_and_its_faults_are_named(tmp_path):
     assert not victim.exists()
     with pytest.raises(CheckpointError, match="its array 'meta' cannot be read"):
         safe_load(npz(tmp_path / 'text.npz', meta=np.array('text')))
-    (tmp_path / 'page.npz').write_text('<html>')
+    (tmp_path / 'text.npz').write_text('text')
     with pytest.raises(CheckpointError, match='it is no .npz, which is a zip archive'):
-        safe_load(tmp_path / 'page.npz')
+        safe_load(tmp_path / 'text.npz')
     whole = npz(tmp_path / 'whole.npz', w=np.arange(1000.)).read_bytes()
     (tmp_path / 'half.npz').write_bytes(whole[:len(whole) // 2])
     with pytest.raises(CheckpointError, match='truncated or damaged'):
@@ -157,3 +166,37 @@ def test_a_npz_that_would_fill_the_memory_is_refused(tmp_path):
     np.savez_compressed(tmp_path / 'zeros.npz', w=np.zeros(1 << 20))
     with pytest.raises(CheckpointError, match='its arrays claim 8388.* bytes, more than 32 times its size'):
         safe_load(tmp_path / 'zeros.npz')
+
+
+def omegaconf_like():
+    """Classes with the names and the pickled form of OmegaConf's, which is not installed here."""
+    base, dictconfig, nodes = (types.ModuleType(f'omegaconf.{name}') for name in ('base', 'dictconfig', 'nodes'))
+    for module, name in ((base, 'ContainerMetadata'), (dictconfig, 'DictConfig'), (nodes, 'AnyNode')):
+        setattr(module, name, type(name, (), dict(__module__=module.__name__)))
+    meta, config, node = base.ContainerMetadata(), dictconfig.DictConfig(), nodes.AnyNode()
+    meta.__dict__.update(ref_type=typing.Any, object_type=dict, resolver_cache=defaultdict(dict))
+    node.__dict__.update(_val=3, _parent=config)
+    config.__dict__.update(_metadata=meta, _content=dict(lr=node))
+    package = types.ModuleType('omegaconf')
+    return {module.__name__: module for module in (package, base, dictconfig, nodes)}, config
+
+
+def test_what_trainings_store_beside_weights_is_plain_data(tmp_path, monkeypatch):
+    modules, config = omegaconf_like()
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    args = argparse.Namespace(lr=1., output_dir=pathlib.PosixPath('/out/run'))
+    torch.save(dict(model=model().state_dict(), args=args, cfg=config), tmp_path / 'w.pth')
+    for name in modules:
+        monkeypatch.delitem(sys.modules, name)
+    found = safe_load(tmp_path / 'w.pth')
+    assert found['args'].lr == 1. and found['args'].output_dir == pathlib.PurePosixPath('/out/run')
+    assert not isinstance(found['args'].output_dir, pathlib.Path)  # it can touch no file
+    assert type(found['cfg']) is Plain and found['cfg']._content['lr']._val == 3
+    assert not any(name.startswith('omegaconf') for name in sys.modules)
+
+
+def test_a_class_nobody_allowed_is_refused_beside_those_that_are(tmp_path):
+    torch.save(dict(args=argparse.Namespace(folder=tempfile.SpooledTemporaryFile)), tmp_path / 'w.pth')
+    with pytest.raises(CheckpointError, match='was refused.*SpooledTemporaryFile'):
+        safe_load(tmp_path / 'w.pth')

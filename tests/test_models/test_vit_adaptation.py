@@ -33,7 +33,7 @@ def test_golden_attention(form):  # noqa: F811
 
 
 @pytest.mark.parametrize('name', PLAIN)
-@pytest.mark.parametrize('attention', ['agent', 'relu_linear'])
+@pytest.mark.parametrize('attention', ['agent', 'agent_contraction', 'relu_linear'])
 def test_any_grid_with_the_weights_of_the_vit(name, attention):
     """The forward pass is the ViT's, with the attention computed on its own grid; extra tokens are first."""
     softmax = build(None, name)
@@ -89,7 +89,7 @@ def test_pretrained_weights_of_the_vit(tmp_path):
     assert all(torch.equal(value, theirs[key]) for key, value in own.items())
 
 
-@pytest.mark.parametrize('attention', [None, 'agent', 'relu_linear'])
+@pytest.mark.parametrize('attention', [None, 'agent', 'agent_contraction', 'relu_linear'])
 def test_class_token_for_a_classifier(attention):
     init_default_scope('mmpretrain')
     model = MODELS.build(dict(
@@ -119,7 +119,7 @@ def test_attention_maps_give_the_output():
 
 
 @pytest.mark.parametrize('kwargs, message', [
-    (dict(attention='mssa'), r"attention must be one of \(None, 'agent', 'relu_linear'\), got 'mssa'"),
+    (dict(attention='mssa'), r"attention must be one of \(None, 'agent', 'agent_contraction', 'relu_linear'\), got"),
     (dict(attention='agent', pool_tokens='all'), "pool_tokens must be one of"),
     (dict(attention=None, out_type='raw'), "out_type must be one of .* got 'raw'"),
     (dict(attention='agent', model_name='eva02_tiny_patch14_224'), 'does not apply to a Eva'),
@@ -140,3 +140,24 @@ def test_former_names_are_taken_with_a_warning(former, name):
         model = build(former)
     assert model.attention == name
     model.load_state_dict(build(name).state_dict())
+
+
+@torch.no_grad()
+def test_with_contraction_what_the_agents_read_attends_to_itself():
+    """Step by step, and as one map; the parameters are those of the ViT as without."""
+    attention = build('agent_contraction', pool_size=3).eval().vit.blocks[0].attn
+    torch.nn.init.normal_(attention.qkv.weight)  # far from where every softmax is even
+    x, grid = torch.randn(2, 1 + 20, attention.embed_dims), (4, 5)
+    q, k, v = attention.qkv(x).unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    pooled = torch.nn.functional.adaptive_avg_pool2d(q[:, :, 1:].transpose(2, 3).flatten(1, 2).unflatten(2, grid), 3)
+    agents = pooled.flatten(2).unflatten(1, (attention.num_heads, -1)).transpose(2, 3)
+    scale = q.shape[-1]**-0.5
+    read = (scale * agents @ k.mT).softmax(-1) @ v
+    contracted = (scale * read @ read.mT).softmax(-1) @ read
+    out = ((scale * q @ agents.mT).softmax(-1) @ contracted).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(attention(x, grid), attention.proj(out))
+    torch.testing.assert_close(attention.project_out(attention.attention_map(x, grid) @ v), attention.proj(out))
+    plain = build('agent', pool_size=3).vit.blocks[0].attn
+    assert set(plain.state_dict()) == set(attention.state_dict())
+    extra = attention.pairwise_similarities(grid, 1) - plain.pairwise_similarities(grid, 1)
+    assert extra == 9 * 10 // 2 * attention.num_heads

@@ -5,12 +5,13 @@ import sys
 
 import numpy as np
 import pytest
+import timm
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, init_default_scope
 
 from mmwhitebox.apis import inference_model, init_model
-from mmwhitebox.checkpoints import convert_to_official, load_weights, safe_load
+from mmwhitebox.checkpoints import convert_to_official, describe_official, load_weights, safe_load
 from tests.configs import ROOT
 from tests.golden import Golden
 
@@ -123,6 +124,102 @@ def test_an_imagenet_classifier_gets_the_recipe_of_its_family(monkeypatch, tmp_p
     assert inference_model(model, image).top(1)[0][0] == model.dataset_meta['classes'][999]
 
 
+def picture(size=(50, 70)):
+    return np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+@torch.no_grad()
+def test_the_demo_of_crate_has_two_linear_layers(monkeypatch, tmp_path):
+    """Patch 8, heads of their own number, 21842 classes without names; the second layer follows without activation."""
+    golden = Golden('crate_model')
+    official = dict(golden.params)
+    first = {key: torch.randn(48, *official[key].shape[1:]) for key in ('mlp_head.1.weight', 'mlp_head.1.bias')}
+    second = {'head.weight': torch.randn(21842, 48), 'head.bias': torch.randn(21842)}
+    src = save(tmp_path, {**official, **first, **second})
+    dst, config = tmp_path / 'demo.pth', tmp_path / 'demo.py'
+    assert convert(monkeypatch, src, dst, '--family', 'crate', '--num-heads', 3, '--config', config) == ''
+    model = init_model(str(config), str(dst), 'cpu')
+    assert model.dataset_meta['classes'][-1] == '21841'
+    assert inference_model(model, picture()).top(1)[0][0].isdecimal()
+    model.data_preprocessor = None
+    images = (golden.inputs['image_u8'].float() / 255 - 0.5) / 0.5
+    features = model.extract_feat(images)[-1]
+    by_hand = (features @ first['mlp_head.1.weight'].t() + first['mlp_head.1.bias']) @ second['head.weight'].t()
+    torch.testing.assert_close(model.head(model.extract_feat(images)), by_hand + second['head.bias'])
+    assert convert(monkeypatch, dst, tmp_path / 'back.pth', '--family', 'crate', '--inverse') == ''
+    back = safe_load(tmp_path / 'back.pth')['state_dict']
+    assert set(back) == set(official) | set(second) and torch.equal(back['head.weight'], second['head.weight'])
+
+
+def test_the_published_demo_has_six_heads():
+    """Its width is that of CRATE-B with twelve."""
+    with torch.device('meta'):
+        model = MODELS.build(ConfigDict(
+            _scope_='mmpretrain', type='ImageClassifier',
+            backbone=dict(type='mmwhitebox.WhiteBoxTransformer', arch='crate-base', img_size=224, patch_size=8),
+            head=dict(type='StackedLinearClsHead', num_classes=21842, in_channels=768, mid_channels=[768])))
+    found = describe_official(convert_to_official(model.state_dict(), 'crate'), 'crate')
+    assert found.backbone.arch['num_heads'] == 6 and found.backbone.patch_size == 8 and found.backbone.img_size == 224
+    assert found.head.type == 'StackedLinearClsHead' and found.head.act_cfg is None
+
+
+def test_names_of_classes_are_known_given_or_numbers(monkeypatch, tmp_path, capsys):
+    src, dst, config = save(tmp_path, Golden('crate_model').params), tmp_path / 'o.pth', tmp_path / 'o.py'
+    args = src, dst, '--family', 'crate', '--num-heads', 3, '--config', config
+    assert convert(monkeypatch, *args) == '' and 'so they are numbers' in capsys.readouterr().out
+    model = init_model(str(config), str(dst), 'cpu')
+    assert model.dataset_meta['classes'] == [str(i) for i in range(10)] and inference_model(model, picture())
+    assert convert(monkeypatch, *args, '--classes', 'cifar10') == ''
+    assert 'numbers' not in capsys.readouterr().out
+    assert init_model(str(config), str(dst), 'cpu').dataset_meta['classes'][:2] == ['airplane', 'automobile']
+    names = tmp_path / 'names.txt'
+    names.write_text('one\ntwo\n\n')
+    assert 'has 2 names; the head has 10 outputs' in convert(monkeypatch, *args, '--classes', names)
+    assert 'neither a file nor one of imagenet, cifar10' in convert(monkeypatch, *args, '--classes', 'cifar')
+
+
+@pytest.mark.parametrize('num_classes, size, name, data_set', [
+    (19, 768, 'road', 'CityscapesDataset'), (60, 480, 'background', 'PascalContextDataset'),
+    (60, 64, 'background', None), (59, 480, 'aeroplane', None), (7, 64, '0', None)])
+def test_segmenters_of_other_data_sets_work_with_their_config(monkeypatch, tmp_path, num_classes, size, name, data_set):
+    official = dict(Golden('segmenter_full').params)
+    official['encoder.pos_embed'] = torch.zeros(1, (size // 16)**2 + 1, 48)
+    official['decoder.cls_emb'] = torch.zeros(1, num_classes, 48)
+    official |= {f'decoder.mask_norm.{part}': torch.zeros(num_classes) for part in ('weight', 'bias')}
+    src, dst, config = save(tmp_path, dict(model=official)), tmp_path / 's.pth', tmp_path / 's.py'
+    assert convert(monkeypatch, src, dst, '--family', 'segmenter', '--num-heads', 3, '--config', config) == ''
+    cfg = Config.fromfile(config)
+    assert cfg.test_dataloader.dataset.type == data_set if data_set else 'test_dataloader' not in cfg
+    model = init_model(str(config), str(dst), 'cpu', {'model.test_cfg.mode': 'whole'})
+    assert model.dataset_meta['classes'][0] == name and len(model.dataset_meta['palette']) == num_classes
+    if size == 64:
+        assert inference_model(model, picture()).mask.shape == (50, 70)
+
+
+@pytest.mark.parametrize('wrap', [
+    lambda state: dict(model_ema=state), lambda state: dict(module=state, optimizer={}),
+    lambda state: dict(model=dict(state_dict=state), model_ema={}),
+    lambda state: dict(state_dict={f'module._orig_mod.{key}': value for key, value in state.items()})])
+def test_wrappers(monkeypatch, tmp_path, wrap):
+    official = Golden('tost_model').params
+    dst = tmp_path / 'o.pth'
+    args = argparse.Namespace(output_dir=tmp_path)
+    src = save(tmp_path, dict(wrap(official), args=args))
+    assert convert(monkeypatch, src, dst, '--family', 'tost') == ''
+    assert len(safe_load(dst)['state_dict']) >= len(official)
+
+
+def test_a_backbone_without_a_head(monkeypatch, tmp_path, capsys):
+    vit = timm.create_model('vit_tiny_patch16_224', img_size=32, num_classes=0, depth=1)
+    src, dst, config = save(tmp_path, vit.state_dict()), tmp_path / 'v.pth', tmp_path / 'v.py'
+    assert convert(monkeypatch, src, dst, '--family', 'vit', '--config', config) == ''
+    assert 'a backbone without a head' in capsys.readouterr().out
+    cfg = Config.fromfile(config)
+    init_default_scope(cfg.default_scope)
+    load_weights(MODELS.build(cfg.model), dst)
+    assert 'the weights have no head' in convert(monkeypatch, src, dst, '--family', 'vit', '--classes', 'cifar10')
+
+
 class Hostile:
     """Writes a file when it is unpickled."""
 
@@ -151,7 +248,7 @@ def bad_files(folder):
 @pytest.mark.parametrize('name, message', [
     ('truncated', 'cannot be read: it is truncated or damaged'),
     ('empty', 'is empty (0 bytes)'),
-    ('html', 'it is no checkpoint'),
+    ('html', 'is a web page'),
     ('hostile', 'was refused'),
     ('family', 'is not of the family cbt, which has no to_patch_embedding.1.weight'),
     ('missing', 'It lacks mlp_head.0.bias.'),

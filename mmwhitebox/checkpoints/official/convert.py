@@ -1,13 +1,16 @@
 """Official state dicts <-> state dicts of mmwhitebox models, value for value."""
+import re
 
 from mmengine.logging import print_log
 from torch import Tensor
 
 from mmwhitebox.errors import CheckpointError, joined
 
-from .keys import FAMILIES, TO_HEADS, Rule, looks_like
+from .dino import timm_layout
+from .keys import FAMILIES, TO_HEADS, VITS, Rule, looks_like
 
-WRAPPERS = ('state_dict', 'model')
+WRAPPERS = ('state_dict', 'model', 'module', 'model_ema', 'teacher')
+KEY_PREFIXES = re.compile(r'^(?:module\.|_orig_mod\.)+')
 
 
 def family_rules(family: str) -> tuple[Rule, ...]:
@@ -21,19 +24,20 @@ def unwrap(checkpoint: dict) -> dict[str, Tensor]:
     """The state dict in a checkpoint, without the wrappers around it and around its keys.
 
     Args:
-        checkpoint (dict): A state dict, or a dict that holds it as ``state_dict`` or ``model``. The rest
-            (``optimizer``, ``model_ema``, ...) is ignored.
+        checkpoint (dict): A state dict, or a dict that holds it as ``state_dict``, ``model``, ``module``,
+            ``model_ema`` or ``teacher`` (the first that is there, within one another too). The rest (``optimizer``,
+            ``args``, ...) is ignored.
 
     Returns:
-        dict: Keys without the ``module.`` of data-parallel training.
+        dict: Keys without the ``module.`` of data-parallel training and the ``_orig_mod.`` of ``torch.compile``.
 
     Raises:
         CheckpointError: It holds no weights, or something that is no tensor among them.
     """
     state_dict = checkpoint
-    for name in WRAPPERS:
-        if isinstance(state_dict, dict) and isinstance(state_dict.get(name), dict):
-            state_dict = state_dict[name]
+    while isinstance(state_dict, dict) and (
+            inner := next((state_dict[name] for name in WRAPPERS if isinstance(state_dict.get(name), dict)), None)):
+        state_dict = inner
     if not isinstance(state_dict, dict) or not state_dict:
         raise CheckpointError('The checkpoint holds no weights.')
     others = [str(key) for key, value in state_dict.items()
@@ -41,7 +45,13 @@ def unwrap(checkpoint: dict) -> dict[str, Tensor]:
     if others:
         raise CheckpointError('The checkpoint is no state dict and has none under '
                               f'{" or ".join(WRAPPERS)}: not tensors are {joined(others)}.')
-    return {key.removeprefix('module.'): value for key, value in state_dict.items()}
+    return {KEY_PREFIXES.sub('', key): value for key, value in state_dict.items()}
+
+
+def official_weights(checkpoint: dict, family: str) -> dict[str, Tensor]:
+    """The state dict in a checkpoint, see :func:`unwrap`; of a ViT in the layout of timm."""
+    state_dict = unwrap(checkpoint)
+    return timm_layout(state_dict) if family in VITS else state_dict
 
 
 def convert_official(state_dict: dict[str, Tensor], family: str) -> dict[str, Tensor]:
@@ -51,8 +61,9 @@ def convert_official(state_dict: dict[str, Tensor], family: str) -> dict[str, Te
         state_dict (dict): Official state dict or a checkpoint that holds it, see :func:`unwrap`.
         family (str): 'cbt' (all classification models of the CBSA repository: CBSA, MSSA and TSSA
             layers, hybrids), 'crate', 'crate-alpha' (PyTorch), 'crate-alpha-jax' (the same models as JAX saves
-            them), 'crate-mae', 'tost', 'cbt-decoder', 'depict' or 'segmenter' (with their ViT encoders; keys of
-            ``decoder.*`` alone give a decode head).
+            them), 'crate-mae', 'tost', 'vit' (a ViT as timm, DINO, DINOv2, DINOv3 or SimDINO stores it), 'vit-cbsa'
+            (the same weights, adapted as in the CBSA repository), 'cbt-decoder', 'depict' or 'segmenter' (with
+            their ViT encoders; keys of ``decoder.*`` alone give a decode head).
 
     Returns:
         dict: State dict of the model that :func:`describe_official` describes. Classification heads of
@@ -64,11 +75,11 @@ def convert_official(state_dict: dict[str, Tensor], family: str) -> dict[str, Te
         ValueError: Unknown family.
     """
     rules = family_rules(family)
-    state_dict = unwrap(state_dict)
+    state_dict = official_weights(state_dict, family)
     converted, dropped, unknown = {}, [], []
     for key, value in state_dict.items():
         rule, names = next(((rule, names) for rule in rules
-                            if (names := rule.our_keys(key)) is not None), (None, ()))
+                            if (names := rule.our_keys(key, state_dict)) is not None), (None, ()))
         if rule is None:
             unknown.append(key)
         elif not names:

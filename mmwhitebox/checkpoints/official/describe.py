@@ -10,8 +10,8 @@ from torch import Tensor
 from mmwhitebox.errors import CheckpointError, joined
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 
-from .convert import convert_to_official, family_rules, unwrap
-from .keys import CLASSIFIERS, SELF_SUPERVISED
+from .convert import convert_to_official, family_rules, official_weights
+from .keys import CLASSIFIERS, DEMO_HEAD, SELF_SUPERVISED, VITS
 
 # What is not in the weights: constants of the official code.
 IMAGENET_STATISTICS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
@@ -23,12 +23,17 @@ ISTA = dict(type='ISTA', eta=0.1, lam=0.1)
 ODL = dict(type='ODL', eta=0.1, lam=0.1)
 DEPICT_HEAD_DIMS, DEPICT_CLASS_HEAD_DIMS = 100, 50
 DECODER_POOL_SIZE = 10
+DEMO_HEADS = {768: 6}  # of crate-demo.pth, whose width is that of CRATE-B with 12
 WINDOW_OVERLAP = 32  # of the published evaluation on ADE20K, 512 and 640
 WINDOW_STRIDES = {768: 512, 480: 320}  # Cityscapes, Pascal Context
 TOST_IMG_SIZE = 224  # without a position table every size is as good
 
 VIT_HEAD_DIMS = 64
 VIT_SIZES = {192: ('tiny', 12), 384: ('small', 12), 768: ('base', 12), 1024: ('large', 24)}
+GIANT, GIANT_DIMS, GIANT_HEADS = 'giant', 1536, 24
+DINOV3 = {384: 'small', 768: 'base', 1024: 'large'}
+DINOV3_GATED = {384: 'small_plus', 1280: 'huge_plus'}
+DINOV3_IMG_SIZE = 256
 DISTILLED_SIZES = ('tiny', 'small', 'base')
 ImageSize = int | tuple[int, int]
 
@@ -170,7 +175,8 @@ def describe_crate_skeleton(state: StateDict, family: str, num_heads: int | None
             for key in (f'{layer}.step_x', f'{layer}.temp') if key in state}
     if family == 'crate' and f'{layers[0]}.to_out.0.weight' not in state:
         told.add(1)  # CRATE leaves the output map out for one head of the full width only
-    heads = agreed_heads(told, known_heads(family, dims), num_heads, dims)
+    known = DEMO_HEADS.get(dims) if DEMO_HEAD in state else known_heads(family, dims)
+    heads = agreed_heads(told, known, num_heads, dims)
     attention = [describe_layer(state, layer, heads, dims) for layer in layers]
     stem = conv_stem(state, 'to_patch_embedding.proj') if family == 'cbt' else crate_stem(state)
     return dict(
@@ -238,14 +244,87 @@ def describe_classifier(state: StateDict, family: str, num_heads: int | None,
     else:
         describe = describe_crate_alpha if family.startswith('crate-alpha') else describe_crate_skeleton
         backbone = describe(state, family, num_heads, img_size)
-    head = {'tost': 'head.weight', 'crate-alpha-jax': 'params/head/kernel'}.get(family, 'mlp_head.1.weight')
-    num_classes, dims = state.shape(head, 2)[::-1 if family == 'crate-alpha-jax' else 1]
     return dict(
         type='ImageClassifier',
         data_preprocessor=dict(type='ClsDataPreprocessor', **IMAGENET_STATISTICS, to_rgb=True),
         backbone=dict(type='mmwhitebox.WhiteBoxTransformer', **backbone,
                       norm_cfg=dict(type='LN', eps=NORM_EPS[family])),
-        head=dict(type='LinearClsHead', num_classes=num_classes, in_channels=dims))
+        head=describe_head(state, family))
+
+
+def describe_head(state: StateDict, family: str) -> dict:
+    """Head of a classifier: one Linear, or the two of CRATE's demo, without an activation between (**reading**)."""
+    if DEMO_HEAD in state and family == 'crate':
+        num_classes, mid = state.shape(DEMO_HEAD, 2)
+        return dict(type='StackedLinearClsHead', num_classes=num_classes, act_cfg=None, mid_channels=[mid],
+                    in_channels=state.shape('mlp_head.1.weight', 2)[1])
+    key = {'crate-alpha-jax': 'params/head/kernel', **dict.fromkeys(('tost', *VITS), 'head.weight')}.get(
+        family, 'mlp_head.1.weight')
+    num_classes, dims = state.shape(key, 2)[::-1 if family == 'crate-alpha-jax' else 1]
+    return dict(type='LinearClsHead', num_classes=num_classes, in_channels=dims)
+
+
+def describe_vit(state: StateDict, family: str, num_heads: int | None, img_size: tuple[int, int] | None) -> dict:
+    """ImageClassifier of the families vit and vit-cbsa; without a head if the weights have none."""
+    with_head = 'head.weight' in state
+    if 'pos_embed' in state:
+        backbone = describe_vit_backbone(state, num_heads, img_size)
+        if not with_head and 'reg_token' not in state:
+            backbone['interpolate_mode'] = 'dino'
+    else:
+        backbone = describe_dinov3_backbone(state, img_size)
+    adapted = dict(attention='agent', pool_tokens='official') if family == 'vit-cbsa' else {}
+    return dict(
+        type='ImageClassifier',
+        data_preprocessor=dict(type='ClsDataPreprocessor', **IMAGENET_STATISTICS, to_rgb=True),
+        backbone=dict(**backbone, out_type='cls_token', **adapted),
+        **(dict(head=describe_head(state, family)) if with_head else {}))
+
+
+def describe_vit_backbone(state: StateDict, num_heads: int | None, img_size: tuple[int, int] | None) -> dict:
+    """TimmViT of a ViT with a position table: AugReg, DeiT, DINO, DINOv2, with or without registers."""
+    dims, in_channels, patch_size = state.shape('patch_embed.proj.weight', 4)[:3]
+    registers = state.shape('reg_token', 3)[1] if 'reg_token' in state else 0
+    rows = state.shape('pos_embed', 3)[1]
+    distilled, scaled = 'dist_token' in state, 'blocks.0.ls1.gamma' in state
+    found = dict(embed_dim=dims, depth=state.count('blocks'), patch_size=patch_size)
+    size = GIANT if dims == GIANT_DIMS else VIT_SIZES.get(dims, VIT_SIZES[384])[0]
+    if scaled:
+        size = 'small' if size == 'tiny' else size  # the smallest of the name
+        name = f'vit_{size}_patch14_{"reg4_" if registers else ""}dinov2'
+        if size != GIANT:
+            found['mlp_ratio'] = mlp_ratio(state, 'blocks.0.mlp.fc1.weight', dims)
+        if registers not in (0, 4):
+            found['reg_tokens'] = registers
+    else:
+        name = f'vit_{size}_patch16_224' if not distilled else \
+            f'deit_{size if size in DISTILLED_SIZES else DISTILLED_SIZES[-1]}_distilled_patch16_224'
+        found['mlp_ratio'] = mlp_ratio(state, 'blocks.0.mlp.fc1.weight', dims)
+    found['num_heads'] = agreed_heads(set(), GIANT_HEADS if size == GIANT else vit_heads(dims), num_heads, dims)
+    return dict(
+        type='mmwhitebox.TimmViT',
+        model_name=name,
+        img_size=image_size(rows - (0 if registers else 1 + distilled), 'pos_embed', patch_size, img_size),
+        in_channels=in_channels,
+        model_kwargs=found)
+
+
+def describe_dinov3_backbone(state: StateDict, img_size: tuple[int, int] | None) -> dict:
+    """TimmViT of a DINOv3, whose positions are rotations; every image size is as good."""
+    dims, in_channels, patch_size = state.shape('patch_embed.proj.weight', 4)[:3]
+    gated = 'blocks.0.mlp.fc1_g.weight' in state
+    name = DINOV3_GATED.get(dims) if gated else DINOV3.get(dims)
+    if name is None:
+        raise CheckpointError(f'patch_embed.proj.weight has the width {dims}, which no DINOv3 of timm has'
+                              f'{" with a gated MLP" if gated else ""}.')
+    biased = '_qkvb' if 'blocks.0.attn.q_bias' in state else ''
+    size = img_size or (DINOV3_IMG_SIZE, DINOV3_IMG_SIZE)
+    return dict(
+        type='mmwhitebox.TimmViT',
+        model_name=f'vit_{name}_patch16_dinov3{biased}',
+        img_size=size[0] if size[0] == size[1] else size,
+        in_channels=in_channels,
+        model_kwargs=dict(depth=state.count('blocks'), patch_size=patch_size))
 
 
 def describe_crate_mae(state: StateDict, num_heads: int | None, img_size: tuple[int, int] | None) -> dict:
@@ -372,7 +451,7 @@ def describe_decoder(
     Raises:
         CheckpointError: A key is missing, or the number of heads is not known.
     """
-    state = StateDict(unwrap(state_dict))
+    state = StateDict(official_weights(state_dict, family))
     if family == 'segmenter':
         return ConfigDict(describe_segmenter(state, num_heads))
     return ConfigDict(describe_cbt_decoder(state) if family == 'cbt-decoder' else describe_depict(state))
@@ -429,10 +508,11 @@ def describe_official(
         ValueError: Unknown family.
     """
     family_rules(family)
-    state = StateDict(unwrap(state_dict))
+    state = StateDict(official_weights(state_dict, family))
     if family in SELF_SUPERVISED:
         return ConfigDict(describe_crate_mae(state, num_heads, img_size))
-    describe = describe_classifier if family in CLASSIFIERS else describe_segmentor
+    describe = describe_vit if family in VITS else \
+        describe_classifier if family in CLASSIFIERS else describe_segmentor
     return ConfigDict(describe(state, family, num_heads, img_size))
 
 
@@ -452,7 +532,7 @@ def missing_or_reshaped(state_dict: dict[str, Tensor], family: str, model: Confi
     Returns:
         list[str]: One entry per key that is missing or has another shape.
     """
-    state_dict = unwrap(state_dict)
+    state_dict = official_weights(state_dict, family)
     head = 'head' if family in CLASSIFIERS else 'decode_head'
     num_heads = None
     with MODELS.switch_scope_and_registry(default_scope(family)) as registry:
@@ -460,10 +540,10 @@ def missing_or_reshaped(state_dict: dict[str, Tensor], family: str, model: Confi
             with torch.device('meta'):
                 own = registry.build(model).state_dict()
         else:
-            parts = {head: registry.build(model[head])}
+            parts = {head: registry.build(model[head])} if head in model else {}
             with torch.device('meta'):
                 parts['backbone'] = registry.build(model.backbone)
-            num_heads = parts['backbone'].layers[0].attn.num_heads if family in CLASSIFIERS else None
+            num_heads = parts['backbone'].layers[0].attn.num_heads if family == 'crate-alpha-jax' else None
             own = {f'{name}.{key}': value for name, part in parts.items() for key, value in part.state_dict().items()}
     expected = convert_to_official(own, family, num_heads)
     return [

@@ -72,22 +72,27 @@ class Rule:
         layout (Layout): How the values correspond. Defaults to the same value on both sides.
         beside (str, optional): On the way back, the row applies only if this key (a template with the
             same index) is there too. Rows that need it stand before those that do not.
+        with_official (str, optional): On the way here, the row applies only if this official key is there too.
     """
 
     def __init__(self,
                  official: str,
                  ours: str | tuple[str, ...] | None,
                  layout: Layout = SAME,
-                 beside: str | None = None) -> None:
+                 beside: str | None = None,
+                 with_official: str | None = None) -> None:
         self.official = official
         self.ours = (ours, ) if isinstance(ours, str) else ours or ()
         self.layout = layout
         self.beside = beside
+        self.with_official = with_official
         self._official_pattern = _pattern(official)
         self._our_patterns = [_pattern(template) for template in self.ours]
 
-    def our_keys(self, official_key: str) -> tuple[str, ...] | None:
-        """Our keys for an official one; None if the row is about another."""
+    def our_keys(self, official_key: str, present: Collection[str] | None = None) -> tuple[str, ...] | None:
+        """Our keys for an official one in a state dict with the keys ``present``; None if the row is about another."""
+        if present is not None and self.with_official is not None and self.with_official not in present:
+            return None
         match = self._official_pattern.match(official_key)
         return match and tuple(_fill(template, match) for template in self.ours)
 
@@ -126,7 +131,10 @@ CBT = (
     *_both(f'{LAYER}0.fn.', f'{OUR_LAYER}attn.', 'step_x', 'step_rep', 'temp', 'to_out.*'),
 )
 
+DEMO_HEAD = 'head.weight'  # of crate-demo.pth alone: its mlp_head ends in features, and a second Linear follows
 CRATE = (
+    Rule('mlp_head.1.*', 'head.layers.0.fc.*', with_official=DEMO_HEAD),
+    Rule('head.*', 'head.layers.1.fc.*', with_official=DEMO_HEAD),
     *CRATE_SKELETON, ISTA,
     Rule('to_patch_embedding.1.*', 'backbone.stem.norm1.*'),
     Rule('to_patch_embedding.2.*', 'backbone.stem.proj.*'),
@@ -228,6 +236,16 @@ VIT_ENCODER = (
     Rule('encoder.head_dist.*', None),
 )
 
+VIT = (  # in the layout of timm
+    *_both('', 'backbone.vit.', 'cls_token', 'dist_token', 'reg_token', 'pos_embed', 'patch_embed.proj.*',
+           *(f'blocks.{{i}}.{name}' for name in (
+               'norm1.*', 'norm2.*', 'attn.qkv.*', 'attn.q_bias', 'attn.v_bias', 'attn.proj.*', 'mlp.fc1.*',
+               'mlp.fc1_g.*', 'mlp.fc1_x.*', 'mlp.fc2.*', 'ls1.gamma', 'ls2.gamma', 'gamma_1', 'gamma_2')),
+           'norm.*'),
+    Rule('head.*', 'head.fc.*'),
+    Rule('head_dist.*', None),
+)
+
 HEAD_LAYER = 'decode_head.layers.{i}.'
 MASKS = (
     Rule('decoder.cls_emb', 'decode_head.cls_tokens'),
@@ -285,11 +303,14 @@ FAMILIES: dict[str, tuple[Rule, ...]] = {
     'crate-alpha-jax': CRATE_ALPHA_JAX,
     'crate-mae': CRATE_MAE,
     'tost': TOST,
+    'vit': VIT,
+    'vit-cbsa': VIT,
     'cbt-decoder': CBT_DECODER,
     'depict': DEPICT,
     'segmenter': SEGMENTER,
 }
-CLASSIFIERS = ('cbt', 'crate', 'crate-alpha', 'crate-alpha-jax', 'tost')
+VITS = ('vit', 'vit-cbsa')
+CLASSIFIERS = ('cbt', 'crate', 'crate-alpha', 'crate-alpha-jax', 'tost', *VITS)
 SELF_SUPERVISED = ('crate-mae', )
 
 # What a state dict is, told by a key that no other kind has; the first that fits counts.
@@ -298,13 +319,16 @@ SIGNATURES = {
     'the family crate': r'to_patch_embedding\.1\.',
     'the family crate-alpha': r'transformer\.layers\.\d+\.1\.fn\.D1?$',
     'the family crate-alpha-jax': r'params/Transformer/encoderblock_\d+/OvercompleteISTABlock_0/',
+    'an XCiT, whose attention (cross-covariance) is none of these families: timm builds it as xcit_*':
+        r'blocks\.\d+\.(local_mp\.|attn\.temperature$)',
     'the family crate-mae': r'(decoder_)?blocks\.\d+\.layers\.0\.',
     'the family tost': r'pos_embeder\.|cls_attn_blocks\.',
     'the family cbt-decoder': r'decoder\.net\.layers\.\d+\.fn\.step_x$',
     'the family depict': r'decoder\.s?net\.layers\.\d+\.fn\.step_size$',
     'the family segmenter': r'decoder\.(proj_dec|head)\.weight$',
+    'a timm ViT, the family vit, which TimmViT also loads with pretrained=PATH':
+        r'(backbone\.)?blocks\.(\d+\.)?\d+\.attn\.qkv\.weight$',
     'an mmwhitebox model, which needs no conversion': r'(backbone|decode_head)\.',
-    'a timm ViT, which TimmViT loads with pretrained=PATH': r'blocks\.\d+\.attn\.qkv\.weight$',
 }
 
 

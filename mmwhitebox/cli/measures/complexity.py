@@ -13,9 +13,13 @@ from mmwhitebox.apis import config_path
 from mmwhitebox.apis.export import default_size
 from mmwhitebox.config.names import published_figures
 from mmwhitebox.config.reading import load_config
+from mmwhitebox.engine.devices import check_device
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret import activation_memory, count_flops, count_parameters, count_similarities
+from mmwhitebox.interpret.cost_curve import SERIES, cost_curves, plot_cost_curves
 from mmwhitebox.models.access import logits
+
+from .outputs import save_figure, save_numbers
 
 TOLERANCE = 0.03
 PAPERS = published_figures()
@@ -93,8 +97,12 @@ def show(rows: dict) -> str:
 
 
 def main(args: argparse.Namespace) -> None:
+    if args.curve:
+        return curve(args)
+    if args.time:
+        raise UserError('--time is of --curve.')
     if bool(args.configs) == args.zoo:
-        raise UserError('Give config files, or --zoo.')
+        raise UserError('Give config files, --zoo or --curve.')
     names = {name: config_path(name) for name in PAPERS} if args.zoo else {path: path for path in args.configs}
     rows = {}
     for name, path in names.items():
@@ -109,3 +117,29 @@ def main(args: argparse.Namespace) -> None:
         with open(args.json, 'w') as file:
             json.dump(rows, file, indent=1)
 
+
+
+def curve(args: argparse.Namespace) -> None:
+    """Cost of every attention and feed-forward against the number of tokens."""
+    if args.configs or args.zoo or args.memory or args.size or args.json:
+        raise UserError('--curve takes neither configs nor --zoo, --memory, --size and --json.')
+    if args.dims % args.num_heads:
+        raise UserError(f'--num-heads {args.num_heads} does not divide --dims {args.dims}.')
+    if args.time and args.rounds < 2:
+        raise UserError('--rounds: quartiles need two or more.')
+    check_device(args.device)
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    rows = cost_curves(sorted(set(args.sides)), args.dims, args.num_heads, device, args.rounds if args.time else 0)
+    columns = [key for key in SERIES if key in rows[0]]
+    table = PrettyTable(['module', 'tokens', *(SERIES[key][0] for key in columns)], align='r')
+    table.align['module'] = 'l'
+    for row in rows:
+        cells = ['-' if row[key] is None else f'{row[key] / SERIES[key][1]:.3f}' for key in columns]
+        if 'time' in row:
+            cells[-1] += f' ({row["time_low"] / SERIES["time"][1]:.3f} - {row["time_high"] / SERIES["time"][1]:.3f})'
+        table.add_row([row['module'], row['tokens'], *cells])
+    print(table.get_string())
+    print(f'One layer, one image, width {args.dims}, {args.num_heads} heads; activations are {rows[0]["memory_is"]} on '
+          f'{device}' + (f'; time: median and quartiles of {args.rounds} rounds.' if args.time else '.'))
+    _, csv_file = save_numbers(rows, args.out, 'cost_curve')
+    print(f'Wrote {csv_file} and {save_figure(plot_cost_curves(rows), args.out, "cost_curve")}')

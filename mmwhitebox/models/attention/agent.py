@@ -27,6 +27,8 @@ class AgentAttention(SelfAttention):
             False takes three: with ``qkv_bias=True`` the parameters are those of a ViT, so a pretrained
             one can be adapted (CBSA, NeurIPS 2025, figure 9). Defaults to True.
         qkv_bias (bool): Bias of the projections. Defaults to False.
+        contraction (bool): What the agents have read attends to itself, as CBSA's eq. 8, before the tokens read it.
+            Defaults to False.
         impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
             Defaults to 'auto'.
     """
@@ -39,6 +41,7 @@ class AgentAttention(SelfAttention):
                  pool_tokens: str = 'patch',
                  shared_qkv: bool = True,
                  qkv_bias: bool = False,
+                 contraction: bool = False,
                  impl: str = 'auto') -> None:
         super().__init__(embed_dims, num_heads, head_dims, impl)
         check_sizes(self, pool_size=pool_size)
@@ -48,6 +51,7 @@ class AgentAttention(SelfAttention):
         self.pool_size = pool_size
         self.pool_tokens = pool_tokens
         self.shared_qkv = shared_qkv
+        self.contraction = contraction
         self.qkv = nn.Linear(embed_dims, self.inner_dims * (1 if shared_qkv else 3), bias=qkv_bias)
         self.to_out = nn.Linear(self.inner_dims, embed_dims)
 
@@ -61,15 +65,22 @@ class AgentAttention(SelfAttention):
         return (*(heads * 3 if self.shared_qkv else heads), r0)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        return self.project_out(agent_attention(*self.queries_keys_values_agents(x, hw_shape), impl=self.impl))
+        return self.project_out(agent_attention(
+            *self.queries_keys_values_agents(x, hw_shape), impl=self.impl, contraction=self.contraction))
 
     def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        """softmax(s Q R0^T) softmax(s R0 K^T), (B, K, N, N), rows summing to one."""
-        q, k, _, r0 = self.queries_keys_values_agents(x, hw_shape)
+        """softmax(s Q R0^T) softmax(s R0 K^T), the contraction between them if there is one, (B, K, N, N), rows summing
+        to one."""
+        q, k, v, r0 = self.queries_keys_values_agents(x, hw_shape)
         s = self.head_dims**-0.5
-        return (s * q @ r0.mT).softmax(-1) @ (s * r0 @ k.mT).softmax(-1)
+        extraction = (s * r0 @ k.mT).softmax(-1)
+        if self.contraction:
+            read = extraction @ v
+            extraction = (s * read @ read.mT).softmax(-1) @ extraction
+        return (s * q @ r0.mT).softmax(-1) @ extraction
 
     def pairwise_similarities(self, hw_shape: tuple[int, int], num_extra: int = 0) -> int:
-        """m * N * K, once if R0 W^T serves both softmaxes and twice otherwise."""
-        n = hw_shape[0] * hw_shape[1] + num_extra
-        return (1 if self.shared_qkv else 2) * self.pool_size**2 * n * self.num_heads
+        """m * N * K, once if R0 W^T serves both softmaxes and twice otherwise; m (m + 1) / 2 * K of a contraction."""
+        n, m = hw_shape[0] * hw_shape[1] + num_extra, self.pool_size**2
+        contracted = m * (m + 1) // 2 if self.contraction else 0
+        return ((1 if self.shared_qkv else 2) * m * n + contracted) * self.num_heads

@@ -82,8 +82,8 @@ class TimmViT(BaseModule):
             ViTs; the published segmentation code uses 1e-5).
         out_type (str): 'featmap', or 'cls_token' as mmpretrain's classifiers take it.
             Defaults to 'featmap'.
-        attention (str, optional): None is timm's own; 'agent' and 'relu_linear' adapt it, if it is an ordinary
-            one (AugReg, DeiT, DINOv2, ...). Defaults to None.
+        attention (str, optional): None is timm's own; 'agent', 'agent_contraction' and 'relu_linear' adapt it, if it
+            is an ordinary one (AugReg, DeiT, DINOv2, ...). Defaults to None.
         pool_size (int): Side of the pool of 'agent'. Defaults to 8.
         pool_tokens (str): 'patch', or 'official' for the window of the published code, of 'agent'.
             Defaults to 'patch'.
@@ -161,7 +161,7 @@ class TimmViT(BaseModule):
         if out_type == 'cls_token' and getattr(self.vit, 'cls_token', None) is None:
             raise ValueError(f"TimmViT: {model_name} has no class token, so out_type is 'featmap'.")
         if attention is not None:
-            pool = dict(pool_size=pool_size, pool_tokens=pool_tokens) if attention == 'agent' else {}
+            pool = dict(pool_size=pool_size, pool_tokens=pool_tokens) if attention != 'relu_linear' else {}
             adapt(self.vit, attention, **pool)
         self.vit.set_grad_checkpointing(with_cp)
         self.register_load_state_dict_pre_hook(self._fit_checkpoint)

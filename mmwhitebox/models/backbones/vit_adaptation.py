@@ -1,12 +1,17 @@
 """Attention of linear cost for a pretrained ViT, its weights kept (CBSA, NeurIPS 2025, figure 9).
 
-    'agent':        R = 8 x 8 pool of Q;  softmax(s Q R^T) softmax(s R K^T) V       no contraction, no step sizes
-    'relu_linear':  phi(Q) (phi(K)^T V), normalised, phi = relu
+    'agent':              R = 8 x 8 pool of Q;  softmax(s Q R^T) softmax(s R K^T) V       no contraction, no step sizes
+    'agent_contraction':  the same with V' = softmax(s R K^T) V contracted: softmax(s Q R^T) softmax(s V' V'^T) V'
+    'relu_linear':        phi(Q) (phi(K)^T V), normalised, phi = relu
+
+**reading**: the paper shows both with and without the contraction; the published code has it without, so where the
+contraction stands is read from eq. 8.
 
 Queries, keys, values and the output map are those of the ViT, under the names timm gives them, so every
 checkpoint of the ViT is one of the adapted model and the other way round.
 """
 from collections.abc import Sequence
+from functools import partial
 
 import timm.layers
 import torch
@@ -51,15 +56,17 @@ class AdaptedAgent(AdaptedAttention, AgentAttention):
         pool_size (int): Side of the pool. Defaults to 8.
         pool_tokens (str): 'patch', or 'official' for the window of the published code, as in
             :class:`mmwhitebox.models.attention.CBSA`. Defaults to 'patch'.
+        contraction (bool): As in :class:`mmwhitebox.models.attention.AgentAttention`. Defaults to False.
     """
 
     def __init__(self,
                  attention: timm.layers.Attention,
                  pool_size: int = 8,
-                 pool_tokens: str = 'patch') -> None:
+                 pool_tokens: str = 'patch',
+                 contraction: bool = False) -> None:
         super().__init__(
             attention.qkv.in_features, attention.num_heads, attention.head_dim, pool_size=pool_size,
-            pool_tokens=pool_tokens, shared_qkv=False)
+            pool_tokens=pool_tokens, shared_qkv=False, contraction=contraction)
         self.adopt(attention)
 
 
@@ -75,7 +82,8 @@ class AdaptedReLULinear(AdaptedAttention, ReLULinearAttention):
         self.adopt(attention)
 
 
-ADAPTATIONS = dict(agent=AdaptedAgent, relu_linear=AdaptedReLULinear)
+ADAPTATIONS = dict(agent=AdaptedAgent, agent_contraction=partial(AdaptedAgent, contraction=True),
+                   relu_linear=AdaptedReLULinear)
 
 
 def is_plain(attention: nn.Module) -> bool:
