@@ -8,10 +8,11 @@ from . import (
     embeddings,
     feedforward,
     losses,
+    rate_reduction,
     segmentors,
 )
 
 __all__ = [
     'attention', 'backbones', 'classifier_init', 'data_preprocessor', 'decode_heads', 'embeddings', 'feedforward',
-    'losses', 'segmentors'
+    'losses', 'rate_reduction', 'segmentors'
 ]
