@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mmwhitebox.models.feedforward import ISTA
+from mmwhitebox.ops.coding_rate import coding_rate as ops_coding_rate
 
 from .capture import Call
 from .plot_style import colour, layer_ticks, new_figure
@@ -43,13 +44,8 @@ def coding_rate(w: Tensor, eps_squared: float = 0.01, normalize: bool = False) -
     Returns:
         Tensor: (...), e.g. (B, K) for each head; float64. Sum over the heads for the compression term.
     """
-    n, p = w.shape[-2:]
     x = w.double()
-    if normalize:
-        x = F.normalize(x, dim=-1)
-    x = x * (p / (n * eps_squared))**0.5
-    gram = x @ x.mT if n <= p else x.mT @ x
-    return torch.linalg.slogdet(gram + torch.eye(min(n, p), dtype=gram.dtype, device=gram.device))[1] / 2
+    return ops_coding_rate(F.normalize(x, dim=-1) if normalize else x, eps_squared)
 
 
 def sparsity(z: Tensor) -> Tensor:

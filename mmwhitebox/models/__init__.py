@@ -9,11 +9,12 @@ from . import (
     feedforward,
     losses,
     patch_init,
+    rate_reduction,
     segmentors,
     selfsup,
 )
 
 __all__ = [
     'attention', 'backbones', 'classifier_init', 'data_preprocessor', 'decode_heads', 'embeddings', 'feedforward',
-    'losses', 'patch_init', 'segmentors', 'selfsup'
+    'losses', 'patch_init', 'rate_reduction', 'segmentors', 'selfsup'
 ]
