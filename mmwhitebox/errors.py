@@ -24,6 +24,10 @@ class ImageReadError(UserError, OSError):
     """An image or annotation file that cannot be read; the message names it."""
 
 
+class ImageSizeError(UserError, ValueError):
+    """An image that is smaller than what the model needs."""
+
+
 class AnnotationError(UserError, ValueError):
     """An annotation that does not fit its image or the classes; the message names the file."""
 

@@ -21,7 +21,7 @@ from mmwhitebox.config.names import config_file
 from mmwhitebox.config.own_data import fill_own_data
 from mmwhitebox.datasets import LoadImage
 from mmwhitebox.engine.devices import autocast_dtype, check_device
-from mmwhitebox.errors import ImageReadError, UserError
+from mmwhitebox.errors import ImageReadError, ImageSizeError, UserError
 from mmwhitebox.registry import INFERENCERS
 
 from .ahead import map_ahead
@@ -155,6 +155,15 @@ def iter_inference(
             try:
                 with torch.inference_mode(), network_precision(model):
                     samples = model.test_step(data)
+            except ImageSizeError as error:
+                for image, source, _ in waiting:
+                    named = source if isinstance(source, (str, Path)) else 'An image'
+                    trouble = ImageReadError(f'{named}: too small or too narrow for the model ({error})')
+                    if on_error is None:
+                        raise trouble from error
+                    on_error(image, trouble)
+                waiting.clear()
+                return
             except (RuntimeError, AssertionError, ValueError) as error:
                 given, taken = len(data['inputs'][0]), channels
                 if given == taken:

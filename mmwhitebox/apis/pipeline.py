@@ -91,6 +91,10 @@ class InferencePipeline:
                 if watched.get('img') is sample['img']:
                     self._report(step, error)
                     return sample
+            if loaded and isinstance(error, cv2.error):
+                size = ' x '.join(map(str, np.shape(sample['img'])[:2]))
+                raise ImageReadError(f'{sample.get("img_path", "This array")}: {name_of(step)} of the test pipeline '
+                                     f'cannot take an image of {size} pixels ({error.err}).') from error
             if loaded or isinstance(error, UserError) or not unreadable(error):
                 raise
             raise ImageReadError(f'{image}: cannot read this image ({str(error) or type(error).__name__}).') from error

@@ -104,9 +104,12 @@ def run(args: argparse.Namespace) -> None:
     pairs = without_broken(pairs, found, own, notes)
     shares: list[float] = []
     if task == 'seg':
-        meaning = meaning_of(pairs, found, decider(args), args.classes, args.ignore)
+        asked: set[str] = set()
+        meaning = meaning_of(pairs, found, decider(args, asked), args.classes, args.ignore)
         classes, shares = meaning.classes, say_classes(found, meaning)
         notes[:0] = meaning.words
+        notes += [f'--{about} {getattr(args, about)} changes nothing: the masks hold no such value'
+                  for about in ('background', 'void', 'stray') if getattr(args, about) and about not in asked]
         own.update(of_masks(meaning))
     else:
         classes = own['classes'] = say_labels(pairs, args.classes)
@@ -302,11 +305,13 @@ def without_broken(pairs, found, own: dict[str, Any], notes: list[str]):
     return pairs
 
 
-def decider(args: argparse.Namespace):
-    """What answers the questions about masks: options, or the person at the terminal, or what is usual."""
+def decider(args: argparse.Namespace, asked: set[str]):
+    """What answers the questions about masks: options, or the person at the terminal, or what is usual; it notes what
+    was ``asked``."""
     import sys
 
     def decide(about: str, question: str, usual: str) -> str:
+        asked.add(about)
         given = getattr(args, about)
         if given or not sys.stdin.isatty():
             return given or usual

@@ -26,12 +26,13 @@ HOW = {
     'option': 'add to the command:',
     'command': 'type:',
 }
-USELESS = ('missing mask', 'empty file', 'unreadable image', 'unreadable mask', 'crash', 'all ignored', 'empty mask',
-           'duplicate', 'leak', 'near duplicate', 'near leak', 'label conflict')
+USELESS = ('missing mask', 'empty file', 'small image', 'unreadable image', 'unreadable mask', 'crash', 'all ignored',
+           'empty mask', 'duplicate', 'leak', 'near duplicate', 'near leak', 'label conflict')
 RESIZE = ('import sys; from PIL import Image; [Image.open(mask).resize(Image.open(image).size, Image.NEAREST)'
           '.save(mask) for image, mask in zip(sys.argv[1::2], sys.argv[2::2])]')
 SWAP = ("import sys; from PIL import Image; [Image.merge('RGB', Image.open(mask).convert('RGB').split()[::-1])"
         '.save(mask) for mask in sys.argv[1:]]')
+MOST_NEAR = 0.05  # of the samples of a set that are left out as nearly the same
 MOST_VALUES = 24  # that are ignored one by one
 MOST_LARGER = 4  # times as large, that images are resized against tiny classes
 EMPTY_CROPS = 0.05
@@ -55,6 +56,8 @@ def remedy(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy
         found (Sequence[Finding]): All that it has of the kind.
     """
     kind = found[0].kind
+    if kind == 'near duplicate' and len(found) > MOST_NEAR * len(checked.checker):
+        return None  # of a film, say: what is left would be another data set
     if kind in USELESS:
         return without(cfg, checked, found)
     if kind == 'unpaired mask':

@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS, TRANSFORMS
 from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
 
-from mmwhitebox.config_parts import HEADS, listed
+from mmwhitebox.config_parts import HEADS, get, listed
 from mmwhitebox.errors import UserError
 
 from .checking import NOTES, Finding, Sample, SampleChecker
@@ -146,7 +146,10 @@ def _make_set(splits: tuple[str, ...], dataset_cfg: dict, cfg: Config, scope: st
                                 f'the step that reads masks has {loaded} classes, the dataset {num_classes}.'))
     trained = load_mask is not None and 'train' in splits
     with TRANSFORMS.switch_scope_and_registry(scope):
-        checker = SampleChecker(dataset, load_image, load_mask, num_classes, TrainingView.of(cfg) if trained else None)
+        stem = str(get(cfg, 'model.backbone.type')).endswith('WhiteBoxTransformer')  # TimmViT pads up to a patch
+        tested = [split for split in splits if split != 'train' and stem and get(cfg, 'model.test_cfg.mode') == 'whole']
+        checker = SampleChecker(dataset, load_image, load_mask, num_classes, TrainingView.of(cfg) if trained else None,
+                                TrainingView.of(cfg, tested[0]) if tested and load_mask is not None else None)
     return CheckedSet(splits, checker, findings, np.zeros((size, 2), np.uint64),
                       np.zeros((size, 2, WORDS), np.uint64), np.full(size, -1, np.int32),
                       np.zeros((size, 2), np.float32), np.zeros(max(256, num_classes), np.int64),

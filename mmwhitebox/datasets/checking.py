@@ -26,6 +26,7 @@ KINDS = {  # in the order of a report
     'unreadable image': 'cannot be decoded',
     'unreadable mask': 'cannot be decoded',
     'crash': 'the process that read it died',
+    'small image': 'smaller than a patch of the model, once it is resized',
     'size mismatch': 'image and mask differ in size',
     'coloured mask': 'several channels where one of class indices is needed',
     'label out of range': 'a label that is no class and not ignored',
@@ -103,15 +104,16 @@ class SampleChecker:
         load_mask (LoadAnnotations, optional): The pipeline's step that reads masks, None for classification.
         num_classes (int): Number of classes.
         view (TrainingView, optional): How a training sees the samples. Defaults to None: it does not.
+        whole (TrainingView, optional): How a test sees them as a whole. Defaults to None: it does not.
     """
 
     def __init__(self, dataset: BaseDataset, load_image: Any, load_mask: LoadAnnotations | None,
-                 num_classes: int, view: TrainingView | None = None) -> None:
+                 num_classes: int, view: TrainingView | None = None, whole: TrainingView | None = None) -> None:
         self.dataset = dataset
         self.load_image = load_image
         self.load_mask = load_mask
         self.num_classes = num_classes
-        self.view = view or TrainingView()
+        self.view, self.whole = view or TrainingView(), whole or TrainingView()
         self.ignore_index = getattr(dataset, 'ignore_index', 255)
         self.has_background = num_classes > 1 and (dataset.metainfo.get('classes') or ('', ))[0] in BACKGROUND
 
@@ -147,6 +149,12 @@ class SampleChecker:
         widest = 0
         if image is not None and 'img' not in info and '://' not in name:
             widest = self._look_at_file(name, image, info, findings)
+        if image is not None and self.whole.patch:
+            height, width = self.whole.size(*image.shape[:2])
+            if min(height, width) < self.whole.patch:
+                findings.append(Finding('small image', name, f'{image.shape[1]} x {image.shape[0]} pixels, of which '
+                                        f'the model gets {width} x {height}, less than a patch of {self.whole.patch}: take '
+                                        'it out, or test at a larger scale.'))
         sample = Sample(findings, digest, labels, widest=widest)
         if image is not None:
             sample = sample._replace(signature=signature(image), size=(image.shape[1], image.shape[0]))

@@ -61,8 +61,9 @@ class LabelMap:
         if (mapping is None) == (palette is None):
             raise ConfigError('Give either mapping={VALUE: NAME} or palette={NAME: (R, G, B)} of the masks.')
         self.coloured, self.nearest, self.ignore_index = palette is not None, nearest, ignore_index
-        pairs = [*(of_palette(palette) if palette is not None else of_mapping(mapping)),
-                 *((self._code(item), None) for item in ignored)]
+        left_out = {self._code(item) for item in ignored}
+        pairs = [*((code, name) for code, name in (of_palette(palette) if palette is not None else of_mapping(mapping))
+                   if code not in left_out), *((code, None) for code in sorted(left_out))]
         names = list(dict.fromkeys(name for _, name in pairs if name is not None))
         self.classes = tuple(names if classes is None else map(str, classes))
         missing = [name for name in self.classes if name not in names]

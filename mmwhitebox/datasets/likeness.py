@@ -24,11 +24,12 @@ def signature(image: np.ndarray) -> np.ndarray:
     """The signs of a picture, and which of them count.
 
     Args:
-        image (np.ndarray): (H, W) or (H, W, C), uint8.
+        image (np.ndarray): (H, W) or (H, W, C), of which three channels are looked at; from 0 to 255.
 
     Returns:
         np.ndarray: (2, 16) uint64: the signs (0 where they do not count), and where they do.
     """
+    image = image[..., :3] if image.ndim == 3 else image  # OpenCV resizes four at most
     small = cv2.resize(np.ascontiguousarray(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     grey = small.mean(2) if small.ndim == 3 else small
     coefficients = scipy.fft.dctn(grey, norm='ortho')[:KEPT, :KEPT].ravel()[ORDER]

@@ -94,7 +94,8 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
     if not meaning.coloured and len(sure) > 1:  # 0 and 255 alone are two classes
         asked.append((VOID, 'void', 'ignore'))
     void = [value for value, name in known.items() if name.lower().replace('_', ' ') in VOID_NAMES]
-    asked = [*(row for row in asked if row[0] not in known), *((value, 'void', 'ignore') for value in void)]
+    asked = [*(row for row in asked if row[0] not in known or row[:2] == (zero, known[row[0]])),
+             *((value, 'void', 'ignore') for value in void)]
     for value, about, usual in asked:
         if value not in values or value in ignored:
             continue
@@ -120,6 +121,12 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
         if len(names) != len(counted):
             raise ConfigError(f'--classes has {len(names)} names, the masks {len(counted)} {what} that count: '
                               f'{joined(counted, 12)}.')
+        moved = [f'{known[value]} would be called {name}' for value, name in zip(counted, names)
+                 if known.get(value, name) != name and name in known.values()]
+        if moved:
+            raise ConfigError(f'--classes has names of the folder in another order: {joined(moved)}. The order is '
+                              f'{joined([known.get(value, value) for value in counted], 12)}; leave --classes out, or '
+                              'write it so.')
         known = dict(zip(counted, names))
     meaning.shares = shares
     meaning.names = {value: known.get(value) or default_name(value, counted) for value in counted}

@@ -30,10 +30,10 @@ class TrainingView(NamedTuple):
     patch: int | None = None
 
     @classmethod
-    def of(cls, cfg: Config) -> Self:
-        """That of a config."""
+    def of(cls, cfg: Config, split: str = 'train') -> Self:
+        """That of a config; of another split its scale and the patches."""
         scale, keep_ratio, crop = None, True, None
-        for step in pipelines(cfg, 'train'):
+        for step in pipelines(cfg, split):
             name = step.cls.__name__ if step.cls is not None else None
             if name in ('Resize', 'RandomResize') and crop is None and step.cfg.get('scale'):
                 scale, keep_ratio = step.cfg['scale'], bool(step.argument('keep_ratio'))

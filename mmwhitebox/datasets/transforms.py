@@ -66,23 +66,23 @@ class LoadImage(OnError, BaseTransform):
                  channel_axis: str | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         if bit_depth is not None and not (isinstance(bit_depth, int) and 8 <= bit_depth <= 32):
-            raise ValueError(f'LoadImage: bit_depth={bit_depth!r} must be an integer from 8 to 32.')
+            raise ConfigError(f'LoadImage: bit_depth={bit_depth!r} must be an integer from 8 to 32.')
         if exif not in EXIF:
-            raise ValueError(f'LoadImage: exif={exif!r} must be one of {EXIF}.')
+            raise ConfigError(f'LoadImage: exif={exif!r} must be one of {EXIF}.')
         if channels is not None and not (is_number(channels) and int(channels) == channels >= 1):
-            raise ValueError(f'LoadImage: channels={channels!r} must be a number of channels, 1 or more.')
+            raise ConfigError(f'LoadImage: channels={channels!r} must be a number of channels, 1 or more.')
         if value_range is not None and not (
                 isinstance(value_range, (list, tuple)) and len(value_range) == 2
                 and all(map(is_number, value_range)) and value_range[0] < value_range[1]):
-            raise ValueError(f'LoadImage: value_range={value_range!r} must be (LOW, HIGH), the values that become 0 '
+            raise ConfigError(f'LoadImage: value_range={value_range!r} must be (LOW, HIGH), the values that become 0 '
                              'and 255.')
         if value_range is not None and bit_depth is not None:
-            raise ValueError(f'LoadImage: bit_depth={bit_depth} keeps 8 bits, value_range={tuple(value_range)} all: '
+            raise ConfigError(f'LoadImage: bit_depth={bit_depth} keeps 8 bits, value_range={tuple(value_range)} all: '
                              'state one of them.')
         if replace_nan is not None and not is_number(replace_nan):
-            raise ValueError(f'LoadImage: replace_nan={replace_nan!r} must be a number.')
+            raise ConfigError(f'LoadImage: replace_nan={replace_nan!r} must be a number.')
         if channel_axis not in (None, *AXES):
-            raise ValueError(f'LoadImage: channel_axis={channel_axis!r} must be one of {AXES}.')
+            raise ConfigError(f'LoadImage: channel_axis={channel_axis!r} must be one of {AXES}.')
         self.bit_depth = bit_depth
         self.exif = exif
         self.channels = channels

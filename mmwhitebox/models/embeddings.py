@@ -8,6 +8,7 @@ from mmcv.cnn import build_norm_layer
 from mmpretrain.models.utils import build_2d_sincos_position_embedding
 from torch import Tensor, nn
 
+from mmwhitebox.errors import ImageSizeError
 from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.ops.resampling import POSITION_RULES, fit_positions
 from mmwhitebox.registry import EMBEDDINGS
@@ -29,11 +30,11 @@ class BaseStem(nn.Module, ABC):
         self.patch_size = patch_size
 
     def grid_size(self, height: int, width: int) -> tuple[int, int]:
-        """Patch grid of an image; a ValueError if the image is smaller than one patch."""
+        """Patch grid of an image; an ImageSizeError if the image is smaller than one patch."""
         p = self.patch_size
         if height < p or width < p:
-            raise ValueError(f'{type(self).__name__}: an image of {height} x {width} pixels is smaller than '
-                             f'one patch of {p} x {p}.')
+            raise ImageSizeError(f'{type(self).__name__}: an image of {height} x {width} pixels is smaller than '
+                                 f'one patch of {p} x {p}.')
         return -(-height // p), -(-width // p)
 
     def pad_to_patches(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:

@@ -184,3 +184,15 @@ def test_overlay_of_many_rows_is_blended_everywhere(model):
     result = inference_model(model, image)
     expected = 0.4 * image[..., ::-1] + 0.6 * np.array(result.palette)[result.mask]
     assert np.abs(result.overlay - expected).max() <= 1
+
+
+def test_images_too_narrow_for_a_patch_are_left_out_by_name(tmp_path):
+    narrow = init_model('cbt_decoder_cbt_mini_ade20k', device='cpu')
+    for name, size in (('a', (96, 64)), ('b', (2, 96)), ('c', (9000, 2)), ('d', (64, 96))):
+        Image.new('RGB', size, 'red').save(tmp_path / f'{name}.png')
+    errors = []
+    done = [path.stem for path, _ in iter_inference(
+        narrow, sorted(tmp_path.iterdir()), 2, lambda image, error: errors.append(str(error)))]
+    assert done == ['a', 'd'] and len(errors) == 2 and 'b.png' in sorted(errors)[0] and 'c.png' in sorted(errors)[1]
+    with pytest.raises(ImageReadError, match='b.png: too small or too narrow for the model'):
+        inference_model(narrow, tmp_path / 'b.png')

@@ -117,7 +117,6 @@ def test_the_nearest_value(tmp_path):
     (dict(mapping={0: 'a'}, num_classes=3), r'num_classes=3, but mapping has 1 classes: a\. Leave num_classes out'),
     (dict(mapping={0: 'a'}, classes=('a', 'b')), 'classes names b, for which mapping has no value; it has a'),
     (dict(mapping={0: 'a', 1: 'b'}, classes=('a', 'a')), 'classes names a twice'),
-    (dict(mapping={0: 'a', 1: 'b'}, ignored=(1, )), 'mapping: 1 stands for two classes'),
     (dict(palette={'a': SKY, 'b': SKY}), r'palette: \(70, 130, 180\) stands for two classes'),
     (dict(palette={'a': (1, 2)}), 'is no colour'),
     (dict(palette={'a': (1, 2, 256)}), 'is no colour'),
@@ -148,3 +147,10 @@ def test_the_step_travels_to_workers(tmp_path):
     Image.fromarray(COLOURS).save(tmp_path / 'm.png')
     step = pickle.loads(pickle.dumps(LoadSegAnnotation(palette=PALETTE, ignored=[VOID])))
     assert step.label_map.read(io.BytesIO((tmp_path / 'm.png').read_bytes()), 'm.png').tolist() == LABELS
+
+
+@pytest.mark.parametrize('arguments', [dict(mapping={0: 'a', 1: 'b', 4: 'c'}, ignored=[4]),
+                                       dict(mapping={0: 'a', 1: 'b'}, ignored=[4])])
+def test_what_is_ignored_is_no_class_whatever_the_table_says(arguments):
+    table = LabelMap(**arguments)
+    assert table.classes == ('a', 'b') and table(np.array([[0, 1, 4]]), 'x').tolist() == [[0, 1, 255]]

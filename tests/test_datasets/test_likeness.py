@@ -97,3 +97,9 @@ def test_bits_are_signs():
     above, below = (signature((128 + sign * 100 * wave).round().astype(np.uint8)) for sign in (1, -1))
     assert np.bitwise_count(above[1]).sum() == 1 == np.bitwise_count(above[0]).sum()
     assert (above[1] == below[1]).all() and np.bitwise_count(below[0]).sum() == 0
+
+
+def test_images_of_any_channels():
+    picture = photograph(0)
+    many = np.concatenate([picture, picture // 2], 2)
+    assert difference(signature(many), signature(picture)) == 0

@@ -184,3 +184,18 @@ def test_the_overlay_shows_classes_and_what_is_none(tmp_path, capsys):
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(source)))).astype(int)
     for (y, x), colour in {(10, 10): (178, 50, 178), (50, 10): (50, 50, 50), (50, 50): (100, 100, 100)}.items():
         assert abs(picture[y, x] - colour).max() < 12
+
+
+def test_images_that_become_too_narrow_for_the_test_are_named(tmp_path, capsys):
+    root = make_masks(tmp_path / 'data', lambda labels: labels)
+    main(['new', str(root), '--out', str(tmp_path / 'own.py')])
+    for path in ('images/p03.jpg', 'masks/p03.png'):
+        Image.open(root / path).crop((0, 0, 48, 2)).save(root / path)
+    (root / 'train.txt').write_text('\n'.join(f'p{i:02}' for i in range(10) if i not in (3, 4)))
+    (root / 'val.txt').write_text('p03\np04\n')
+    status, said = check(capsys, tmp_path / 'own.py')
+    assert status == 1 and 'small image' in said and 'of which the model gets 48 x 2' in said
+    line = re.search(r'small image, add to the config: (.*)', said)[1]
+    with open(tmp_path / 'own.py', 'a') as file:
+        file.write(f'{line}\n')
+    assert 'small image' not in check(capsys, tmp_path / 'own.py')[1]

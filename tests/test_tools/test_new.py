@@ -185,6 +185,32 @@ def test_polygons_are_drawn_beside_the_config(tmp_path, out):
         main(['check-data', str(out), '--workers', '0'])
 
 
+@pytest.mark.parametrize('drawn', ['polygons', 'one of each class'])
+def test_what_is_not_drawn_need_not_count(drawn, tmp_path, out, capsys):
+    root = binary(tmp_path / 'data')
+    for path in sorted((root / 'masks').iterdir()):
+        if drawn == 'polygons':
+            polygons = '0 0.1 0.2 0.6 0.2 0.6 0.8\n1 0 0 1 0 1 .1'
+            path.with_name(f'{path.stem.removesuffix("_mask")}.txt').write_text(polygons)
+        else:
+            mask = np.array(Image.open(path))
+            for name, part in (('car', mask), ('sky', np.roll(mask, 20, 1))):
+                (root / 'masks' / name).mkdir(exist_ok=True)
+                Image.fromarray(part).save(root / 'masks' / name / f'{path.stem.removesuffix("_mask")}.png')
+        path.unlink()
+    if drawn == 'polygons':
+        (root / 'classes.txt').write_text('car\nsky\n')
+    cfg, text = new(root, out, '--background', 'ignore', '--void', 'class')
+    assert cfg.own_data.mapping == {1: 'car', 2: 'sky'} and cfg.own_data.ignored == [0]
+    assert '--void class changes nothing' in text and cfg.model.decode_head.num_classes == 2
+    check_datasets(cfg)
+    assert new(root, out, '--force')[0].own_data.mapping == {0: 'background', 1: 'car', 2: 'sky'}
+    assert 'car would be called sky' in refused(
+        capsys, root, '--out', out, '--force', '--classes', 'background', 'sky', 'car')
+    assert new(root, out, '--force', '--classes', 'rest', 'auto', 'sky')[0].own_data.mapping == {
+        0: 'rest', 1: 'auto', 2: 'sky'}
+
+
 def test_class_folders(tmp_path, out, capsys):
     cfg, text = new(class_folders(tmp_path / 'pets'), out)
     assert "classes=['cat', 'dog']" in text and 'own_cls.py' in text

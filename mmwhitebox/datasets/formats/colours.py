@@ -40,7 +40,8 @@ def read_names(found: Found) -> tuple[list[str] | None, dict[str, tuple[int, int
     names = [name for name, _ in read[path]]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        problems.append(f'{path} names {joined(twice, 3)} twice: give each class a name of its own.')
+        problems.append(f'{path} names {joined(twice, 3)} twice, the last is taken: give each class a name of its '
+                        'own; palette={NAME: [(R, G, B), (R, G, B)]} of the config merges colours.')
     colours = {name: colour for name, colour in read[path] if colour}
     same = [name for name, colour in colours.items() if list(colours.values()).count(colour) > 1]
     if same:
