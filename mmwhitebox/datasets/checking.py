@@ -153,8 +153,8 @@ class SampleChecker:
             height, width = self.whole.size(*image.shape[:2])
             if min(height, width) < self.whole.patch:
                 findings.append(Finding('small image', name, f'{image.shape[1]} x {image.shape[0]} pixels, of which '
-                                        f'the model gets {width} x {height}, less than a patch of {self.whole.patch}: take '
-                                        'it out, or test at a larger scale.'))
+                                        f'the model gets {width} x {height}, less than a patch of {self.whole.patch}: '
+                                        'take it out, or test at a larger scale.'))
         sample = Sample(findings, digest, labels, widest=widest)
         if image is not None:
             sample = sample._replace(signature=signature(image), size=(image.shape[1], image.shape[0]))
