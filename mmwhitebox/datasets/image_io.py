@@ -16,6 +16,7 @@ BROKEN_IMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError
                 OverflowError, ZeroDivisionError, MemoryError, Image.DecompressionBombError)
 
 
+EXTRA_SAMPLES, ALPHA = 338, (1, 2)  # a tag of TIFF, and its values that mean alpha
 EXIF_ORIENTATION = 0x0112
 TURNS = {  # EXIF orientation -> what shows the stored array (H, W, ...) upright
     2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
@@ -51,6 +52,7 @@ def read_image(path: str | Path, bit_depth: int | None = None, exif: str = 'appl
         with open(path, 'rb') as file, Image.open(file) as image:  # of a path, Pillow maps a lying TIFF wrongly
             wide_colour = is_wide_colour(image)  # first: the EXIF of a PNG is found by loading it
             stored = orientation_of(image)
+            refuse_bands(image)
             image.load()
             loaded = orientation_of(image)
             if not (wide_colour and bit_depth):
@@ -92,6 +94,14 @@ def turned(array: np.ndarray, stored: int, loaded: int, exif: str = 'apply') -> 
 def is_wide_colour(image: Image.Image) -> bool:
     """Whether an opened image, not loaded yet, has several channels of 16 bits, of which Pillow keeps 8."""
     return image.mode[0] != 'I' and any(';16' in str(tile[3]) for tile in image.tile)
+
+
+def refuse_bands(image: Image.Image) -> None:
+    """A ValueError for a TIFF whose channels beyond the colours are no alpha: they would be dropped."""
+    extra = [kind for kind in getattr(image, 'tag_v2', {}).get(EXTRA_SAMPLES, ()) if kind not in ALPHA]
+    if extra:
+        raise ValueError(f'{len(extra)} more channel(s) than its colours, no alpha: state the number of all, channels '
+                         'of mmwhitebox.LoadImage (own_data.channels)')
 
 
 def high_byte(values: np.ndarray, bit_depth: int) -> np.ndarray:

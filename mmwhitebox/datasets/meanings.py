@@ -128,6 +128,8 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
                               f'{joined([known.get(value, value) for value in counted], 12)}; leave --classes out, or '
                               'write it so.')
         known = dict(zip(counted, names))
+        meaning.words += [f'{joined([value for value in counted if known[value] == name], SHOWN)} are {name} together'
+                          for name in dict.fromkeys(names) if list(names).count(name) > 1]
     meaning.shares = shares
     meaning.names = {value: known.get(value) or default_name(value, counted) for value in counted}
     if len(meaning.classes) < 2:

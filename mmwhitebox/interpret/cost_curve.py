@@ -18,7 +18,7 @@ from .plot_style import colour, new_figure
 
 ATTENTIONS = ('MHSA', 'MSSA', 'CBSA', 'Agent', 'Channel', 'Spectral', 'ReLULinear', 'TSSA', 'DMSA')
 ADAPTED = 'ViT '  # before the name of an adapted attention of a ViT
-FEEDFORWARDS = ('MLP', 'ISTA', 'ODL')
+FEEDFORWARDS = ('MLP', 'ISTA', 'ODL', 'DictionaryMap')
 DASHES = ('-', '--', ':')
 SERIES = dict(flops=('FLOPs (G)', 1e9), similarities=('similarities (M)', 1e6), memory=('activations (MiB)', 2**20),
               time=('forward (ms)', 1e-3))

@@ -54,10 +54,10 @@ def reconstruction(model: CRATEMAE, image: Tensor, mask: Tensor, pred: Tensor) -
     true = head.patchify(image)
     painted = head.unpatchify(torch.where(mask[..., None], head.restore(pred, image), true), grid)
     hidden = head.unpatchify(mask[..., None].expand_as(true), grid)[0, 0, :height, :width].cpu().numpy()
-    seen = seen_image(model, image)
+    seen = seen_image(model, image).image
     return Reconstruction(
         seen, np.where(hidden[..., None], np.uint8(HIDDEN), seen),
-        seen_image(model, painted[..., :height, :width]), head.loss(pred, image, mask.float()).item())
+        seen_image(model, painted[..., :height, :width]).image, head.loss(pred, image, mask.float()).item())
 
 
 def draw_reconstructions(found: Sequence[Reconstruction], names: Sequence[str] = (), title: str = '') -> Figure:

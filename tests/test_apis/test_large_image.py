@@ -95,6 +95,7 @@ def dataset(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_infer_with_windows_at_full_size(dataset, tmp_path):
     (tmp_path / 'slide.py').write_text(CONFIG + WITHOUT_RESIZE)
     used = peak(tmp_path, 'infer.py', tmp_path / 'slide.py', dataset / 'linear.pth',

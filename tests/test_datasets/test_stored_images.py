@@ -6,6 +6,7 @@ import tifffile
 from PIL import Image
 
 from mmwhitebox.datasets import LoadImage
+from mmwhitebox.datasets.image_io import read_image
 from mmwhitebox.datasets.stored_images import from_range, in_range, read_stored
 from mmwhitebox.errors import ImageArrayError, ImageReadError
 
@@ -196,3 +197,14 @@ def test_arrays_are_taken_as_files_are():
 def test_arguments_out_of_range(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         LoadImage(**wrong)
+
+
+def test_a_fourth_band_is_not_dropped_without_a_word(tmp_path):
+    for name, kind in (('alpha', 'unassalpha'), ('band', 'unspecified')):
+        for dtype in (np.uint8, np.uint16):
+            tifffile.imwrite(tmp_path / f'{name}{dtype.__name__}.tif', np.full((4, 5, 4), 200, dtype),
+                             photometric='rgb', extrasamples=[kind])
+    assert read_image(tmp_path / 'alphauint8.tif').shape == (4, 5, 3)
+    for name in ('banduint8', 'banduint16'):
+        with pytest.raises(ImageReadError, match='1 more channel.* no alpha: state the number of all'):
+            read_image(tmp_path / f'{name}.tif')

@@ -4,7 +4,8 @@ import pytest
 import torch
 from scipy import sparse, stats
 
-from mmwhitebox.engine import ClassScores, IoUMetric, bootstrap
+from mmwhitebox.engine import ClassScores, IoUMetric
+from mmwhitebox.engine.scores import bootstrap
 from mmwhitebox.engine.scores.bootstrap import Bootstrap
 from mmwhitebox.errors import UserError
 

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import resource
 import signal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -161,7 +162,7 @@ def test_a_checkpoint_that_does_not_load_is_a_failed_one(tmp_path, monkeypatch):
 
 def test_objects_beyond_weights_are_kept_with_a_warning(tmp_path):
     runner = make_runner(tmp_path)
-    runner.message_hub.update_info('odd', Path('x'))
+    runner.message_hub.update_info('odd', Fraction(1, 3))
     runner.train()
     assert len(checkpoints(tmp_path)) == 4 and '--resume will need --trust-checkpoint' in log_of(tmp_path)
     assert newest_checkpoint([tmp_path])[0] is None

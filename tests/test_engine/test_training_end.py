@@ -130,6 +130,7 @@ def test_without_a_best_checkpoint(folder, capfd, options, first, classes):
         assert all(Path(path).is_file() for path in (args.config, args.checkpoint, *args.images))
 
 
+@pytest.mark.slow
 def test_what_was_not_kept_or_cannot_be_written(folder, capfd):
     folder()
     ending(capfd)

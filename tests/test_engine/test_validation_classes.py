@@ -63,6 +63,7 @@ def test_the_best_entry_is_of_the_best_checkpoint(images, tmp_path):
     assert again['mIoU'] == pytest.approx(mean_iou(entry), abs=0.006)
 
 
+@pytest.mark.slow
 def test_the_training_is_left_alone(images, tmp_path):
     short = {'train_cfg.max_iters': 7}
     train(images, tmp_path / 'without', options={**SEEDED, **short, 'train_cfg.val_interval': 99})

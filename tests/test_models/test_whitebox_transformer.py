@@ -52,7 +52,7 @@ PARAMETERS = {
 HEADLESS = {'tost-tiny': 5.57, 'tost-small': 22.20, 'dmst-tiny': 5.585, 'dmst-small': 22.242}
 
 
-@pytest.mark.parametrize('arch', ARCHS)
+@pytest.mark.parametrize('arch', [arch for arch in ARCHS if not arch.startswith('crate-mae')])
 def test_parameters_and_shapes_at_full_size(arch):
     with torch.device('meta'):
         model = WhiteBoxTransformer(arch)
@@ -462,7 +462,7 @@ def test_as_a_segmentation_backbone(images):
     (dict(arch='cbt-huge'), KeyError, "Unknown arch 'cbt-huge'. Known archs: cbt-tiny, .*vit-small"),
     (dict(arch=dict(embed_dims=8, width=3)), ValueError, r"Missing: \['num_layers', .*unknown: \['width'\]"),
     (dict(attention=dict(type='CBSB')), KeyError, "Unknown attention type 'CBSB'. Known types: .*CBSA.*DMSA"),
-    (dict(feedforward=dict(type='FFN')), KeyError, "Unknown feedforward type 'FFN'. Known types: ISTA, MLP, ODL"),
+    (dict(feedforward=dict(type='FFN')), KeyError, "Unknown feedforward type 'FFN'. Known types: .*ISTA, MLP, ODL"),
     (dict(feedforward='ISTA'), ValueError, r"feedforward='ISTA' must be a config such as dict\(type='ISTA'\)"),
     (dict(stem=dict(type='Stem')), KeyError, "Unknown embedding type 'Stem'. Known types: ConvStem"),
     (dict(attention=dict(type='MSCA')), ValueError, 'MSCA does not update every token'),

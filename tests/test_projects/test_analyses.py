@@ -75,6 +75,7 @@ def check_zero_shot(found, rows, seeds):
                    for values in scores.values())
 
 
+@pytest.mark.slow
 def test_segmentors(camvid, tmp_path, capsys):
     runs = random_runs(SEGMENTORS, tmp_path / 'runs')
     found = analyses.measure(SEGMENTORS, runs, quick=True)

@@ -30,7 +30,7 @@ def test_published_figures_are_compared_at_their_own_precision():
 
 
 def test_neither_config_nor_zoo():
-    with pytest.raises(UserError, match='Give config files, or --zoo'):
+    with pytest.raises(UserError, match='Give config files, --zoo or --curve'):
         command('complexity')([])
 
 

@@ -135,6 +135,7 @@ def test_two_processes_hold_the_same_parameters(job, tmp_path):
     assert 'mIoU' in evaluated.stdout
 
 
+@pytest.mark.slow
 def test_infer_with_an_exported_model_equals_the_original(job, tmp_path):
     root, env, _ = job
     weights = tmp_path / 'model.safetensors'

@@ -2,6 +2,7 @@
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -53,6 +54,8 @@ def test_masks_of_0_and_255(tmp_path, out, capsys):
 def test_masks_of_colours(tmp_path, out):
     cfg, text = new(coloured(tmp_path / 'data'), out, '--classes', 'ground', 'sky', 'road')
     assert cfg.own_data.palette == {'ground': (0, 0, 0), 'sky': (70, 130, 180), 'road': (128, 64, 128)}
+    cfg, text = new(tmp_path / 'data', out, '--force', '--classes', 'ground', 'ground', 'road')
+    assert '(0, 0, 0), (70, 130, 180) are ground together' in text and cfg.model.decode_head.num_classes == 2
     cfg, text = new(tmp_path / 'data', out, '--force', '--background', 'ignore')
     assert list(cfg.own_data.palette) == ['colour_4682b4', 'colour_804080'] and cfg.own_data.ignored == [(0, 0, 0)]
     assert 'black in the masks is ignored' in text
@@ -279,6 +282,10 @@ def test_bad_input_is_one_line(tmp_path, out, capsys):
     assert 'val_share=2.0 must lie between 0 and 1' in refused(capsys, root, '--out', out, '--force', '--val-share', 2)
     one = make_masks(tmp_path / 'one', lambda labels: labels * np.uint8(0))
     assert 'one class alone, so there is nothing to tell apart' in refused(capsys, one, '--out', out, '--force')
+    cut = binary(tmp_path / 'cut')
+    shutil.rmtree(cut / 'masks')
+    (cut / 'annotations.json').write_text('{"images": [')
+    assert '1 json files that cannot be read (annotations.json)' in refused(capsys, cut, '--out', out, '--force')
     photos = make_masks(tmp_path / 'photos', lambda labels: np.random.default_rng(0).integers(
         0, 256, (*labels.shape, 3), np.uint8))
     assert 'each of them rare: they may be photographs' in refused(capsys, photos, '--out', out, '--force')

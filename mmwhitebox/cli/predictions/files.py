@@ -1,6 +1,6 @@
 """The files of a prediction: its label map and its overlay, whole or not there."""
-import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import numpy as np
 import torch
-from mmengine.logging import print_log
 from mmengine.structures import PixelData
 from PIL import Image
 
@@ -105,8 +104,8 @@ class Files:
         """Say once that a georeference is lost."""
         if not self.told:
             self.told = True
-            print_log('There are GeoTIFFs among the images; their label maps are PNGs without the georeference. To '
-                      'keep it: pip install rasterio.', 'current', logging.WARNING)
+            print('There are GeoTIFFs among the images; their label maps are PNGs without the georeference. To keep '
+                  'it: pip install rasterio.', file=sys.stderr)
 
     def save_place(self, path: Path, labels: np.ndarray, palette: list, like: str) -> None:
         """A label map as GeoTIFF; in colours it has an alpha channel instead of a value that means no data."""

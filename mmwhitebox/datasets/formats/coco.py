@@ -54,10 +54,10 @@ def find_coco(found: Found, where: dict[str, Place]) -> Pairs | None:
     if boxes:
         problems.append(problem('COCO json files of boxes or captions alone', boxes, 'they are left out: masks need '
                                 'polygons or RLE ("segmentation"); export these.'))
-    if not files:
-        return Pairs(found.root, 'coco', [], problems=problems) if boxes else None
     if broken:
         problems.append(problem('json files that cannot be read', broken, 'export them again; they are left out.'))
+    if not files:
+        return Pairs(found.root, 'coco', [], problems=problems) if problems else None
     files.sort(key=lambda file: ('instances' not in file[0].lower(), file[0]))
     samples, taken, lost, second, changed = [], {}, [], [], []
     for path, content in files:
