@@ -278,6 +278,7 @@ class SinCosPositions(nn.Module):
         self.grid_size = tuple(grid_size)
         self.num_extra_tokens = num_extra_tokens
         self.register_buffer('table', self._positions(self.grid_size), persistent=False)
+        self.table: Tensor
 
     def _positions(self, hw_shape: tuple[int, int]) -> Tensor:
         by_columns = build_2d_sincos_position_embedding(hw_shape, self.embed_dims)  # (1, W*H, D)

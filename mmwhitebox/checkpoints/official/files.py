@@ -175,7 +175,7 @@ def base_configs(model: ConfigDict, family: str) -> list[str]:
 
 def test_pipeline(model: ConfigDict, family: str) -> list[dict]:
     """How an image is prepared for a model that no file of ``configs/_base_`` fits, as those files do it."""
-    load, img_size = dict(type='LoadImageFromFile', _scope_='mmwhitebox'), model.backbone.img_size
+    load, img_size = dict(type='LoadImageFromFile', _scope_='mmwhitebox'), model.backbone['img_size']
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
     if family not in (*CLASSIFIERS, *SELF_SUPERVISED):
         return [load, dict(type='Resize', scale=(LONGEST_SIDE, min(height, width)), keep_ratio=True),
