@@ -32,7 +32,7 @@ RESIZE = ('import sys; from PIL import Image; [Image.open(mask).resize(Image.ope
           '.save(mask) for image, mask in zip(sys.argv[1::2], sys.argv[2::2])]')
 SWAP = ("import sys; from PIL import Image; [Image.merge('RGB', Image.open(mask).convert('RGB').split()[::-1])"
         '.save(mask) for mask in sys.argv[1:]]')
-MOST_NEAR = 0.05  # of the samples of a set that are left out as nearly the same
+FEW_NEAR, MOST_NEAR = 3, 0.05  # samples, and share of a set, that are left out as nearly the same
 MOST_VALUES = 24  # that are ignored one by one
 MOST_LARGER = 4  # times as large, that images are resized against tiny classes
 EMPTY_CROPS = 0.05
@@ -56,7 +56,7 @@ def remedy(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy
         found (Sequence[Finding]): All that it has of the kind.
     """
     kind = found[0].kind
-    if kind == 'near duplicate' and len(found) > MOST_NEAR * len(checked.checker):
+    if kind == 'near duplicate' and len(found) > max(FEW_NEAR, MOST_NEAR * len(checked.checker)):
         return None  # of a film, say: what is left would be another data set
     if kind in USELESS:
         return without(cfg, checked, found)
