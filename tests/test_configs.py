@@ -1,4 +1,6 @@
 """Every config: it builds, learns and predicts, on a non-square image too, and its pipelines resolve."""
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -26,8 +28,12 @@ def seg_sample(h, w, num_classes):
                          metainfo=dict(img_shape=(h, w), ori_shape=(h, w), pad_shape=(h, w)))
 
 
+LONG = re.compile(r'_(base|large|p8|24)_')  # differ from small in numbers alone; steps of seconds
+
+
 @pytest.mark.parametrize('name', [
-    pytest.param(name, marks=[pytest.mark.slow] if name.endswith(ALIKE) else []) for name in SEGMENTATION])
+    pytest.param(name, marks=[pytest.mark.slow] if name.endswith(ALIKE) or LONG.search(name) else [])
+    for name in SEGMENTATION])
 def test_segmentation_config(name):
     cfg = reduced(name)
     init_default_scope(cfg.default_scope)
@@ -52,7 +58,8 @@ def test_segmentation_config(name):
     assert result.pred_sem_seg.data.shape == (1, h, w) and result.pred_sem_seg.data.max() < num_classes
 
 
-@pytest.mark.parametrize('name', CLASSIFICATION)
+@pytest.mark.parametrize('name', [
+    pytest.param(name, marks=[pytest.mark.slow] if LONG.search(name) else []) for name in CLASSIFICATION])
 def test_classification_config(name):
     """One step of its own optimizer reaches every parameter, with mixup where the recipe has it."""
     cfg = reduced(name)

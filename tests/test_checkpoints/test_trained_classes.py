@@ -33,6 +33,7 @@ def test_other_names_are_said_and_the_same_pass(said):
     assert len(said) == 1
 
 
+@pytest.mark.slow
 def test_a_training_is_not_resumed_with_other_targets(tmp_path):
     write_images(tmp_path / 'data')
     train(tmp_path / 'data', tmp_path / 'work')

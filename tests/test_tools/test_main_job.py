@@ -113,6 +113,7 @@ def test_infer_segments_a_folder_and_lists_what_it_skipped(job, tmp_path):
     assert width >= 60 and height > 40  # the legend is below
 
 
+@pytest.mark.slow
 def test_two_processes_hold_the_same_parameters(job, tmp_path):
     root, env, _ = job
     (tmp_path / 'rank_hook.py').write_text(RANK_HOOK)

@@ -54,8 +54,8 @@ def test_mean_and_std_are_those_of_the_training_images(kind, tmp_path, out, caps
     assert not [step for step in cfg.train_pipeline if step.type == 'PhotoMetricDistortion']
 
 
-@pytest.mark.parametrize('kind', ['four of 16 bits', 'one of fractions', pytest.param(
-    'five of 8 bits', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('kind', ['four of 16 bits', *(
+    pytest.param(kind, marks=pytest.mark.slow) for kind in ('one of fractions', 'five of 8 bits'))])
 def test_from_a_folder_to_pictures(kind, tmp_path, out):
     """A training, its pictures, and predictions of files and arrays; what reaches the network, by NumPy."""
     channels, dtype, low, high, span = KINDS[kind]
