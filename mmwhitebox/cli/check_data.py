@@ -4,6 +4,7 @@ A folder is taken as ``mmwhitebox new`` takes it, with the usual answers; nothin
 with status 1 when something is wrong, with 0 otherwise; what is merely worth knowing is a note, no fault.
 """
 import argparse
+import difflib
 import os
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from mmwhitebox.errors import UserError
 
+from . import new
 from .options import add_overrides
 
 WIDTH = 140  # of a log file; a terminal has its own
@@ -63,22 +65,30 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from mmwhitebox.config.check import check_config
-    from mmwhitebox.config.names import is_name
+    from mmwhitebox.config.names import is_name, list_models
     from mmwhitebox.config.reading import load_config
     from mmwhitebox.datasets.check_report import make_sets
 
     from .data_page import write_page
     from .findings import grouped, read_all, show, total, write_report
-    from .folder_config import folder_config
+    from .folder_config import describe, look_at
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     with tempfile.TemporaryDirectory(prefix='mmwhitebox-') as scratch:
         is_folder = os.path.isdir(folder) and not is_name(args.config)
         if is_folder:
-            cfg, words = folder_config(args.config, Path(scratch), args.cfg_options)
-            if words:
-                console.print(f'taken for granted: {"; ".join(words)}', markup=False)
+            as_new = new_arguments(args.config)
+            looked = look_at(as_new, lambda root: Path(scratch, 'masks'))
+            found = describe(looked, as_new, usual, keep_broken=True)
+            Path(scratch, 'my_data.py').write_text(found.text(), encoding='utf-8')
+            cfg = load_config(str(Path(scratch, 'my_data.py')), args.cfg_options)
+            if found.rules or found.notes:
+                console.print(f'taken for granted: {"; ".join([*found.rules, *found.notes])}', markup=False)
         else:
+            if not (is_name(args.config) or os.path.exists(args.config) or '::' in args.config):
+                near = difflib.get_close_matches(args.config, list_models(), 1)
+                raise UserError(f'{args.config}: neither a folder nor a config file nor an installed config'
+                                + (f'; did you mean {near[0]}?' if near else '.'))
             cfg = load_config(args.config, args.cfg_options)
         if not args.no_config_check:
             check_config(cfg)
@@ -96,3 +106,15 @@ def run(args: argparse.Namespace) -> int:
             console.print(f'What to add is for the config that this writes: mmwhitebox new {args.config}', markup=False)
     console.print(total(found), markup=False)
     return int(any(checked.faults() for checked in sets))
+
+
+def new_arguments(folder: str) -> argparse.Namespace:
+    """What ``mmwhitebox new FOLDER`` is called with; the check itself tells of uneven classes."""
+    parser = argparse.ArgumentParser()
+    new.add_arguments(parser)
+    return parser.parse_args(['--no-class-weight', '--', folder])
+
+
+def usual(about: str, question: str, answer: str) -> str:
+    """The usual answer to what can be meant in two ways."""
+    return answer

@@ -204,6 +204,8 @@ def used_bits(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Rem
 
 def weights(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy | None:
     """For uneven classes: weights as ``mmwhitebox new`` chooses them; 1 for a class that does not occur."""
+    if {'empty class', 'class never occurs', 'label out of range'} & {finding.kind for finding in checked.findings}:
+        return None  # other classes first
     shares = [row['share'] for row in class_table(checked)]
     those = iter(class_weights([share for share in shares if share]) or ())
     each = [next(those, 1.) if share else 1. for share in shares]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from mmwhitebox.errors import UserError, joined
 
@@ -72,11 +72,7 @@ def choose(task: str, model: str, sizes: Mapping[tuple[int, int], int], count: i
         UnknownModelError: No such model.
         UserError: It is for the other task.
     """
-    part = Config.fromfile(config_path(model_name(model))).model
-    if ('decode_head' in part) is not (task == 'seg'):
-        raise UserError(f'--model {model} is for {"classification" if task == "seg" else "segmentation"}; this folder '
-                        f'is for {"segmentation" if task == "seg" else "classification"}.')
-    pretrained, rules = bool(part.backbone.get('pretrained')), []
+    pretrained, rules = bool(model_for(task, model).backbone.get('pretrained')), []
     largest = (PRETRAINED_CROP if pretrained else CROP)[task]
     rules.append(f'model {model}: ' + ('pretrained encoder, fetched when the training starts' if pretrained else
                                        'from scratch'))
@@ -100,6 +96,20 @@ def choose(task: str, model: str, sizes: Mapping[tuple[int, int], int], count: i
         rules.append(f'class weights {joined(weights, 12)}: square root of the median share of pixels by that of the '
                      f'class, since the largest has over {UNEVEN} times the pixels of the smallest')
     return Start(task, model, (crop, crop), scale, batch, length, interval, weights, pretrained, rules)
+
+
+def model_for(task: str, model: str) -> ConfigDict:
+    """The model of an installed config.
+
+    Raises:
+        UnknownModelError: No such model.
+        UserError: It is for the other task.
+    """
+    found = Config.fromfile(config_path(model_name(model))).model
+    if ('decode_head' in found) is not (task == 'seg'):
+        raise UserError(f'--model {model} is for {"classification" if task == "seg" else "segmentation"}; this folder '
+                        f'is for {"segmentation" if task == "seg" else "classification"}.')
+    return found
 
 
 def median_size(sizes: Mapping[tuple[int, int], int]) -> tuple[int, int]:

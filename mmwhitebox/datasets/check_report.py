@@ -55,6 +55,7 @@ class CheckedSet:
         sizes (Counter): (width, height) of the images -> number.
         widest (int): Largest value of the images of more than 8 bits; 0 if there are none.
         weighed (bool): Whether the config's losses weigh the classes.
+        edges (list[np.ndarray]): Those under the borders of some masks, see :mod:`.offset`.
     """
     splits: tuple[str, ...]
     checker: SampleChecker
@@ -71,6 +72,7 @@ class CheckedSet:
     sizes: collections.Counter = field(default_factory=collections.Counter)
     widest: int = 0
     weighed: bool = False
+    edges: list[np.ndarray] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -311,6 +313,8 @@ def check_set(checked: CheckedSet, workers: int, progress: Callable[[int], None]
             checked.pixels[:] += sample.pixels
             checked.images[:] += sample.pixels > 0
             checked.masks += 1
+        if sample.edges is not None:
+            checked.edges.append(sample.edges)
         if sample.areas is not None:
             classes, sizes = sample.areas
             is_small = sizes < checked.checker.view.patch ** 2

@@ -15,6 +15,7 @@ from .formats.labelme import BACKGROUND
 from .image_io import BROKEN_IMAGE, QUARTER_TURNS, TURNS, largest_wide_value, orientation_of, read_image
 from .label_map import LOSSY, UnknownValuesError
 from .likeness import signature
+from .offset import edges_under_borders
 from .training_view import TrainingView
 from .transforms import LoadImage, LoadSegAnnotation, advise_orientation
 
@@ -28,6 +29,7 @@ KINDS = {  # in the order of a report
     'crash': 'the process that read it died',
     'small image': 'smaller than a patch of the model, once it is resized',
     'size mismatch': 'image and mask differ in size',
+    'offset masks': 'all masks lie beside their images by the same number of pixels',
     'coloured mask': 'several channels where one of class indices is needed',
     'label out of range': 'a label that is no class and not ignored',
     'inexact mask': 'values or colours near to those of the classes, as JPEG and resizing make them',
@@ -54,6 +56,7 @@ KINDS = {  # in the order of a report
     'empty crops': 'crops of the training in which no pixel counts (a note, not a fault)',
     'folder': 'what is odd in the folder (a note, not a fault)',
 }
+OFFSETS = 200  # samples that are looked at for an offset, about
 NOTES = {kind for kind, text in KINDS.items() if text.endswith('(a note, not a fault)')}
 
 
@@ -82,7 +85,8 @@ class Sample(NamedTuple):
     ``digest`` (16 bytes) is that of its decoded pixels, empty if there are none; ``signature`` (2, 16) is that of
     :mod:`.likeness`, ``size`` (width, height). ``labels`` are the classes of a picture, ``pixels`` (256 or more, ) the
     number of pixels with each label of a mask, ``widest`` the largest value of an image of more than 8 bits.
-    ``areas`` and ``empty_crops``, of crops once and twice as large, are those of a :class:`.TrainingView`.
+    ``areas`` and ``empty_crops``, of crops once and twice as large, are those of a :class:`.TrainingView`, ``edges``
+    those under the mask's borders, see :mod:`.offset`.
     """
     findings: list[Finding]
     digest: bytes = b''
@@ -93,6 +97,7 @@ class Sample(NamedTuple):
     size: tuple[int, int] | None = None
     areas: tuple[np.ndarray, np.ndarray] | None = None
     empty_crops: tuple[float, float] = (0., 0.)
+    edges: np.ndarray | None = None
 
 
 class SampleChecker:
@@ -158,7 +163,11 @@ class SampleChecker:
         sample = Sample(findings, digest, labels, widest=widest)
         if image is not None:
             sample = sample._replace(signature=signature(image), size=(image.shape[1], image.shape[0]))
-        return sample if mask is None else self._count(sample, *mask)
+        if mask is None:
+            return sample
+        if image is not None and index % max(1, len(self) // OFFSETS) == 0 and mask[0].shape == image.shape[:2]:
+            sample = sample._replace(edges=edges_under_borders(image, mask[0]))
+        return self._count(sample, *mask)
 
     def _count(self, sample: Sample, labels: np.ndarray, values: np.ndarray, counts: np.ndarray) -> Sample:
         """A sample with what is counted in its mask (H, W), of which the labels and their pixels are known."""

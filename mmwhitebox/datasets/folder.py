@@ -2,6 +2,7 @@
 import functools
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mmpretrain.datasets import BaseDataset as ClsDataset
@@ -105,7 +106,9 @@ def stamp(root: Path) -> tuple[int, int]:
         seen.add(real)
         number += len(names)
         texts = [name for name in names if not name.lower().endswith(IMAGE_SUFFIXES)]
-        newest = max([newest, *(os.lstat(os.path.join(folder, name)).st_mtime_ns for name in ('.', *texts))])
+        for name in ('.', *texts):
+            with suppress(FileNotFoundError):  # gone since it was listed
+                newest = max(newest, os.lstat(os.path.join(folder, name)).st_mtime_ns)
     return number, newest
 
 

@@ -54,7 +54,7 @@ def check_datasets(cfg: Config, splits: tuple = SPLITS) -> None:
                     except DatasetLayoutError as error:
                         problems.append(str(error))
     if problems:
-        raise DatasetLayoutError('\n'.join(problems))
+        raise DatasetLayoutError('\n'.join(dict.fromkeys(problems)))
 
 
 def leaf_datasets(dataset: dict) -> Iterator[dict]:

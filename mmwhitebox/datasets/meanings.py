@@ -30,7 +30,7 @@ class Meaning:
         ignored (list): Values or colours that do not count.
         coloured (bool): Whether they are colours.
         nearest (bool): Whether the masks are not exact, so that the nearest value counts.
-        shares (dict): Value or colour -> share of the pixels; of inexact masks about that of the nearest.
+        shares (dict): Value or colour -> share of the pixels looked at; of inexact masks of those nearest to it.
         words (list[str]): What was taken for granted or answered, a sentence each.
     """
     names: dict[Any, str] = field(default_factory=dict)
@@ -44,6 +44,12 @@ class Meaning:
     def classes(self) -> list[str]:
         """Names in the order of the labels, each once."""
         return list(dict.fromkeys(self.names.values()))
+
+    @property
+    def class_shares(self) -> list[float]:
+        """Share of the pixels of each class."""
+        return [sum(self.shares.get(value, 0.) for value, name in self.names.items() if name == one)
+                for one in self.classes]
 
 
 def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], str], names: Sequence[str] = (),
@@ -80,7 +86,7 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
         raise ConfigError(f'--ignore {joined(absent)}: no mask holds that; there are {joined(values, 12)}.')
     meaning.ignored = list(ignored)
     known = known_names(pairs, values, found)
-    shares = nearest_shares(found.values, values) if meaning.nearest else {
+    shares = nearest_shares(found.read, values) if meaning.nearest else {
         value.value: value.share for value in found.values}
     files = {value.value: value.files for value in found.values}
     if meaning.nearest:

@@ -8,6 +8,7 @@ from mmwhitebox.errors import joined
 from .check_report import BIT_DEPTHS, CheckedSet, class_names, class_table
 from .checking import Finding
 from .copies import find_copies
+from .offset import common_offset
 from .transforms import LoadImage
 
 UNEVEN = 20  # the largest class has so many times the pixels of the smallest
@@ -29,6 +30,7 @@ def set_findings(checked: CheckedSet) -> Iterator[Finding]:
     yield from bit_depth_findings(checked)
     if checked.is_segmentation:
         yield from label_findings(checked)
+        yield from offset_findings(checked)
     if 'train' in checked.splits:
         yield from balance_findings(checked)
         yield from tiny_class_findings(checked)
@@ -45,6 +47,17 @@ def bit_depth_findings(checked: CheckedSet) -> Iterator[Finding]:
         yield Finding('bit depth', set_name(checked),
                       f'all values of the images of more than 8 bits are below {1 << used}: set bit_depth={used} of '
                       f'mmwhitebox.LoadImage, or they come out {"black" if used == 8 else "dark"}.', values=(used, ))
+
+
+def offset_findings(checked: CheckedSet) -> Iterator[Finding]:
+    """Masks that all lie beside their images."""
+    offset = common_offset(checked.edges)
+    if offset is not None:
+        ways = zip(offset, (('down', 'up'), ('right', 'left')))
+        where = [f'{abs(by)} pixels {words[by < 0]}' for by, words in ways if by]
+        yield Finding('offset masks', set_name(checked), f'the borders of {len(checked.edges)} masks fit the edges of '
+                      f'their images best if all are moved {" and ".join(where)}: export them again, or move them.',
+                      values=offset)
 
 
 def label_findings(checked: CheckedSet) -> Iterator[Finding]:

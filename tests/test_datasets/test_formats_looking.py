@@ -6,7 +6,9 @@ import tifffile
 from PIL import Image
 
 from mmwhitebox.datasets.formats import find_pairs, look
+from mmwhitebox.datasets.formats.colours import read_names
 from mmwhitebox.datasets.formats.values import MOST_VALUES, Counts, count, is_sparse
+from mmwhitebox.datasets.formats.walking import walk
 from tests.test_datasets import own_folders as own
 
 
@@ -209,3 +211,14 @@ def test_which_values_are_far_apart():
 def test_classification_has_no_masks(tmp_path):
     got = found(own.class_folders(tmp_path))
     assert (got.kind, got.values, got.images) == (None, [], 8)
+
+
+@pytest.mark.parametrize('text, named', [
+    ('road,128,64\n', 'road'), ('road,128,64,128\nsky\ncar,1,2,300\n', 'sky, car')])
+def test_colours_that_are_none_are_named(text, named, tmp_path):
+    (tmp_path / 'class_dict.csv').write_text(f'name,r,g,b\n{text}')
+    Image.new('RGB', (8, 8)).save(tmp_path / 'a.png')
+    _, colours, problems = read_names(walk(tmp_path))
+    assert problems == [f'class_dict.csv gives {named} no colour of three numbers from 0 to 255: complete it, or these '
+                        'are no classes of coloured masks.']
+    assert set(colours) == ({'road'} if 'sky' in named else set())

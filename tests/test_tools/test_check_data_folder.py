@@ -12,6 +12,7 @@ from PIL import Image
 
 from mmwhitebox.cli.data_page import THUMBNAILS
 from mmwhitebox.cli.main import main
+from mmwhitebox.config.reading import load_config
 from tests.own_folders import binary, class_folders, coloured, make_masks
 from tests.test_datasets import own_folders
 from tests.test_tools.test_check_data_remedies import COLOURS, NAMES, SAMPLES, config, copied, folder, stack_config
@@ -199,3 +200,23 @@ def test_images_that_become_too_narrow_for_the_test_are_named(tmp_path, capsys):
     with open(tmp_path / 'own.py', 'a') as file:
         file.write(f'{line}\n')
     assert 'small image' not in check(capsys, tmp_path / 'own.py')[1]
+
+
+def test_what_is_neither_folder_nor_config():
+    with pytest.raises(SystemExit) as end:
+        main(['check-data', 'cbt_mini_imagnet'])
+    assert str(end.value.code).endswith('neither a folder nor a config file nor an installed config; did you mean '
+                                        'cbt_mini_imagenet?')
+
+
+def test_colours_of_a_file_with_red_and_blue_swapped(tmp_path, capsys):
+    root = coloured(tmp_path / 'data')
+    (root / 'class_dict.csv').write_text('name,r,g,b\nground,0,0,0\nroad,128,64,128\nsky,180,130,70\n')
+    main(['new', str(root), '--out', str(tmp_path / 'own.py')])
+    said = capsys.readouterr().out
+    assert 'swapped colours' in said and list(load_config(str(tmp_path / 'own.py')).own_data.palette) == [
+        'ground', 'road', 'sky']
+    remedy = re.search(r"add to the config: (own_data.*)", said)[1]
+    with open(tmp_path / 'own.py', 'a') as file:
+        file.write(f'{remedy}\n')
+    assert check(capsys, tmp_path / 'own.py')[0] == 0

@@ -43,13 +43,17 @@ def read_names(found: Found) -> tuple[list[str] | None, dict[str, tuple[int, int
         problems.append(f'{path} names {joined(twice, 3)} twice, the last is taken: give each class a name of its '
                         'own; palette={NAME: [(R, G, B), (R, G, B)]} of the config merges colours.')
     colours = {name: colour for name, colour in read[path] if colour}
+    without = [name for name, colour in read[path] if colour == () or colours and colour is None]
+    if without:
+        problems.append(f'{path} gives {joined(without, 3)} no colour of three numbers from 0 to 255: complete it, or '
+                        'these are no classes of coloured masks.')
     same = [name for name, colour in colours.items() if list(colours.values()).count(colour) > 1]
     if same:
         problems.append(f'{path} gives {joined(same, 3)} one colour: give each class a colour of its own.')
     return list(dict.fromkeys(names)), colours, problems
 
 
-def _rows(path: Path) -> Iterator[tuple[str, tuple[int, int, int] | None]]:
+def _rows(path: Path) -> Iterator[tuple[str, tuple[int, int, int] | tuple[()] | None]]:
     try:
         text = path.read_text('utf-8-sig')
     except (OSError, UnicodeDecodeError):
@@ -72,7 +76,7 @@ def _rows(path: Path) -> Iterator[tuple[str, tuple[int, int, int] | None]]:
             continue
         if not words:
             continue
-        colour = None
+        colour = () if len(whole) > 1 else None  # numbers that are no colour
         if len(whole) >= 3 and max(map(int, whole[-3:])) < 256:
             r, g, b = map(int, whole[-3:])
             colour = r, g, b

@@ -50,6 +50,7 @@ class Findings:
         measured (int): Images that ``mean`` and ``std`` may be of.
         not_finite (list[Path]): Images with values that are NaN or infinite.
         alpha (list[Path]): Images with an alpha channel.
+        read (list[Path]): Masks whose values were counted.
         mismatched (list[Path]): Images whose mask has another size.
         uniform (list[Path]): Masks of one value.
         unreadable (list[Path]): Images and masks that cannot be read.
@@ -76,6 +77,7 @@ class Findings:
     measured: int = 0
     not_finite: list[Path] = field(default_factory=list)
     alpha: list[Path] = field(default_factory=list)
+    read: list[Path] = field(default_factory=list)
     mismatched: list[Path] = field(default_factory=list)
     uniform: list[Path] = field(default_factory=list)
     unreadable: list[Path] = field(default_factory=list)

@@ -151,6 +151,7 @@ class _Looker:
             self.found.mismatched.append(image)
             self.mask_sizes.append((mask.labels.shape[1], mask.labels.shape[0], *size))
         values = self.counts[mask.kind].add(mask.labels)
+        self.found.read.append(path)
         self.found.palette.update(mask.palette)
         self._note(path, mask)
         if len(values) == 1:

@@ -1,5 +1,6 @@
 """The values or colours of masks, counted in bounded memory."""
 import collections
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,13 +138,16 @@ def main_values(values: list[Value]) -> list:
     return [point if len(point) == 3 else point[0] for point in found]
 
 
-def nearest_shares(values: list[Value], main: list) -> dict:
-    """Shares of the pixels of ``main`` if each value counts as the nearest of them."""
-    points, known = (np.stack([np.atleast_1d(np.asarray(value, np.int64)) for value in some])
-                     for some in ([value.value for value in values], main))
-    nearest = ((points[:, None] - known) ** 2).sum(-1).argmin(1)
-    shares = np.bincount(nearest, [value.share for value in values], len(main))
-    return dict(zip(main, (shares / shares.sum()).tolist()))
+def nearest_shares(masks: Sequence[Path], main: list) -> dict:
+    """Shares of the pixels of masks, read again, that are nearest to each of the values or colours ``main``."""
+    known = np.stack([np.atleast_1d(np.asarray(value, np.int64)) for value in main])
+    totals = np.zeros(len(main))
+    for path in masks:
+        mask = read_mask(path)
+        values, counts = count(mask.labels.astype(np.int64))
+        points = values[:, None] if mask.kind != 'rgb' else np.stack(unpacked(values), 1)  # grey ones repeat it
+        totals += np.bincount(((points[:, None] - known) ** 2).sum(-1).argmin(1), counts, len(main))
+    return dict(zip(main, (totals / totals.sum()).tolist()))
 
 
 def _between(point: np.ndarray, a: np.ndarray, b: np.ndarray) -> bool:

@@ -37,7 +37,8 @@ def walk(root: Path) -> Found:
         DatasetLayoutError: No such folder, or no images in it.
     """
     if not root.is_dir():
-        raise DatasetLayoutError(f'{root}: no such folder.')
+        raise DatasetLayoutError(f'{root}: ' + ('a file: name the folder that all lie in.' if root.is_file() else
+                                                'no such folder.'))
     images, others, hidden, empty, seen = [], [], [], [], set()
     for folder, folders, names in os.walk(root, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(('.', '__'))]
