@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmseg.evaluation import IoUMetric
 from PIL import Image
 
-from mmwhitebox.engine.hooks.validation_classes import NAME, best_checkpoints
+from mmwhitebox.engine.hooks.validation_classes import NAME, ValidationClassesHook, best_checkpoints
 from mmwhitebox.engine.scores.confusion import Confusion
 from tests.configs import ROOT
 from tests.test_engine.trainings import IMAGES, make_config, same, train
@@ -89,6 +89,8 @@ def test_a_resumed_training_keeps_the_best_of_before(images, tmp_path):
 def test_what_another_training_left_in_the_folder_is_not_taken(images, tmp_path):
     (tmp_path / NAME).write_text(json.dumps(dict(best=dict(mIoU=dict(step=99)), last=dict(step=99))))
     options = counted(**{'train_cfg.max_iters': 2})
+    runner = train(images, tmp_path, options={**options, 'train_cfg.val_begin': 9})  # without any validation
+    assert next(hook for hook in runner.hooks if isinstance(hook, ValidationClassesHook)).kept == dict(best={})
     train(images, tmp_path, options=options)
     assert kept(tmp_path)['last']['step'] == 2 and kept(tmp_path)['best'] == {}
     (tmp_path / NAME).write_text('{"best"')
