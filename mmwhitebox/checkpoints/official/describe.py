@@ -1,5 +1,4 @@
 """The model that an official state dict belongs to: what the shapes tell, and what is known besides."""
-import math
 import re
 
 import torch
@@ -7,119 +6,26 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from mmwhitebox.errors import CheckpointError, joined
+from mmwhitebox.errors import CheckpointError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 
 from .convert import convert_to_official, family_rules, official_weights
+from .describe_decoders import describe_decoder
+from .describe_vits import describe_dinov3_backbone, describe_vit_backbone, describe_vit_encoder
 from .keys import CLASSIFIERS, DEMO_HEAD, SELF_SUPERVISED, VITS
+from .state_shapes import StateDict, agreed_heads, head_dims_option, image_size, mlp_ratio, square_side
 
 # What is not in the weights: constants of the official code.
 IMAGENET_STATISTICS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 VIT_STATISTICS = dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5])
 NORM_EPS = {'cbt': 1e-5, 'crate': 1e-5, 'crate-alpha': 1e-6, 'crate-alpha-jax': 1e-6, 'tost': 1e-6}
 LAST_NORM_EPS = {'crate-alpha': 1e-5, 'crate-alpha-jax': 1e-6}  # where it is not that of the layers in the arch
-SEGMENTATION_NORM_EPS = 1e-5  # timm's own ViTs have 1e-6
 ISTA = dict(type='ISTA', eta=0.1, lam=0.1)
 ODL = dict(type='ODL', eta=0.1, lam=0.1)
-DEPICT_HEAD_DIMS, DEPICT_CLASS_HEAD_DIMS = 100, 50
-DECODER_POOL_SIZE = 10
 DEMO_HEADS = {768: 6}  # of crate-demo.pth, whose width is that of CRATE-B with 12
 WINDOW_OVERLAP = 32  # of the published evaluation on ADE20K, 512 and 640
 WINDOW_STRIDES = {768: 512, 480: 320}  # Cityscapes, Pascal Context
 TOST_IMG_SIZE = 224  # without a position table every size is as good
-
-VIT_HEAD_DIMS = 64
-VIT_SIZES = {192: ('tiny', 12), 384: ('small', 12), 768: ('base', 12), 1024: ('large', 24)}
-GIANT, GIANT_DIMS, GIANT_HEADS = 'giant', 1536, 24
-DINOV3 = {384: 'small', 768: 'base', 1024: 'large'}
-DINOV3_GATED = {384: 'small_plus', 1280: 'huge_plus'}
-DINOV3_IMG_SIZE = 256
-DISTILLED_SIZES = ('tiny', 'small', 'base')
-ImageSize = int | tuple[int, int]
-
-
-class StateDict:
-    """An official state dict as its description reads it: shapes by key, with errors that name the key."""
-
-    def __init__(self, tensors: dict[str, Tensor]) -> None:
-        self.tensors = tensors
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.tensors
-
-    def shape(self, key: str, dims: int | None = None) -> tuple[int, ...]:
-        """Shape of an entry that has to be there, with ``dims`` axes if given."""
-        if key not in self.tensors:
-            raise CheckpointError(f'The state dict lacks {key}.')
-        shape = tuple(self.tensors[key].shape)
-        if dims is not None and len(shape) != dims:
-            raise CheckpointError(f'{key} has the shape {shape}; {dims} axes were expected.')
-        return shape
-
-    def count(self, prefix: str, mark: str = '.') -> int:
-        """Number of layers ``PREFIX.0`` to ``PREFIX.n-1``, with ``mark`` before the number; a gap is an error."""
-        pattern = re.compile(rf'{re.escape(prefix + mark)}(\d+)[./]')
-        found = {int(match[1]) for key in self.tensors if (match := pattern.match(key))}
-        missing = sorted(set(range(max(found, default=0) + 1)) - found)
-        if missing:
-            raise CheckpointError(f'The state dict lacks {joined([f"{prefix}{mark}{i}" for i in missing])}.')
-        return len(found)
-
-
-def square_side(number: int, key: str) -> int:
-    """Side of a square of so many pixels."""
-    side = math.isqrt(max(number, 0))
-    if side == 0 or side**2 != number:
-        raise CheckpointError(f'{key} is made for patches of {number} pixels, which is no square.')
-    return side
-
-
-def image_size(num_patches: int, key: str, patch_size: int, given: tuple[int, int] | None) -> ImageSize:
-    """Image size of a position table: what is given, as far as it fits, else that of a square grid."""
-    if given is not None:
-        height, width = given
-        if min(given) <= 0 or height % patch_size or width % patch_size:
-            raise CheckpointError(f'--img-size {height} {width}: both are multiples of the patch, {patch_size}.')
-        if (height // patch_size) * (width // patch_size) != num_patches:
-            raise CheckpointError(f'{key} has rows for {num_patches} patches of {patch_size} pixels; --img-size '
-                                  f'{height} {width} makes {height // patch_size} x {width // patch_size}.')
-        return height if height == width else (height, width)
-    side = math.isqrt(max(num_patches, 0))
-    if side == 0 or side**2 != num_patches:
-        raise CheckpointError(f'{key} has rows for {num_patches} patches, which is no square grid: say for which image '
-                              'size it was made (--img-size HEIGHT WIDTH).')
-    return side * patch_size
-
-
-def mlp_ratio(state: StateDict, key: str, dims: int) -> int:
-    """Hidden width of an MLP over its width."""
-    hidden = state.shape(key, 2)[0]
-    if hidden % dims:
-        raise CheckpointError(f'{key} has {hidden} rows, which is no multiple of the width {dims}.')
-    return hidden // dims
-
-
-def agreed_heads(told: set, known: int | None, num_heads: int | None, dims: int) -> int:
-    """Number of heads: what the shapes tell, else what is given, else that of a known model of this width.
-
-    Raises:
-        CheckpointError: Nothing tells, or the shapes tell something else than what is given.
-    """
-    if len(told) > 1 or (told and num_heads is not None and told != {num_heads}):
-        raise CheckpointError(f'The weights have {" and ".join(map(str, sorted(told)))} heads'
-                              + ('.' if num_heads is None else f', but num_heads={num_heads} was given.'))
-    heads = told.pop() if told else num_heads or known
-    if heads is None:
-        raise CheckpointError(f'The number of heads is not in the weights, and no known model has the width '
-                              f'{dims}: give num_heads (--num-heads).')
-    return heads
-
-
-def head_dims_option(inner: int, heads: int, dims: int, key: str) -> dict:
-    """``head_dims`` unless it is the default."""
-    if inner % heads:
-        raise CheckpointError(f'{key} has {inner} rows, which {heads} heads do not divide.')
-    return {} if inner == dims else dict(head_dims=inner // heads)
 
 
 def named_arch(family: str, settings: dict) -> object:
@@ -281,52 +187,6 @@ def describe_vit(state: StateDict, family: str, num_heads: int | None, img_size:
         **(dict(head=describe_head(state, family)) if with_head else {}))
 
 
-def describe_vit_backbone(state: StateDict, num_heads: int | None, img_size: tuple[int, int] | None) -> dict:
-    """TimmViT of a ViT with a position table: AugReg, DeiT, DINO, DINOv2, with or without registers."""
-    dims, in_channels, patch_size = state.shape('patch_embed.proj.weight', 4)[:3]
-    registers = state.shape('reg_token', 3)[1] if 'reg_token' in state else 0
-    rows = state.shape('pos_embed', 3)[1]
-    distilled, scaled = 'dist_token' in state, 'blocks.0.ls1.gamma' in state
-    found = dict(embed_dim=dims, depth=state.count('blocks'), patch_size=patch_size)
-    size = GIANT if dims == GIANT_DIMS else VIT_SIZES.get(dims, VIT_SIZES[384])[0]
-    if scaled:
-        size = 'small' if size == 'tiny' else size  # the smallest of the name
-        name = f'vit_{size}_patch14_{"reg4_" if registers else ""}dinov2'
-        if size != GIANT:
-            found['mlp_ratio'] = mlp_ratio(state, 'blocks.0.mlp.fc1.weight', dims)
-        if registers not in (0, 4):
-            found['reg_tokens'] = registers
-    else:
-        name = f'vit_{size}_patch16_224' if not distilled else \
-            f'deit_{size if size in DISTILLED_SIZES else DISTILLED_SIZES[-1]}_distilled_patch16_224'
-        found['mlp_ratio'] = mlp_ratio(state, 'blocks.0.mlp.fc1.weight', dims)
-    found['num_heads'] = agreed_heads(set(), GIANT_HEADS if size == GIANT else vit_heads(dims), num_heads, dims)
-    return dict(
-        type='mmwhitebox.TimmViT',
-        model_name=name,
-        img_size=image_size(rows - (0 if registers else 1 + distilled), 'pos_embed', patch_size, img_size),
-        in_channels=in_channels,
-        model_kwargs=found)
-
-
-def describe_dinov3_backbone(state: StateDict, img_size: tuple[int, int] | None) -> dict:
-    """TimmViT of a DINOv3, whose positions are rotations; every image size is as good."""
-    dims, in_channels, patch_size = state.shape('patch_embed.proj.weight', 4)[:3]
-    gated = 'blocks.0.mlp.fc1_g.weight' in state
-    name = DINOV3_GATED.get(dims) if gated else DINOV3.get(dims)
-    if name is None:
-        raise CheckpointError(f'patch_embed.proj.weight has the width {dims}, which no DINOv3 of timm has'
-                              f'{" with a gated MLP" if gated else ""}.')
-    biased = '_qkvb' if 'blocks.0.attn.q_bias' in state else ''
-    size = img_size or (DINOV3_IMG_SIZE, DINOV3_IMG_SIZE)
-    return dict(
-        type='mmwhitebox.TimmViT',
-        model_name=f'vit_{name}_patch16_dinov3{biased}',
-        img_size=size[0] if size[0] == size[1] else size,
-        in_channels=in_channels,
-        model_kwargs=dict(depth=state.count('blocks'), patch_size=patch_size))
-
-
 def describe_crate_mae(state: StateDict, num_heads: int | None, img_size: tuple[int, int] | None) -> dict:
     """CRATEMAE of the family crate-mae."""
     dims, in_channels, patch_size = state.shape('patch_embed.proj.weight', 4)[:3]
@@ -344,117 +204,6 @@ def describe_crate_mae(state: StateDict, num_heads: int | None, img_size: tuple[
             patch_size=patch_size, in_channels=in_channels, attention=attention, feedforward=dict(ISTA, lam=0.5)),
         neck=dict(type='mmwhitebox.CRATEMAEDecoder', num_layers=depth, attention=attention),
         head=dict(type='mmwhitebox.CRATEMAEHead', norm_pix=False))
-
-
-def describe_vit_encoder(state: StateDict, num_heads: int | None, img_size: tuple[int, int] | None) -> dict:
-    """TimmViT of a segmentation model, with the official rule for positions and eps."""
-    dims, in_channels, patch_size = state.shape('encoder.patch_embed.proj.weight', 4)[:3]
-    distilled = 'encoder.dist_token' in state
-    num_patches = state.shape('encoder.pos_embed', 3)[1] - 1 - distilled
-    size, depth = VIT_SIZES.get(dims, VIT_SIZES[384])
-    if distilled:
-        size = size if size in DISTILLED_SIZES else DISTILLED_SIZES[-1]
-        depth, name = 12, f'deit_{size}_distilled_patch16_224'
-    else:
-        name = f'vit_{size}_patch16_384'
-    found = dict(
-        embed_dim=dims,
-        depth=state.count('encoder.blocks'),
-        num_heads=agreed_heads(set(), vit_heads(dims), num_heads, dims),
-        patch_size=patch_size,
-        mlp_ratio=mlp_ratio(state, 'encoder.blocks.0.mlp.fc1.weight', dims))
-    own_dims = next(width for width, (known, _) in VIT_SIZES.items() if known == size)
-    own = dict(embed_dim=own_dims, depth=depth, num_heads=vit_heads(own_dims), patch_size=16, mlp_ratio=4)
-    changes = {key: value for key, value in found.items() if value != own[key]}
-    return dict(
-        type='mmwhitebox.TimmViT',
-        model_name=name,
-        img_size=image_size(num_patches, 'encoder.pos_embed', patch_size, img_size),
-        in_channels=in_channels,
-        interpolate_mode='bilinear',
-        norm_eps=SEGMENTATION_NORM_EPS,
-        **(dict(model_kwargs=changes) if changes else {}))
-
-
-def vit_heads(dims: int) -> int | None:
-    """Heads of the published ViT of this width."""
-    return dims // VIT_HEAD_DIMS if dims in VIT_SIZES else None
-
-
-def whitebox_head(state: StateDict, num_layers: int, attention: dict, **options) -> dict:
-    """WhiteBoxMaskHead; the official decoders are as wide as their encoder."""
-    num_classes, dims = state.shape('decoder.cls_emb', 3)[1:]
-    return dict(
-        type='mmwhitebox.WhiteBoxMaskHead', in_channels=dims, channels=dims, num_classes=num_classes,
-        num_layers=num_layers, attention=attention, **options,
-        norm_cfg=dict(type='LN', eps=SEGMENTATION_NORM_EPS))
-
-
-def describe_cbt_decoder(state: StateDict) -> dict:
-    """WhiteBoxMaskHead of the family cbt-decoder."""
-    heads = state.shape('decoder.net.layers.0.fn.step_x', 3)[0]
-    inner = state.shape('decoder.net.layers.0.fn.proj.weight', 2)[0]
-    return whitebox_head(state, state.count('decoder.net.layers'), dict(
-        type='CBSA', num_heads=heads, head_dims=inner // heads, pool_size=DECODER_POOL_SIZE))
-
-
-def depict_attention(state: StateDict, net: str, kind: str, head_dims: int) -> dict:
-    """Attention of one of DEPICT's nets."""
-    key = f'decoder.{net}.layers.0.fn.proj'
-    inner = state.shape(key, 2)[0]
-    if inner % head_dims:
-        raise CheckpointError(f'{key} has {inner} rows; the heads of DEPICT have {head_dims} each.')
-    return dict(type=kind, num_heads=inner // head_dims, head_dims=head_dims, out_proj='shared')
-
-
-def describe_depict(state: StateDict) -> dict:
-    """WhiteBoxMaskHead of the family depict: mode ca if it has the class net, else sa."""
-    crossing = 'decoder.cnorm.weight' in state
-    net = 'snet' if crossing else 'net'
-    options = {} if not crossing else dict(
-        class_attention=depict_attention(state, 'cnet', 'MSCA', DEPICT_CLASS_HEAD_DIMS),
-        num_class_layers=state.count('decoder.cnet.layers'))
-    return whitebox_head(state, state.count(f'decoder.{net}.layers'),
-                         depict_attention(state, net, 'MSSA', DEPICT_HEAD_DIMS), **options)
-
-
-def describe_segmenter(state: StateDict, num_heads: int | None) -> dict:
-    """mmseg's head for Segmenter's mask transformer, or one linear layer."""
-    if 'decoder.head.weight' in state:
-        num_classes, dims = state.shape('decoder.head.weight', 2)
-        return dict(
-            type='FCNHead', in_channels=dims, channels=dims, num_classes=num_classes, num_convs=0,
-            concat_input=False, dropout_ratio=0.)
-    dims, in_channels = state.shape('decoder.proj_dec.weight', 2)
-    return dict(
-        type='SegmenterMaskTransformerHead', in_channels=in_channels, channels=dims, embed_dims=dims,
-        num_classes=state.shape('decoder.cls_emb', 3)[1],
-        num_layers=state.count('decoder.blocks'),
-        num_heads=agreed_heads(set(), vit_heads(dims), num_heads, dims),
-        mlp_ratio=mlp_ratio(state, 'decoder.blocks.0.mlp.fc1.weight', dims),
-        drop_path_rate=0., dropout_ratio=0., norm_cfg=dict(type='LN', eps=SEGMENTATION_NORM_EPS))
-
-
-def describe_decoder(
-        state_dict: dict[str, Tensor], family: str, num_heads: int | None = None) -> ConfigDict:
-    """Config of the decode head of an official segmentation model.
-
-    Args:
-        state_dict (dict): Official state dict with the keys ``decoder.*``, or a checkpoint that holds it.
-        family (str): 'cbt-decoder', 'depict' (mode sa or ca, found by the keys) or 'segmenter' (mask
-            transformer or linear).
-        num_heads (int, optional): Heads of Segmenter's mask transformer, if its width is no known one.
-
-    Returns:
-        ConfigDict: Config of the head, without a loss of its own beyond mmseg's.
-
-    Raises:
-        CheckpointError: A key is missing, or the number of heads is not known.
-    """
-    state = StateDict(official_weights(state_dict, family))
-    if family == 'segmenter':
-        return ConfigDict(describe_segmenter(state, num_heads))
-    return ConfigDict(describe_cbt_decoder(state) if family == 'cbt-decoder' else describe_depict(state))
 
 
 def describe_segmentor(state: StateDict, family: str, num_heads: int | None,
