@@ -55,12 +55,13 @@ PARTS: dict[str, Registries] = dict(
     vis_backends=(mm.VISBACKENDS, ))
 OUR_PARTS: dict[str, Registries] = dict(
     attention=(ATTENTIONS, ), class_attention=(ATTENTIONS, ), feedforward=(FEEDFORWARDS, ), stem=(EMBEDDINGS, ),
-    position=(EMBEDDINGS, ))
+    position=(EMBEDDINGS, ), regularizers=(mm.MODELS, ))
 OF_LOADER: dict[str, Registries] = dict(
     dataset=(mm.DATASETS, ), sampler=(mm.DATA_SAMPLERS, ), batch_sampler=(mm.DATA_SAMPLERS, ),
     collate_fn=(mm.FUNCTIONS, ), worker_init_fn=(mm.FUNCTIONS, ))
 NEEDS_DICT = {'model', 'backbone', 'decode_head', 'optim_wrapper', 'optimizer', 'dataset'}
-NEEDS_TYPE = {*NEEDS_DICT, 'sampler', 'head', 'attention', 'feedforward', 'loss', 'loss_decode'} - {'optim_wrapper'}
+NEEDS_TYPE = {*NEEDS_DICT, 'sampler', 'head', 'attention', 'feedforward', 'loss', 'loss_decode',
+              'regularizers'} - {'optim_wrapper'}
 
 # Keys that a builder takes out before it calls the class.
 TAKEN_OUT = {

@@ -8,16 +8,10 @@ import torch
 from mmwhitebox.apis import init_model
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret.capture import capture
-from mmwhitebox.interpret.coding_rate import (
-    RateCurves,
-    coding_rate,
-    compression_layers,
-    compression_verdict,
-    layer_rates,
-    sparsity,
-)
+from mmwhitebox.interpret.coding_rate import RateCurves, coding_rate, compression_verdict, layer_rates, sparsity
 from mmwhitebox.interpret.running_moments import RunningMoments
 from mmwhitebox.models.access import logits
+from mmwhitebox.models.attention_layers import compression_layers
 from tests.configs import reduced
 from tests.golden import Golden, assert_close
 from tests.test_interpret.small import command, numbers, save_config, save_images, save_model
