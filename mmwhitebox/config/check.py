@@ -275,8 +275,10 @@ def _check_keys(path: str, value: dict, arguments: Arguments, builds: str, reade
         near = nearest(key, {*arguments.known, *RESERVED}, VERY_CLOSE if arguments.open_ended else CLOSE)
         if (near or not arguments.open_ended) and not any(mentions(reader, key) for reader in readers):
             some = sorted(name for name, known in arguments.known.items() if known is not None)
-            yield f'{path}.{key}: unknown key; ' + (f'did you mean {near!r}?' if near else (
-                f'{builds} takes {joined(some, MAX_NAMED)}'))
+            ours = find_type(f'mmwhitebox.{builds}', (mm.MODELS, ))
+            yield f'{path}.{key}: unknown key; ' + (
+                f'did you mean {near!r}?' if near else f"type='mmwhitebox.{builds}' takes it"
+                if ours and key in accepted_arguments(ours).known else f'{builds} takes {joined(some, MAX_NAMED)}')
 
 
 def _unknown_type(path: str, name: str, registries: Registries) -> str:
