@@ -83,9 +83,11 @@ class RateReductionLoss(nn.Module, Regularizer):
             members = F.one_hot(labels, int(top) + 1).to(z)
             counts = members.sum(0)
             all_reduce(counts)
+            present = counts > 0
+            members, counts = members[:, present], counts[present]
             grams = over_processes(torch.einsum('nj,np,nq->jpq', members, z, z))
             n, p = counts.sum().clamp(min=1), z.shape[1]
-            scales = p / (counts.clamp(min=1) * self.eps_squared)
+            scales = p / (counts * self.eps_squared)
             whole = gram_rate(grams.sum(0), p / (n * self.eps_squared))
             parts = gram_rate(grams, scales[:, None, None])
             return -self.loss_weight * (whole - (counts / n * parts).sum())
