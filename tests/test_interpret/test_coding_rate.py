@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from mmwhitebox.apis import init_model
 from mmwhitebox.errors import UserError
@@ -12,6 +13,7 @@ from mmwhitebox.interpret.coding_rate import RateCurves, coding_rate, compressio
 from mmwhitebox.interpret.running_moments import RunningMoments
 from mmwhitebox.models.access import logits
 from mmwhitebox.models.attention_layers import compression_layers
+from mmwhitebox.models.layers import TransposedLayer
 from tests.configs import reduced
 from tests.golden import Golden, assert_close
 from tests.test_interpret.small import command, numbers, save_config, save_images, save_model
@@ -167,3 +169,16 @@ def test_bad_input(tmp_path):
     vit.model.backbone.arch.attention = dict(type='MHSA')
     with pytest.raises(UserError, match='This model has no attention that compresses.*complexity, attention_map'):
         tool([*save_config(tmp_path, 'vit.py', vit), images, *out])
+
+
+def test_a_layer_that_ends_with_its_attention_sees_the_tokens_before_it():
+    layer = TransposedLayer(12, 2, dict(type='MSSA'), dict(type='DictionaryMap'), dict(type='LN'))
+    (found, ) = compression_layers(nn.ModuleList([layer]))
+    x = torch.randn(2, 4, 12)
+    with capture(found.modules) as calls, torch.no_grad():
+        out = layer(x, (2, 2))
+        inside = layer.ffn(layer.norm1(x))
+        tokens = found.tokens(calls)
+        assert list(tokens) == ['input', 'attention']
+        torch.testing.assert_close((tokens['input'], tokens['attention']), (inside, out))
+        torch.testing.assert_close(found.project(inside), layer.attn.subspace_tokens(layer.norm2(inside)))
