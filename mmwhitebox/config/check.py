@@ -55,12 +55,13 @@ PARTS: dict[str, Registries] = dict(
     vis_backends=(mm.VISBACKENDS, ))
 OUR_PARTS: dict[str, Registries] = dict(
     attention=(ATTENTIONS, ), class_attention=(ATTENTIONS, ), feedforward=(FEEDFORWARDS, ), stem=(EMBEDDINGS, ),
-    position=(EMBEDDINGS, ))
+    position=(EMBEDDINGS, ), regularizers=(mm.MODELS, ))
 OF_LOADER: dict[str, Registries] = dict(
     dataset=(mm.DATASETS, ), sampler=(mm.DATA_SAMPLERS, ), batch_sampler=(mm.DATA_SAMPLERS, ),
     collate_fn=(mm.FUNCTIONS, ), worker_init_fn=(mm.FUNCTIONS, ))
 NEEDS_DICT = {'model', 'backbone', 'decode_head', 'optim_wrapper', 'optimizer', 'dataset'}
-NEEDS_TYPE = {*NEEDS_DICT, 'sampler', 'head', 'attention', 'feedforward', 'loss', 'loss_decode'} - {'optim_wrapper'}
+NEEDS_TYPE = {*NEEDS_DICT, 'sampler', 'head', 'attention', 'feedforward', 'loss', 'loss_decode',
+              'regularizers'} - {'optim_wrapper'}
 
 # Keys that a builder takes out before it calls the class.
 TAKEN_OUT = {
@@ -274,8 +275,10 @@ def _check_keys(path: str, value: dict, arguments: Arguments, builds: str, reade
         near = nearest(key, {*arguments.known, *RESERVED}, VERY_CLOSE if arguments.open_ended else CLOSE)
         if (near or not arguments.open_ended) and not any(mentions(reader, key) for reader in readers):
             some = sorted(name for name, known in arguments.known.items() if known is not None)
-            yield f'{path}.{key}: unknown key; ' + (f'did you mean {near!r}?' if near else (
-                f'{builds} takes {joined(some, MAX_NAMED)}'))
+            ours = find_type(f'mmwhitebox.{builds}', (mm.MODELS, ))
+            yield f'{path}.{key}: unknown key; ' + (
+                f'did you mean {near!r}?' if near else f"type='mmwhitebox.{builds}' takes it"
+                if ours and key in accepted_arguments(ours).known else f'{builds} takes {joined(some, MAX_NAMED)}')
 
 
 def _unknown_type(path: str, name: str, registries: Registries) -> str:

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from mmwhitebox.config.consistency.scores import offered_scores
 from mmwhitebox.errors import UserError, joined
 from mmwhitebox.interpret.attention_map import class_token_maps, has_class_token
-from mmwhitebox.interpret.capture import attention_layers
 from mmwhitebox.interpret.patch_maps import patch_size
 from mmwhitebox.interpret.zero_shot import ZeroShotScores, make_targets, score_image
+from mmwhitebox.models.attention_layers import attention_layers
 from mmwhitebox.registry import HOOKS, METRICS
 
 from .runner_parts import bare_model

@@ -1,5 +1,7 @@
 """Looking inside a model: what it costs and what it does."""
 from mmwhitebox import stack  # noqa: F401  # isort: skip
+from mmwhitebox.models.attention_layers import attention_layers, compression_layers, subspace_layers
+
 from .attention_map import (
     attention_matrix,
     attention_row,
@@ -7,22 +9,15 @@ from .attention_map import (
     class_token_maps,
     representative_footprints,
 )
-from .capture import Call, attention_layers, capture, feedforward_layers
-from .coding_rate import RateCurves, coding_rate, compression_layers, compression_verdict, layer_rates, sparsity
+from .capture import Call, capture, feedforward_layers
+from .coding_rate import RateCurves, coding_rate, compression_verdict, layer_rates, sparsity
 from .complexity import activation_memory, count_flops, count_parameters, count_similarities
 from .membership import gate_maps, hard_assignment, membership_maps, membership_statistics
 from .patch_maps import patch_maps, to_pixels
 from .perturbation import attention_projections, noise_sweep, perturbed, summarize
 from .rank import Ranks, numerical_rank
 from .rate_reduction import Reductions, cbsa_reduction, layer_reduction, representative_layers
-from .subspaces import (
-    affinity,
-    column_coherence,
-    orthonormality_error,
-    principal_angles,
-    subspace_bases,
-    subspace_layers,
-)
+from .subspaces import affinity, column_coherence, orthonormality_error, principal_angles, subspace_bases
 from .synthetic import iterate, make_classes
 from .zero_shot import ZeroShotScores, jaccard, make_targets, mass_sets, score_image, score_maps
 

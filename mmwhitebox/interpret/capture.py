@@ -1,18 +1,14 @@
-"""Reading what the layers of a model compute, without changing it: which layers there are, what went in and out."""
-from collections.abc import Iterable, Iterator
+"""Reading what the layers of a model compute, without changing it: what went in and out."""
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import timm.layers
-from timm.layers.attention import AttentionRope
-from timm.models.eva import EvaAttention
 from torch import Tensor, nn
 
-from mmwhitebox.models.attention import BaseAttention
 from mmwhitebox.models.feedforward import ISTA, MLP, ODL
 
-TIMM_ATTENTIONS = (timm.layers.Attention, AttentionRope, EvaAttention)
 TIMM_FEEDFORWARDS = (timm.layers.Mlp, timm.layers.GluMlp, timm.layers.SwiGLU)
 
 
@@ -29,31 +25,10 @@ class Call:
     output: Any
 
 
-def attention_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Attention modules in the order in which they run: those of this package and those of timm's ViTs.
-
-    Args:
-        model (nn.Module): A segmentor, a classifier, a backbone or a head.
-
-    Returns:
-        dict[str, nn.Module]: Name within the model -> module; empty if there are none.
-    """
-    return _modules(model, (BaseAttention, *TIMM_ATTENTIONS))
-
-
 def feedforward_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Feed-forward modules (ISTA, ODL, MLP, timm's) in the order in which they run, see :func:`attention_layers`."""
-    return _modules(model, (ISTA, ODL, MLP, *TIMM_FEEDFORWARDS))
-
-
-def layer_numbers(model: nn.Module, names: Iterable[str]) -> list[int]:
-    """Numbers of attention layers, given by name, among all of a model: what ``--layers`` takes and figures show."""
-    order = list(attention_layers(model))
-    return [order.index(name) for name in names]
-
-
-def _modules(model: nn.Module, types: tuple) -> dict[str, nn.Module]:
-    return {name: module for name, module in model.named_modules() if isinstance(module, types)}
+    """Feed-forward modules (ISTA, ODL, MLP, timm's) in the order in which they run, name -> module."""
+    return {name: module for name, module in model.named_modules()
+            if isinstance(module, (ISTA, ODL, MLP, *TIMM_FEEDFORWARDS))}
 
 
 @contextmanager
@@ -64,7 +39,8 @@ def capture(modules: dict[str, nn.Module], max_images: int | None = None) -> Ite
     records are inference tensors: compute with them under ``torch.no_grad()`` or ``torch.inference_mode()``.
 
     Args:
-        modules (dict[str, nn.Module]): Name -> module, e.g. from :func:`attention_layers`.
+        modules (dict[str, nn.Module]): Name -> module, e.g. from
+            :func:`mmwhitebox.models.attention_layers.attention_layers`.
         max_images (int, optional): Keep copies of only that many images, the first ones of each tensor's batch
             axis. Defaults to None, all of them.
 

@@ -13,7 +13,6 @@ has eps = 0.01 where the formula has eps^2; eps_squared = 0.01 gives its curves.
 there, seen by the same layer: normalised by the layer's own norm and projected by its own U.
 """
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,13 +20,12 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from mmwhitebox.models.feedforward import ISTA
+from mmwhitebox.models.attention_layers import CompressionLayer
 from mmwhitebox.ops.coding_rate import coding_rate as ops_coding_rate
 
 from .capture import Call
 from .plot_style import colour, layer_ticks, new_figure
 from .running_moments import RunningMoments
-from .subspaces import subspace_layers, subspace_projection
 
 QUANTITIES = ('compression', 'compression_normalized', 'expansion', 'expansion_normalized', 'sparsity')
 STAGES = ('input', 'attention', 'feedforward')
@@ -56,62 +54,6 @@ def sparsity(z: Tensor) -> Tensor:
     return (z == 0).double().mean((-2, -1))
 
 
-@dataclass
-class CompressionLayer:
-    """A layer whose attention has subspaces: its parts that tell the tokens before, between and after its steps.
-
-    Attributes:
-        name (str): Name of the attention within the model.
-        attention (nn.Module): It projects tokens by one map U.
-        norm (nn.Module): The norm before it; its input are the tokens that enter the layer.
-        next_norm (nn.Module, optional): The norm before the feed-forward; its input are the tokens after the
-            attention. None in a layer of attention only.
-        layer (nn.Module): Its output are the tokens that leave the layer.
-        is_sparse (bool): Whether the feed-forward is ISTA.
-    """
-
-    name: str
-    attention: nn.Module
-    norm: nn.Module
-    next_norm: nn.Module | None
-    layer: nn.Module
-    is_sparse: bool
-
-    @property
-    def modules(self) -> dict[str, nn.Module]:
-        """What to give to :func:`mmwhitebox.interpret.capture`."""
-        parts = dict(norm=self.norm, layer=self.layer, **({'next_norm': self.next_norm} if self.next_norm else {}))
-        return {f'{self.name}/{part}': module for part, module in parts.items()}
-
-    def tokens(self, calls: dict[str, Call]) -> dict[str, Tensor]:
-        """Tokens Z at each stage of the layer, (B, N, D): 'input', 'attention' and, if there is one, 'feedforward'."""
-        first, last = calls[f'{self.name}/norm'].args[0], calls[f'{self.name}/layer'].output
-        if self.next_norm is None:
-            return dict(input=first, attention=last)
-        return dict(input=first, attention=calls[f'{self.name}/next_norm'].args[0], feedforward=last)
-
-    def project(self, z: Tensor) -> Tensor:
-        """Tokens as this layer's subspaces see them, norm(Z) U_k: (B, N, D) -> (B, K, N, p)."""
-        projection = subspace_projection(self.attention)
-        x = self.norm(z.to(projection.weight.dtype))
-        return self.attention.split_heads(projection(x))
-
-
-def compression_layers(model: nn.Module) -> list[CompressionLayer]:
-    """Layers whose attention compresses all tokens in learned subspaces, in the order in which they run.
-
-    Not among them: a ViT's layers, whose heads have no subspace, and cross-attention.
-    """
-    found = []
-    for name, attention in subspace_layers(model).items():
-        layer = model.get_submodule(name.rpartition('.')[0])
-        norm = getattr(layer, 'norm1', getattr(layer, 'norm', None))
-        if attention.updates_all_tokens and norm is not None:
-            found.append(CompressionLayer(name, attention, norm, getattr(layer, 'norm2', None), layer,
-                                          isinstance(getattr(layer, 'ffn', None), ISTA)))
-    return found
-
-
 @torch.no_grad()
 def layer_rates(layer: CompressionLayer,
                 calls: dict[str, Call],
@@ -119,7 +61,7 @@ def layer_rates(layer: CompressionLayer,
     """Rates and sparsity at every stage of a layer.
 
     Args:
-        layer (CompressionLayer): From :func:`compression_layers`.
+        layer (CompressionLayer): From :func:`mmwhitebox.models.attention_layers.compression_layers`.
         calls (dict[str, Call]): What its ``modules`` did, from :func:`mmwhitebox.interpret.capture`.
         heads (Sequence[int], optional): Heads that the compression term sums over. Defaults to all.
 

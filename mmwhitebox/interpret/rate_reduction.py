@@ -17,10 +17,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from mmwhitebox.models.attention_layers import CompressionLayer, compression_layers
 from mmwhitebox.ops import broadcast, contract, extract
 
 from .capture import Call
-from .coding_rate import CompressionLayer, coding_rate, compression_layers
+from .coding_rate import coding_rate
 from .plot_style import new_figure
 from .running_moments import RunningMoments
 

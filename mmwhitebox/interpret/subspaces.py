@@ -16,28 +16,9 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from mmwhitebox.models.attention import AgentAttention
-from mmwhitebox.models.attention.base import SubspaceProjection
+from mmwhitebox.models.attention_layers import subspace_projection
 
-from .capture import attention_layers
 from .plot_style import colour, layer_ticks, new_figure
-
-
-def subspace_projection(attention: nn.Module) -> nn.Linear | None:
-    """The map X U of an attention that uses one map in every role; None if it has no such map.
-
-    White-box attentions and Agent Attention with ``shared_qkv`` have one. A ViT's queries, keys and values
-    are three maps, so its heads have no subspace.
-    """
-    if isinstance(attention, SubspaceProjection):
-        return attention.proj
-    return attention.qkv if isinstance(attention, AgentAttention) and attention.shared_qkv else None
-
-
-def subspace_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Attention modules with learned subspaces, name -> module, in the order in which they run."""
-    return {name: attention for name, attention in attention_layers(model).items()
-            if subspace_projection(attention) is not None}
 
 
 def subspace_bases(attention: nn.Module) -> Tensor:
@@ -94,7 +75,7 @@ def subspace_rows(layers: dict[str, nn.Module],
     """The numbers of every layer and head.
 
     Args:
-        layers (dict[str, nn.Module]): From :func:`subspace_layers`.
+        layers (dict[str, nn.Module]): From :func:`mmwhitebox.models.attention_layers.subspace_layers`.
         indices (Sequence[int]): Number of each layer, as shown.
         heads (list[int], optional): Heads. Defaults to all.
 

@@ -8,14 +8,21 @@ S_v: m features of p dimensions of the global view v, on each of N processes; t:
 training the Gram matrices are summed over the processes. Their gradients are made for the average that distributed
 training takes over the processes: it is then the gradient of the loss of the joint batch.
 """
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_reduce, get_world_size, is_distributed
+from mmpretrain.models.heads import ClsHead
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce as differentiable_all_reduce
 
+from mmwhitebox.errors import ConfigError
 from mmwhitebox.ops.coding_rate import gram_rate
 from mmwhitebox.registry import MODELS
+
+from .regularization import Regularizer, check_weight
 
 
 def unit_rows(z: Tensor) -> Tensor:
@@ -29,17 +36,43 @@ def over_processes(gram: Tensor, reduce: bool = True) -> Tensor:
 
 
 @MODELS.register_module()
-class RateReductionLoss(nn.Module):
+class RateReductionLoss(nn.Module, Regularizer):
     """MCR2 of labelled features, over all processes.
+
+    As a regularizer of a classifier (``model = dict(regularizers=[dict(type='mmwhitebox.RateReductionLoss')])``) it is
+    on the features that the head takes, beside the head's own loss; in the log it is ``mcr2.loss``. The head
+    predicts as before.
 
     Args:
         eps_squared (float): eps^2, the precision of the code. Defaults to 0.01.
         loss_weight (float): Factor of the loss. Defaults to 1.
+
+    Raises:
+        ConfigError: A negative weight. As a regularizer: of a segmentor, of images with several labels or with mixed
+            ones (mixup, cutmix).
     """
+
+    log_name = 'mcr2'
 
     def __init__(self, eps_squared: float = 0.01, loss_weight: float = 1.) -> None:
         super().__init__()
-        self.eps_squared, self.loss_weight = eps_squared, loss_weight
+        self.eps_squared = eps_squared
+        self.loss_weight = check_weight('RateReductionLoss: loss_weight', loss_weight)
+
+    def watch(self, model: nn.Module) -> dict[str, nn.Module]:
+        if not isinstance(getattr(model, 'head', None), ClsHead):
+            raise ConfigError('RateReductionLoss: as a regularizer it takes the features and labels of a classifier '
+                              f"with one label an image, not of {type(model).__name__} with "
+                              f"{type(getattr(model, 'head', getattr(model, 'decode_head', None))).__name__}.")
+        if getattr(model.data_preprocessor, 'batch_augments', None) is not None:
+            raise ConfigError('RateReductionLoss: mixed images (model.train_cfg.augments) have no class: leave mixup '
+                              'and cutmix out with train_cfg=None.')
+        return dict(features=model.backbone if model.neck is None else model.neck)
+
+    def losses(self, outputs: Mapping[str, Any], data_samples: Sequence) -> dict[str, Tensor]:
+        features = outputs['features']
+        labels = torch.cat([sample.gt_label for sample in data_samples])
+        return dict(loss=self(features[-1] if isinstance(features, (tuple, list)) else features, labels))
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """Loss of features (n, p), scaled to unit length, and labels (n, ); those below 0 do not count."""
@@ -50,9 +83,11 @@ class RateReductionLoss(nn.Module):
             members = F.one_hot(labels, int(top) + 1).to(z)
             counts = members.sum(0)
             all_reduce(counts)
+            present = counts > 0
+            members, counts = members[:, present], counts[present]
             grams = over_processes(torch.einsum('nj,np,nq->jpq', members, z, z))
             n, p = counts.sum().clamp(min=1), z.shape[1]
-            scales = p / (counts.clamp(min=1) * self.eps_squared)
+            scales = p / (counts * self.eps_squared)
             whole = gram_rate(grams.sum(0), p / (n * self.eps_squared))
             parts = gram_rate(grams, scales[:, None, None])
             return -self.loss_weight * (whole - (counts / n * parts).sum())

@@ -19,8 +19,9 @@ from mmwhitebox.interpret.attention_map import (
     keyword_arguments,
     representative_footprints,
 )
-from mmwhitebox.interpret.capture import attention_layers, capture
+from mmwhitebox.interpret.capture import capture
 from mmwhitebox.models.attention import CBSA, MSCA, AgentAttention, build_attention
+from mmwhitebox.models.attention_layers import attention_layers
 from mmwhitebox.models.backbones import TimmViT, WhiteBoxTransformer
 from mmwhitebox.registry import ATTENTIONS
 from tests.configs import reduced

@@ -9,9 +9,10 @@ from mmwhitebox.cli.measures.outputs import save_numbers
 from mmwhitebox.cli.measures.selection import commands_for, select
 from mmwhitebox.cli.options import parse
 from mmwhitebox.errors import UserError
-from mmwhitebox.interpret.capture import attention_layers, capture, feedforward_layers, layer_numbers
+from mmwhitebox.interpret.capture import capture, feedforward_layers
 from mmwhitebox.models.access import logits
 from mmwhitebox.models.attention import CBSA
+from mmwhitebox.models.attention_layers import attention_layers, layer_numbers
 from mmwhitebox.models.backbones import TimmViT, WhiteBoxTransformer
 from tests.configs import reduced
 from tests.test_interpret.small import numbers, save_ade, save_images

@@ -4,20 +4,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from mmwhitebox.apis import init_model
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret.capture import capture
-from mmwhitebox.interpret.coding_rate import (
-    RateCurves,
-    coding_rate,
-    compression_layers,
-    compression_verdict,
-    layer_rates,
-    sparsity,
-)
+from mmwhitebox.interpret.coding_rate import RateCurves, coding_rate, compression_verdict, layer_rates, sparsity
 from mmwhitebox.interpret.running_moments import RunningMoments
 from mmwhitebox.models.access import logits
+from mmwhitebox.models.attention_layers import compression_layers
+from mmwhitebox.models.layers import TransposedLayer
 from tests.configs import reduced
 from tests.golden import Golden, assert_close
 from tests.test_interpret.small import command, numbers, save_config, save_images, save_model
@@ -173,3 +169,16 @@ def test_bad_input(tmp_path):
     vit.model.backbone.arch.attention = dict(type='MHSA')
     with pytest.raises(UserError, match='This model has no attention that compresses.*complexity, attention_map'):
         tool([*save_config(tmp_path, 'vit.py', vit), images, *out])
+
+
+def test_a_layer_that_ends_with_its_attention_sees_the_tokens_before_it():
+    layer = TransposedLayer(12, 2, dict(type='MSSA'), dict(type='DictionaryMap'), dict(type='LN'))
+    (found, ) = compression_layers(nn.ModuleList([layer]))
+    x = torch.randn(2, 4, 12)
+    with capture(found.modules) as calls, torch.no_grad():
+        out = layer(x, (2, 2))
+        inside = layer.ffn(layer.norm1(x))
+        tokens = found.tokens(calls)
+        assert list(tokens) == ['input', 'attention']
+        torch.testing.assert_close((tokens['input'], tokens['attention']), (inside, out))
+        torch.testing.assert_close(found.project(inside), layer.attn.subspace_tokens(layer.norm2(inside)))

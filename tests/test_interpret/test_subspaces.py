@@ -14,10 +14,10 @@ from mmwhitebox.interpret.subspaces import (
     orthonormality_error,
     principal_angles,
     subspace_bases,
-    subspace_projection,
     subspace_rows,
 )
 from mmwhitebox.models.attention import CBSA, MHSA, AgentAttention
+from mmwhitebox.models.attention_layers import subspace_projection
 from tests.configs import reduced
 from tests.test_interpret.small import command, numbers, save_config, save_model
 

@@ -6,10 +6,12 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
+from torch import nn
 
 from mmwhitebox.models.rate_reduction import RateReductionLoss, SimDINOLoss
 from mmwhitebox.ops.coding_rate import coding_rate, gram_rate
 from tests.golden import Golden, assert_close
+from tests.test_models import test_regularizers as regularized
 
 
 def test_simdino_is_the_recorded_one():
@@ -68,6 +70,17 @@ def batch():
     return torch.randn(4, 6, 5, generator=generator), torch.tensor([0, 0, 1, 1, 1, 2])
 
 
+class Loss(nn.Module):
+    """A training step's losses as the call of a module, for torch's data-parallel wrapper."""
+
+    def __init__(self):
+        super().__init__()
+        self.model = regularized.classifier(regularized.SRR, regularized.MCR2)
+
+    def forward(self, images, samples):
+        return regularized.total(self.model.loss(images, samples))
+
+
 def one_of_two(rank, path):
     torch.set_num_threads(1)
     dist.init_process_group('gloo', init_method=f'file://{path}/store', rank=rank, world_size=2)
@@ -76,7 +89,11 @@ def one_of_two(rank, path):
     z = z[:, mine].clone().requires_grad_()
     value = joint_losses(z, labels[mine])
     value.backward()
-    torch.save((value.detach(), z.grad), path / f'{rank}.pt')
+    model = nn.parallel.DistributedDataParallel(Loss())
+    images, samples = regularized.batch()
+    mine = slice(2 * rank, 2 * rank + 2)
+    model(images[mine], samples[mine]).backward()
+    torch.save((value.detach(), z.grad, [p.grad for p in model.parameters()]), path / f'{rank}.pt')
     dist.barrier()
     gc.collect()
     dist.destroy_process_group()
@@ -88,6 +105,11 @@ def test_two_processes_are_one_with_the_joint_batch(tmp_path):
     z.requires_grad_()
     value = joint_losses(z, labels)
     value.backward()
-    values, grads = zip(*(torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1)))
+    values, grads, of_models = zip(*(torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1)))
     torch.testing.assert_close((values[0] + values[1]) / 2, value.detach())
     torch.testing.assert_close(torch.cat(grads, 1) / 2, z.grad)  # distributed training takes their mean
+    whole = Loss()
+    whole(*regularized.batch()).backward()
+    for found in of_models:
+        for grad, p in zip(found, whole.parameters()):
+            torch.testing.assert_close(grad, p.grad, rtol=1e-4, atol=1e-5)

@@ -1,7 +1,7 @@
 # A white-box encoder (arch) and one linear layer (in_channels); the norm before it is the encoder's last.
 # Mean and std of ImageNet.
 model = dict(
-    type='ImageClassifier',
+    type='mmwhitebox.ImageClassifier',
     data_preprocessor=dict(
         type='ClsDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True),
     backbone=dict(type='mmwhitebox.WhiteBoxTransformer', img_size=224, patch_size=16),

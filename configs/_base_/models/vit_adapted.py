@@ -1,7 +1,7 @@
 # A pretrained AugReg ViT-S/16 whose attention is exchanged for one of linear cost, its weights kept. Mean and std are
 # those of ImageNet, as in the published adaptation; the ViT itself was trained with 127.5.
 model = dict(
-    type='ImageClassifier',
+    type='mmwhitebox.ImageClassifier',
     data_preprocessor=dict(
         type='ClsDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True),
     backbone=dict(

@@ -21,11 +21,12 @@ from mmwhitebox.interpret.attention_map import (
     has_representatives,
     keyword_arguments,
 )
-from mmwhitebox.interpret.capture import attention_layers, capture
+from mmwhitebox.interpret.capture import capture
 from mmwhitebox.interpret.map_grid import MapRow, draw_map_grid, layer_label
 from mmwhitebox.interpret.patch_maps import Picture, patch_grid, patch_maps, patch_size
 from mmwhitebox.interpret.running_moments import RunningMoments
 from mmwhitebox.models.access import logits
+from mmwhitebox.models.attention_layers import attention_layers
 
 
 class Query(NamedTuple):

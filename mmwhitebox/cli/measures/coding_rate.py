@@ -8,9 +8,10 @@ from prettytable import PrettyTable
 from mmwhitebox.cli.measures.inputs import iter_inputs, open_model
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
 from mmwhitebox.cli.measures.selection import layers_with, model_names, select
-from mmwhitebox.interpret.capture import capture, layer_numbers
-from mmwhitebox.interpret.coding_rate import RateCurves, compression_layers, compression_verdict, plot_rates
+from mmwhitebox.interpret.capture import capture
+from mmwhitebox.interpret.coding_rate import RateCurves, compression_verdict, plot_rates
 from mmwhitebox.models.access import logits
+from mmwhitebox.models.attention_layers import compression_layers, layer_numbers
 
 
 @torch.inference_mode()

@@ -9,9 +9,10 @@ from mmwhitebox.cli.measures.inputs import iter_inputs, open_model
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
 from mmwhitebox.cli.measures.selection import layers_with, model_names, select
 from mmwhitebox.interpret.attention_map import has_representatives
-from mmwhitebox.interpret.capture import capture, layer_numbers
+from mmwhitebox.interpret.capture import capture
 from mmwhitebox.interpret.rank import TOLERANCE, Ranks, plot_ranks
 from mmwhitebox.models.access import logits
+from mmwhitebox.models.attention_layers import layer_numbers
 
 
 @torch.inference_mode()

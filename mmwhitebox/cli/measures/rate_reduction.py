@@ -7,7 +7,7 @@ from prettytable import PrettyTable
 from mmwhitebox.cli.measures.inputs import iter_inputs, open_model
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
 from mmwhitebox.cli.measures.selection import layers_with, select
-from mmwhitebox.interpret.capture import capture, layer_numbers
+from mmwhitebox.interpret.capture import capture
 from mmwhitebox.interpret.rate_reduction import (
     REDUCTIONS,
     Reductions,
@@ -16,6 +16,7 @@ from mmwhitebox.interpret.rate_reduction import (
     representative_layers,
 )
 from mmwhitebox.models.access import logits
+from mmwhitebox.models.attention_layers import layer_numbers
 
 
 @torch.inference_mode()

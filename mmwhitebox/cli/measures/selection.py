@@ -7,9 +7,7 @@ from torch import nn
 
 from mmwhitebox.errors import NotApplicableError, UserError
 from mmwhitebox.interpret.attention_map import has_representatives
-from mmwhitebox.interpret.capture import attention_layers
-from mmwhitebox.interpret.coding_rate import compression_layers
-from mmwhitebox.interpret.subspaces import subspace_layers
+from mmwhitebox.models.attention_layers import attention_layers, compression_layers, subspace_layers
 
 
 def select(wanted: str | None, count: int, option: str, what: str) -> list[int]:

@@ -7,8 +7,8 @@ from prettytable import PrettyTable
 from mmwhitebox.cli.measures.inputs import open_model
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
 from mmwhitebox.cli.measures.selection import layers_with, select
-from mmwhitebox.interpret.capture import layer_numbers
-from mmwhitebox.interpret.subspaces import plot_angles, plot_subspaces, subspace_projection, subspace_rows
+from mmwhitebox.interpret.subspaces import plot_angles, plot_subspaces, subspace_rows
+from mmwhitebox.models.attention_layers import layer_numbers, subspace_projection
 
 COLUMNS = {
     'orthonormality_error': '|U^T U - I|', 'column_coherence': 'coherence', 'random_column_coherence': '(random)',

@@ -11,12 +11,13 @@ from torch import nn
 
 from mmwhitebox.drawing import to_array
 from mmwhitebox.errors import UserError
-from mmwhitebox.interpret.capture import Call, attention_layers, capture
-from mmwhitebox.interpret.coding_rate import compression_layers, layer_rates
+from mmwhitebox.interpret.capture import Call, capture
+from mmwhitebox.interpret.coding_rate import layer_rates
 from mmwhitebox.interpret.map_grid import MapRow, draw_map_grid, layer_label
 from mmwhitebox.interpret.membership import hard_assignment, has_membership, membership_maps
 from mmwhitebox.interpret.patch_maps import Picture
 from mmwhitebox.interpret.reconstruction import draw_reconstructions, reconstruction
+from mmwhitebox.models.attention_layers import attention_layers, compression_layers
 from mmwhitebox.models.selfsup import CRATEMAE
 from mmwhitebox.registry import HOOKS
 

@@ -13,6 +13,7 @@ from mmseg.utils import OptSampleList, SampleList, add_prefix
 from torch import Tensor, nn
 
 from mmwhitebox.errors import ConfigError
+from mmwhitebox.models.regularization import Regularized
 from mmwhitebox.registry import MODELS
 
 from .alignment import Size, covered_size, head_loss
@@ -44,8 +45,9 @@ def groups_of_one_size(images: Sequence[Tensor]) -> list[list[int]]:
 
 
 @MODELS.register_module()
-class EncoderDecoder(MMSegEncoderDecoder):
-    """Encoder, head and bounded prediction: same arguments and parameters as mmseg's.
+class EncoderDecoder(Regularized, MMSegEncoderDecoder):
+    """Encoder, head and bounded prediction: arguments and parameters as mmseg's, and ``regularizers``, losses on what
+    is inside, see :class:`mmwhitebox.models.regularization.Regularized`.
 
     mmseg keeps the logits of all classes at the size of the network's input and again at the size of the
     original image. Here only what the head gives for every window is kept, and only as long as it is needed;

@@ -1,0 +1,136 @@
+"""Losses that a segmentor or classifier adds to its own, made of what some of its modules give: ``regularizers=[...]``.
+
+The modules are read by forward hooks that are there during a training step's forward pass alone: evaluation, windows
+and export run the model as it is, and recomputed activations are not read a second time.
+"""
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmwhitebox.errors import ConfigError
+from mmwhitebox.registry import MODELS
+
+
+def check_weight(name: str, weight: float) -> float:
+    """The weight of a loss; a ConfigError unless it is a number of at least 0."""
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < float('inf'):
+        raise ConfigError(f'{name}={weight!r}: the weight of a loss is a number from 0 up.')
+    return weight
+
+
+class Regularizer(ABC):
+    """A loss on what modules of a model give. It has no parameters."""
+
+    log_name: str
+    """What its values are called in the log: ``srr`` of ``srr.loss``."""
+
+    @abstractmethod
+    def watch(self, model: nn.Module) -> dict[str, nn.Module]:
+        """Find the modules that it reads in a model that has just been built.
+
+        Args:
+            model (nn.Module): A segmentor or a classifier.
+
+        Returns:
+            dict[str, nn.Module]: Names of its own -> modules.
+
+        Raises:
+            ConfigError: The model does not have what it reads.
+        """
+
+    @abstractmethod
+    def losses(self, outputs: Mapping[str, Any], data_samples: Sequence) -> dict[str, Tensor]:
+        """The values of one batch.
+
+        Args:
+            outputs (Mapping[str, Any]): What the modules of :meth:`watch` gave, by its names.
+            data_samples (Sequence): The labels of the batch.
+
+        Returns:
+            dict[str, Tensor]: Scalars. ``loss`` is added to the model's, others are only logged.
+        """
+
+
+class Watch:
+    """A regularizer of a model, and the modules that it reads.
+
+    Args:
+        name (str): Prefix of its values in the log.
+        regularizer (Regularizer): The regularizer.
+        model (nn.Module): The model.
+    """
+
+    def __init__(self, name: str, regularizer: Regularizer, model: nn.Module) -> None:
+        self.name, self.regularizer = name, regularizer
+        self.modules = regularizer.watch(model)
+        self.outputs: dict[str, Any] = {}
+
+    def record(self, key: str, module: nn.Module, args: tuple, output: Any) -> None:
+        """Keep the output of a module: its forward hook."""
+        self.outputs[key] = output
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A context in which the modules are read; what was read is forgotten at its end."""
+        with ExitStack() as stack:
+            stack.callback(self.outputs.clear)
+            for key, module in self.modules.items():
+                stack.callback(module.register_forward_hook(partial(self.record, key)).remove)
+            yield
+
+    def losses(self, data_samples: Sequence) -> dict[str, Tensor]:
+        """The values of the regularizer, by their names in the log."""
+        return {f'{self.name}.{key}': value for key, value in self.regularizer.losses(
+            self.outputs, data_samples).items()}
+
+
+class Regularized:
+    """Mix-in of segmentors and classifiers that have losses besides those of their heads.
+
+    In a training step the losses of the regularizers join the others, as ``srr.loss`` and the like; two of a kind are
+    ``srr_0`` and ``srr_1``. A head's ``loss``, which would stand in the log in the place of the sum, is then
+    ``loss_cls``.
+
+    Args:
+        *args: Of the model.
+        regularizers (Sequence[dict]): Configs of :class:`Regularizer`. Defaults to none.
+        **kwargs: Of the model.
+
+    Raises:
+        ConfigError: One of them is none, or the model does not have what it reads.
+    """
+
+    def __init__(self, *args, regularizers: Sequence[dict] = (), **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        built = [MODELS.build(cfg) for cfg in regularizers]
+        for i, regularizer in enumerate(built):
+            if not isinstance(regularizer, Regularizer):
+                raise ConfigError(f'model.regularizers.{i}: {type(regularizer).__name__} is no regularizer: '
+                                  'mmwhitebox.SparseRateRegularizer and mmwhitebox.RateReductionLoss are.')
+        names = [regularizer.log_name for regularizer in built]
+        self.watches = [
+            Watch(name if names.count(name) == 1 else f'{name}_{names[:i].count(name)}', regularizer, self)
+            for i, (name, regularizer) in enumerate(zip(names, built))]
+
+    def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
+        """Losses of a batch: the model's and, in training, those of the regularizers.
+
+        Args:
+            inputs (Tensor): Normalised images, (B, C, H, W).
+            data_samples (Sequence): Their labels.
+        """
+        if not (self.watches and self.training):
+            return super().loss(inputs, data_samples)
+        with ExitStack() as stack:
+            for watch in self.watches:
+                stack.enter_context(watch.reading())
+            losses = super().loss(inputs, data_samples)
+            if 'loss' in losses:
+                losses['loss_cls'] = losses.pop('loss')
+            for watch in self.watches:
+                losses.update(watch.losses(data_samples))
+        return losses
