@@ -101,6 +101,11 @@ def test_parameters_and_flops(entry):
             'Parameters': count_parameters(network), 'FLOPs': count_flops(network, image),
             'Similarities': count_similarities(network, image), 'Image Size': f'{size[0]}x{size[1]}'}
         return
+    if cfg.model.type == 'mmwhitebox.SimDINO':  # the encoder alone: it is what stays
+        parameters, flops, similarities, _ = encoder_cost(Config(dict(part=cfg.model.backbone)).pretty_text, size)
+        assert {key: entry['Metadata'][key] for key in ('Parameters', 'FLOPs', 'Similarities', 'Image Size')} == {
+            'Parameters': parameters, 'FLOPs': flops, 'Similarities': similarities, 'Image Size': f'{size[0]}x{size[1]}'}
+        return
     backbone, head = (Config(dict(part=cfg)).pretty_text
                       for cfg in (cfg.model.backbone, cfg.model.get('decode_head') or cfg.model.head))
     parameters, flops, similarities, features = encoder_cost(backbone, size)

@@ -26,6 +26,7 @@ from .optim import (
     LearningRateDecayOptimizerConstructor,
     Lion,
     RampedCosineLR,
+    TrainedOptimWrapperConstructor,
     WarmupCosineLR,
 )
 from .visualizer import SideBySideVisualizer, TolerantVisBackend
@@ -36,6 +37,7 @@ __all__ = [
     'LabelMapHook', 'LayerDecayOptimizerConstructor', 'LearningRateDecayOptimizerConstructor',
     'LinearProbeAccuracy', 'Lion', 'MembershipVisHook', 'ModelForMetrics', 'PerClassIoUMetric', 'PictureHook',
     'RampedCosineLR', 'ReconstructionVisHook', 'ScheduleHook', 'SideBySideVisualizer', 'StopOnSignalHook',
-    'TF32Hook', 'TolerantVisBackend', 'TrainingChecksHook', 'ValidationClassesHook', 'WarmupCosineLR',
+    'TF32Hook', 'TolerantVisBackend', 'TrainedOptimWrapperConstructor',
+    'TrainingChecksHook', 'ValidationClassesHook', 'WarmupCosineLR',
     'ZeroShotSegmentation'
 ]

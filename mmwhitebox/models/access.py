@@ -19,13 +19,16 @@ def logits(model: nn.Module, images: Tensor) -> Tensor:
     """Class scores of whole images, through backbone, neck and head; no sliding window, no post-processing.
 
     Args:
-        model (nn.Module): A segmentor (mmseg), a classifier (mmpretrain) or a CRATEMAE, without wrappers.
+        model (nn.Module): A segmentor (mmseg), a classifier (mmpretrain), a CRATEMAE or a SimDINO, without wrappers.
         images (Tensor): Normalised images, (B, channels, height, width).
 
     Returns:
         Tensor: Masks at the resolution of the head, (B, classes, h, w), or class scores, (B, classes); of a
-        masked autoencoder the pixels of every patch, nothing removed, (B, N, P*P*C).
+        masked autoencoder the pixels of every patch, nothing removed, (B, N, P*P*C); of a student and its teacher
+        what they compare, (B, p).
     """
+    if hasattr(model, 'student'):
+        return model.student(images)
     if hasattr(model, 'predict_pixels'):
         return model.predict_pixels(images)
     return (model.decode_head if hasattr(model, 'decode_head') else model.head)(model.extract_feat(images))
