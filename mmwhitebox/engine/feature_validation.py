@@ -6,7 +6,7 @@ A self-supervised training adds to its config, with the images to score under ``
     val_cfg = dict(type='mmwhitebox.FeatureValLoop')
 """
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,25 +34,26 @@ from .feature_scores import Bank, FeatureAccuracy
 OF_PREDICTIONS = (Accuracy, AveragePrecision, MultiLabelMetric, SingleLabelMetric)
 
 
-def bank_loader(cfg: Config, bank: dict | None = None) -> dict:
-    """Dataloader config of the bank: that of the validation, with another dataset, every image of it once.
+def bank_loader(cfg: Config, bank: dict | None = None, split: str = 'val') -> dict:
+    """Dataloader config of the bank: that of the images to score, with another dataset, every image of it once.
 
     Args:
         cfg (Config): Full config.
         bank (dict, optional): Dataset config; the pipeline is the validation's unless it has one. Defaults to None:
             the training's images, out of wrappers that repeat them, as the validation prepares them.
+        split (str): Where the images to score are, 'val' or 'test'. Defaults to 'val'.
 
     Raises:
         ConfigError: The config has no dataset to take.
     """
     train, val = (list(leaf_datasets(cfg[name]['dataset'])) if cfg.get(name) else [] for name in (
-        'train_dataloader', 'val_dataloader'))
+        'train_dataloader', f'{split}_dataloader'))
     if not val or bank is None and not train:
-        raise ConfigError('val_cfg: FeatureValLoop takes the images to score from val_dataloader, and those whose '
-                          'labels it uses from bank or train_dataloader: the config lacks them.')
+        raise ConfigError(f'Features are scored on {split}_dataloader, by the labels of train_dataloader or '
+                          'val_cfg.bank: the config lacks them.')
     pipeline = dict(pipeline=val[0].get('pipeline') or [])
     banks = [{**dataset, **pipeline} for dataset in train] if bank is None else [{**pipeline, **bank}]
-    loader = {key: value for key, value in cfg['val_dataloader'].items()
+    loader = {key: value for key, value in cfg[f'{split}_dataloader'].items()
               if key not in ('batch_sampler', 'num_batch_per_epoch', 'persistent_workers', 'drop_last')}
     return {**loader, 'sampler': dict(type='DefaultSampler', shuffle=False),
             'dataset': banks[0] if len(banks) == 1 else dict(type='ConcatDataset', datasets=banks)}
@@ -126,7 +127,8 @@ def gather_samples(part: Tensor, size: int) -> Tensor:
     return torch.stack(all_gather(part), 1).flatten(0, 1)[:size]
 
 
-def collect_bank(model: nn.Module, loader: DataLoader, name: str = 'The bank', mixed: bool = False) -> Bank:
+def collect_bank(model: nn.Module, loader: DataLoader, name: str = 'The bank', mixed: bool = False,
+                 batches: Iterable | None = None) -> Bank:
     """Features and labels of all images of a loader, from all processes.
 
     Args:
@@ -134,12 +136,13 @@ def collect_bank(model: nn.Module, loader: DataLoader, name: str = 'The bank', m
         loader (DataLoader): Reads by a ``DefaultSampler`` that does not shuffle.
         name (str): What errors call it.
         mixed (bool): Under mmengine's autocast. Defaults to False.
+        batches (Iterable, optional): The loader with a progress bar around it. Defaults to None: the loader.
 
     Raises:
         UserError: An image without a label or with several.
     """
     features, labels = [], []
-    for batch in loader:
+    for batch in loader if batches is None else batches:
         found, samples, _ = batch_features(model, batch, mixed)
         features.append(found)
         labels += [label_of(sample, name) for sample in samples]
