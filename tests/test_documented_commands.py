@@ -77,6 +77,7 @@ SLOW = {
     'mmwhitebox train cbt_decoder_small_loveda': [*ONE_ITERATION, *ONE_LAYER],
     'mmwhitebox train cbt_mini_imagenet': [*SHORT, 'train_cfg.max_epochs=1'],
     'mmwhitebox train crate_mae_mini_imagenet': [*SHORT[:6], 'train_cfg.max_epochs=1'],
+    'mmwhitebox train simdino_mini_imagenet': [*SHORT[:6], 'train_cfg.max_epochs=1'],
     'mmwhitebox train my_classes.py': [*SHORT, 'train_cfg.max_epochs=1'],
     'torchrun': [*ONE_ITERATION, *ONE_LAYER],
     'mmwhitebox test': ['--cfg-options', *ONE_LAYER, *NO_WORKERS],

@@ -139,7 +139,7 @@ def test_simdino():
 
 
 def test_simdino_sees_dinos_crops():
-    """Two global crops and eight local ones; how often each is solarised and grey, and what jitter does, by counting."""
+    """Two global crops and eight local ones; their colours and sizes."""
     cfg = load('simdino_vit_base_imagenet')
     multi = cfg.train_pipeline[1]
     assert multi.num_views == [1, 1, 8]

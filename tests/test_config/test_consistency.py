@@ -361,8 +361,8 @@ ONE_VIEW = [dict(type='mmwhitebox.LoadImage'), dict(type='RandomResizedCrop', sc
 
 @pytest.mark.parametrize('options, message', [
     ({'train_dataloader.dataset.pipeline': ONE_VIEW},
-     'train_dataloader: the pipeline gives 1 view of an image, but model (SimDINO) compares two at least: put its steps '
-     'into MultiView, with num_views=[1, 1].'),
+     'train_dataloader: the pipeline gives 1 view of an image, but model (SimDINO) compares two at least: put its '
+     'steps into MultiView, with num_views=[1, 1].'),
     ({'train_dataloader.dataset.pipeline': [ONE_VIEW[0], dict(
         type='MultiView', num_views=1, transforms=[ONE_VIEW[1:2]]), ONE_VIEW[2]]},
      'put its steps into train_dataloader.dataset.pipeline.1, with num_views=[1, 1].'),

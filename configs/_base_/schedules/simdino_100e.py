@@ -1,8 +1,8 @@
-# SimDINO's recipe: AdamW, 100 epochs at batch 512 (8 processes of 64), 10 of them warm-up from 0, then a cosine to 1e-6;
+# SimDINO's recipe: AdamW, 100 epochs at batch 512 (8 processes of 64), 10 of them warm-up from 0, a cosine to 1e-6;
 # the weight decay rises from 0.04 to 0.4 by a cosine of its own. The learning rate is 5e-4 * batch / 256; for another
 # batch: --auto-scale-lr. Biases, norms and other parameters of one axis are not decayed.
-# **reading**: bfloat16 autocast, where the published code has float16; the gradient is clipped as a whole, where it clips
-# every parameter's.
+# **reading**: bfloat16 autocast, where the published code has float16; the gradient is clipped as a whole, where it
+# clips every parameter's.
 optim_wrapper = dict(
     type='mmwhitebox.BFloat16OptimWrapper',
     constructor='mmwhitebox.TrainedOptimWrapperConstructor',

@@ -18,9 +18,11 @@ def view_problems(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
     steps = list(pipelines(cfg, 'train'))
     multiview = [step for step in steps if step.cls is not None and issubclass(step.cls, MultiView)]
     views = [count for step in multiview for count in _listed(step.cfg.get('num_views', 1))]
-    if all(isinstance(count, int) for count in views) and sum(views) < 2 and all(step.known for step in steps):
-        yield (f'train_dataloader: the pipeline gives {sum(views) or 1} view of an image, but {model.name} compares two '
-               f'at least: put its steps into {multiview[0].path if multiview else "MultiView"}, with num_views=[1, 1].')
+    known = all(step.known for step in steps) and all(isinstance(count, int) for count in views)
+    if known and sum(views) < 2:
+        place = multiview[0].path if multiview else 'MultiView'
+        yield (f'train_dataloader: the pipeline gives {sum(views) or 1} view of an image, but {model.name} compares '
+               f'two at least: put its steps into {place}, with num_views=[1, 1].')
     collate = get(cfg, 'train_dataloader.collate_fn.type') or 'pseudo_collate'
     if steps and (FUNCTIONS.get(collate) if isinstance(collate, str) else collate) is pseudo_collate:
         yield (f"train_dataloader.collate_fn: {model.name} takes batches view by view: set "

@@ -1,6 +1,6 @@
 r"""SimDINO: a student agrees with its own moving average across crops, and a coding rate keeps it from collapsing.
 
-    z = head(encoder(crop)),  rows of unit length;   s: the student's of all V crops,  t: the teacher's of the 2 global ones
+    z = head(encoder(crop)), rows of unit length;   s: the student's of all V crops,  t: the teacher's of 2 global ones
     loss = -coeff * mean_{i != j} <t_i, s_j> - gamma * mean over global crops of 1/2 logdet(I + p / (m N eps) S^T S)
     teacher <- mu teacher + (1 - mu) student,   mu from 0.996 to 1 by half a cosine
 
@@ -195,8 +195,8 @@ class SimDINO(BaseSelfSupervisor):
             UserError: ``mode='predict'``: there are no classes to predict.
         """
         if mode == 'predict':
-            raise UserError("SimDINO has learned no classes, so it predicts none: train a classifier or segmentor whose "
-                            "backbone has init_cfg=dict(type='Pretrained', checkpoint=..., "
+            raise UserError("SimDINO has learned no classes, so it predicts none: train a classifier or segmentor "
+                            "whose backbone has init_cfg=dict(type='Pretrained', checkpoint=..., "
                             "prefix='teacher.module.backbone').")
         return super().forward(inputs, data_samples, mode)
 
