@@ -15,8 +15,8 @@ model = dict(
         img_size=64,
         patch_size=8),
     neck=dict(hidden_channels=512, out_channels=128),
-    momentum=0.97)
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(lr=2e-3))
+    momentum=0.95)
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(lr=3e-4))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, begin=0, end=1, by_epoch=True, convert_to_iter_based=True),
     dict(

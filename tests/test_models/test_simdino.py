@@ -10,6 +10,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 
 from mmwhitebox.errors import ConfigError, UserError
+from mmwhitebox.interpret.knn import knn_scores
 from mmwhitebox.models.access import image_features, logits
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from mmwhitebox.models.embeddings import LearnedPositions
@@ -303,6 +304,43 @@ def test_the_teacher_goes_on_in_other_models(tmp_path, backbone, model):
     assert not torch.equal(taken['norm.weight' if 'norm.weight' in taken else 'vit.norm.weight'],
                            learned.backbone.state_dict().get('norm.weight', learned.backbone.state_dict().get(
                                'vit.norm.weight')))
+
+
+def gratings(number, size):
+    """Noisy gratings of four directions at random places, in random colours, (number, 3, size, size); the directions."""
+    kinds = torch.arange(number) % 4
+    angle = kinds[:, None, None] * (math.pi / 4)
+    rows, columns = torch.meshgrid(torch.arange(float(size)), torch.arange(float(size)), indexing='ij')
+    waves = torch.sin((columns * angle.cos() + rows * angle.sin()) * 1.2 + 2 * math.pi * torch.rand(number, 1, 1))
+    return waves[:, None] * torch.randn(number, 3, 1, 1) + 0.5 * torch.randn(number, 3, size, size), kinds
+
+
+def neighbours_agree(model):
+    """Top-1 by k-NN of directions, in percent."""
+    torch.manual_seed(1)
+    (bank, labels), (images, truth) = gratings(200, 32), gratings(200, 32)
+    with torch.no_grad():
+        known, found = (image_features(model, model.eval().extract_feat(x)) for x in (bank, images))
+    return (knn_scores(found, known, labels, 4).argmax(1) == truth).float().mean().item() * 100
+
+
+def test_neighbours_are_of_one_kind_after_training_without_labels(hub):
+    """Crops share the direction alone: place, colour and noise are new in each."""
+    iterations = 60
+    model = build(momentum=0.9)
+    before, losses = neighbours_agree(model), []
+    optimizer = torch.optim.AdamW(model.student.parameters(), lr=3e-3)
+    for iteration in range(iterations):
+        hub.update_info_dict(dict(iter=iteration, max_iters=iterations))
+        torch.manual_seed(10 + iteration)
+        loss = model.train().loss([gratings(32, size)[0] for size in (32, 32, 16, 16)])['loss']
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    after = neighbours_agree(model)
+    assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5 - 0.2
+    assert after > before + 10
 
 
 def test_the_class_is_public():
