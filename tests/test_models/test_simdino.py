@@ -307,7 +307,7 @@ def test_the_teacher_goes_on_in_other_models(tmp_path, backbone, model):
 
 
 def gratings(number, size):
-    """Noisy gratings of four directions at random places, in random colours, (number, 3, size, size); the directions."""
+    """Noisy gratings of four directions of random places and colours, (number, 3, size, size); the directions."""
     kinds = torch.arange(number) % 4
     angle = kinds[:, None, None] * (math.pi / 4)
     rows, columns = torch.meshgrid(torch.arange(float(size)), torch.arange(float(size)), indexing='ij')
