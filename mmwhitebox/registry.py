@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import INFERENCERS as MMENGINE_INFERENCERS
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
@@ -25,6 +26,7 @@ MODELS = Registry('model', parent=MMENGINE_MODELS, locations=['mmwhitebox.models
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, locations=['mmwhitebox.datasets'])
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, locations=['mmwhitebox.datasets'])
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, locations=['mmwhitebox.engine'])
+LOOPS = Registry('loop', parent=MMENGINE_LOOPS, locations=['mmwhitebox.engine'])
 METRICS = Registry('metric', parent=MMENGINE_METRICS, locations=['mmwhitebox.engine'])
 OPTIMIZERS = Registry('optimizer', parent=MMENGINE_OPTIMIZERS, locations=['mmwhitebox.engine'])
 OPTIM_WRAPPERS = Registry('optim_wrapper', parent=MMENGINE_OPTIM_WRAPPERS, locations=['mmwhitebox.engine'])

@@ -28,7 +28,7 @@ def reduced(name: str) -> Config:
     backbone, head = cfg.model.backbone, cfg.model.get('decode_head')
     if backbone.type == 'mmwhitebox.TimmViT':
         backbone.pretrained = False
-        if cfg.model.get('head'):
+        if 'init_cfg' in cfg.model.get('head', {}):
             cfg.model.head.init_cfg = None  # no pretrained classifier either
         backbone.model_kwargs = {**backbone.get('model_kwargs', {}), 'depth': 1}
     else:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import Compose
+from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.structures import PixelData
@@ -16,7 +17,7 @@ from tests.configs import CONFIGS, ROOT, SIZE, Config, reduced
 from tests.published_sets import PUBLISHED
 
 SEGMENTATION = [name for name in CONFIGS if 'decode_head' in reduced(name).model]
-SELF_SUPERVISED = [name for name in CONFIGS if name.startswith('crate_mae/')]
+SELF_SUPERVISED = [name for name in CONFIGS if name.startswith(('crate_mae/', 'simdino/'))]
 CLASSIFICATION = [name for name in CONFIGS if name not in [*SEGMENTATION, *SELF_SUPERVISED]]
 ALIKE = tuple(f'_small_{data}.py' for data in {*PUBLISHED} - {'cityscapes', 'pascal_context', 'drive'})
 
@@ -91,16 +92,22 @@ def test_self_supervised_config(name):
     model = MODELS.build(cfg.model)
     model.init_weights()
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
-    images = torch.randint(0, 256, (4, 3, SIZE, SIZE), dtype=torch.uint8)
-    log = model.train_step(dict(inputs=list(images), data_samples=[DataSample() for _ in images]), optimizer)
-    lacking = [key for key, p in model.named_parameters() if p not in optimizer.optimizer.state]
+    views = whole.train_pipeline[1].get('num_views')
+    sizes = [SIZE] * 2 + [SIZE // 2] * (sum(views) - 2) if views else [SIZE]
+    images = [torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8) for size in sizes]
+    hub = MessageHub.get_current_instance()
+    hub.update_info_dict(dict(iter=0, max_iters=2))
+    log = model.train_step(dict(inputs=images if views else list(images[0]), data_samples=[DataSample()] * 4),
+                           optimizer)
+    lacking = [key for key, p in model.named_parameters() if p.requires_grad and p not in optimizer.optimizer.state]
     assert torch.isfinite(log['loss']) and not lacking
     assert whole.train_dataloader.batch_size * (1 if '_mini_' in name else 8) == whole.auto_scale_lr.base_batch_size
     assert whole.param_scheduler[-1].end == whole.train_cfg.max_epochs
     image = np.random.default_rng(0).integers(0, 256, (150, 130, 3), dtype=np.uint8)
     for pipeline in (whole.train_pipeline, whole.test_pipeline):
-        packed = Compose(pipeline)(dict(img=image, gt_label=1))
-        assert packed['inputs'].shape == (3, *[whole.model.backbone.img_size] * 2)
+        packed = Compose(pipeline)(dict(img=image, gt_label=1))['inputs']
+        assert (packed[1] if isinstance(packed, list) else packed).shape == (3, *[whole.model.backbone.img_size] * 2)
+        assert not isinstance(packed, list) or len(packed) == sum(views)
 
 
 @pytest.mark.parametrize('name', CLASSIFICATION)

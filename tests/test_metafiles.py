@@ -101,6 +101,12 @@ def test_parameters_and_flops(entry):
             'Parameters': count_parameters(network), 'FLOPs': count_flops(network, image),
             'Similarities': count_similarities(network, image), 'Image Size': f'{size[0]}x{size[1]}'}
         return
+    if cfg.model.type == 'mmwhitebox.SimDINO':  # the encoder alone: it is what stays
+        parameters, flops, similarities, _ = encoder_cost(Config(dict(part=cfg.model.backbone)).pretty_text, size)
+        counted = {'Parameters': parameters, 'FLOPs': flops, 'Image Size': f'{size[0]}x{size[1]}',
+                   **({'Similarities': similarities} if similarities else {})}
+        assert {**entry['Metadata'], **counted} == entry['Metadata']
+        return
     backbone, head = (Config(dict(part=cfg)).pretty_text
                       for cfg in (cfg.model.backbone, cfg.model.get('decode_head') or cfg.model.head))
     parameters, flops, similarities, features = encoder_cost(backbone, size)

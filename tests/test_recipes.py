@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, TRANSFORMS, init_default_scope
 from torch import nn
@@ -105,6 +106,63 @@ def test_crate_mae():
         assert load(f'crate_mae_{size}_imagenet').model.backbone.arch == f'crate-mae-{size}'
 
 
+def test_simdino():
+    """DINO's: the rate from 0 over 10 epochs to 5e-4 x batch / 256 and down to 1e-6; the decay up from 0.04 to 0.4."""
+    cfg = load('simdino_vit_base_imagenet')
+    optimizer, iters, peak = cfg.optim_wrapper.optimizer, 5, 5e-4 * 512 / 256
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', pytest.approx(peak), 0.04)
+    assert cfg.optim_wrapper.clip_grad == dict(max_norm=3.) and cfg.train_cfg.max_epochs == 100
+    for scheduler in cfg.param_scheduler:
+        assert scheduler.pop('convert_to_iter_based') and scheduler.pop('by_epoch')
+        scheduler.update(by_epoch=False, begin=scheduler.begin * iters, end=scheduler.end * iters)
+    wd = [scheduler for scheduler in cfg.param_scheduler if 'WeightDecay' in scheduler.type]
+    cfg.param_scheduler = [scheduler for scheduler in cfg.param_scheduler if scheduler not in wd]
+    found, warm = rates(cfg, 100 * iters), 10 * iters
+    assert found[0] < 1e-3 * peak and found[warm // 2] == pytest.approx(peak / 2, rel=0.03)
+    assert found[warm] == pytest.approx(peak) and found[-1] < 2e-3 * peak
+    assert found[55 * iters] == pytest.approx(peak / 2, rel=0.01)
+
+    groups = [dict(params=[nn.Parameter(torch.zeros(1))], weight_decay=decay) for decay in (0.04, 0.)]
+    optimizer = torch.optim.SGD(groups, lr=1.)
+    scheduler, = (PARAM_SCHEDULERS.build(dict(each, optimizer=optimizer)) for each in wd)
+    for i in range(100 * iters):
+        expected = 0.4 - 0.36 * (1 + math.cos(math.pi * i / (100 * iters))) / 2
+        assert optimizer.param_groups[0]['weight_decay'] == pytest.approx(expected, rel=1e-6)
+        assert optimizer.param_groups[1]['weight_decay'] == 0
+        optimizer.step()
+        scheduler.step()
+    for name in ('simdino_vit_small_imagenet', 'simdino_crate_base_imagenet', 'simdino_cbt_small_imagenet'):
+        assert load(name).model.momentum == 0.996 and load(name).model.backbone.drop_path_rate == 0.1
+    for key, decay in decays('simdino_crate_base_imagenet').items():
+        one_axis = key.endswith(('bias', 'gamma')) or 'norm' in key
+        assert decay == (0. if one_axis else 0.04), key
+
+
+def test_simdino_sees_dinos_crops():
+    """Two global crops and eight local ones; their colours and sizes."""
+    cfg = load('simdino_vit_base_imagenet')
+    multi = cfg.train_pipeline[1]
+    assert multi.num_views == [1, 1, 8]
+    sizes = [(steps[0].scale, tuple(steps[0].crop_ratio_range), steps[0].interpolation) for steps in multi.transforms]
+    assert sizes == [(224, (0.4, 1.0), 'bicubic')] * 2 + [(96, (0.05, 0.4), 'bicubic')]
+    for steps, blurred, solarized in zip(multi.transforms, (1.0, 0.1, 0.5), (0, 0.2, 0)):
+        by_type = {step.type: step for step in steps}
+        jitter = by_type['RandomApply']
+        assert (jitter.prob, dict(jitter.transforms)) == (0.8, dict(
+            type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1))
+        assert by_type['RandomFlip'].prob == 0.5 and by_type['RandomGrayscale'].prob == 0.2
+        assert by_type['GaussianBlur'].prob == blurred
+        assert by_type.get('Solarize', {}).get('prob', 0) == solarized
+    pipeline = Compose(cfg.train_pipeline[1:])
+    image = np.random.default_rng(0).integers(0, 256, (180, 200, 3), dtype=np.uint8)
+    packed = pipeline(dict(img=image))
+    assert [tuple(view.shape) for view in packed['inputs']] == [(3, 224, 224)] * 2 + [(3, 96, 96)] * 8
+    assert len({view.float().mean().item() for view in packed['inputs']}) == 10
+    blur = TRANSFORMS.build(dict(cfg.blur, prob=1.0))
+    radii = [blur.random_magnitude() for _ in range(200)]
+    assert 0.1 <= min(radii) < 0.2 and 1.9 < max(radii) <= 2.0
+
+
 def test_crate_alpha_decays_kernels_alone():
     for key, decay in decays('crate_alpha_base_finetune_imagenet').items():
         kernel = key.endswith('weight') and 'norm' not in key
@@ -169,7 +227,7 @@ def decays(name):
     model = MODELS.build(cfg.model)
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
     decay = {id(p): group['weight_decay'] for group in optimizer.param_groups for p in group['params']}
-    return {key: decay[id(p)] for key, p in model.named_parameters()}
+    return {key: decay[id(p)] for key, p in model.named_parameters() if p.requires_grad}
 
 
 @pytest.mark.parametrize('name, decay', [

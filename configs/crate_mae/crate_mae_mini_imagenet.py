@@ -20,6 +20,6 @@ model = dict(
             ]),
         img_size=64,
         patch_size=8))
-val_cfg = None
+val_cfg = dict(_delete_=True, type='mmwhitebox.FeatureValLoop')  # k-NN and linear probe
 test_cfg = None
 custom_hooks = [dict(type='mmwhitebox.ReconstructionVisHook', interval=100)]

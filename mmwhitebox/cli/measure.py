@@ -28,7 +28,7 @@ def add_model(parser: argparse.ArgumentParser, name: str, images: bool = True, l
 def add_also(parser: argparse.ArgumentParser) -> None:
     """``--also``."""
     parser.add_argument('--also', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'),
-                        help='another model in the same figure; may be repeated')
+                        help='another model in the same figure or table; may be repeated')
 
 
 def attention_map(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +80,23 @@ def complexity(parser: argparse.ArgumentParser) -> None:
     curve.add_argument('--rounds', type=positive_int, default=9, help='rounds of --time, in turn (%(default)s)')
     curve.add_argument('--out', metavar='DIR', default='work_dirs/complexity', help='output folder (%(default)s)')
     add_device(curve)
+
+
+def knn(parser: argparse.ArgumentParser) -> None:
+    """What the features tell of the classes: k nearest neighbours and a linear probe, beside the untrained model's.
+
+    For a self-supervised model or a classifier (its features before the head), frozen. The labels are those of the
+    training set, or of the dataset that val_cfg.bank names; scored is the test set, or the validation's. Features are
+    the last output of the encoder: class token, or mean over the patches.
+    """
+    add_model(parser, 'knn', images=False, layers=False)
+    parser.add_argument('--k', type=positive_int, default=20, help='neighbours (%(default)s)')
+    parser.add_argument('--temperature', type=float, default=0.07, metavar='T',
+                        help='of their weights exp(cos / T) (%(default)s)')
+    parser.add_argument('--penalty', type=float, default=1.,
+                        help='on the squared weights of the probe, of a loss summed over the images (%(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='of the untrained model (%(default)s)')
+    add_also(parser)
 
 
 def membership(parser: argparse.ArgumentParser) -> None:
@@ -201,8 +218,8 @@ def zero_shot_segmentation(parser: argparse.ArgumentParser) -> None:
     add_also(parser)
 
 
-MEASURES = (attention_map, coding_rate, complexity, membership, perturbation, rank, rate_reduction, reconstruction,
-            subspaces, synthetic, zero_shot_segmentation)
+MEASURES = (attention_map, coding_rate, complexity, knn, membership, perturbation, rank, rate_reduction,
+            reconstruction, subspaces, synthetic, zero_shot_segmentation)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -216,6 +233,7 @@ def run(args: argparse.Namespace) -> None:
         attention_map,
         coding_rate,
         complexity,
+        knn,
         membership,
         perturbation,
         rank,
@@ -226,7 +244,8 @@ def run(args: argparse.Namespace) -> None:
         zero_shot_segmentation,
     )
     measures = dict(
-        attention_map=attention_map, coding_rate=coding_rate, complexity=complexity, membership=membership,
-        perturbation=perturbation, rank=rank, rate_reduction=rate_reduction, reconstruction=reconstruction,
-        subspaces=subspaces, synthetic=synthetic, zero_shot_segmentation=zero_shot_segmentation)
+        attention_map=attention_map, coding_rate=coding_rate, complexity=complexity, knn=knn,
+        membership=membership, perturbation=perturbation, rank=rank, rate_reduction=rate_reduction,
+        reconstruction=reconstruction, subspaces=subspaces, synthetic=synthetic,
+        zero_shot_segmentation=zero_shot_segmentation)
     measures[args.command].main(args)

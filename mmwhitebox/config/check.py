@@ -55,7 +55,7 @@ PARTS: dict[str, Registries] = dict(
     vis_backends=(mm.VISBACKENDS, ))
 OUR_PARTS: dict[str, Registries] = dict(
     attention=(ATTENTIONS, ), class_attention=(ATTENTIONS, ), feedforward=(FEEDFORWARDS, ), stem=(EMBEDDINGS, ),
-    position=(EMBEDDINGS, ), regularizers=(mm.MODELS, ))
+    position=(EMBEDDINGS, ), regularizers=(mm.MODELS, ), bank=(mm.DATASETS, ))
 OF_LOADER: dict[str, Registries] = dict(
     dataset=(mm.DATASETS, ), sampler=(mm.DATA_SAMPLERS, ), batch_sampler=(mm.DATA_SAMPLERS, ),
     collate_fn=(mm.FUNCTIONS, ), worker_init_fn=(mm.FUNCTIONS, ))

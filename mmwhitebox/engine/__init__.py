@@ -1,4 +1,6 @@
 from mmwhitebox import stack  # noqa: F401  # isort: skip
+from .feature_scores import KNNAccuracy, LinearProbeAccuracy
+from .feature_validation import FeatureValLoop
 from .hooks import (
     AtomicCheckpointHook,
     BesideEMAHook,
@@ -24,15 +26,18 @@ from .optim import (
     LearningRateDecayOptimizerConstructor,
     Lion,
     RampedCosineLR,
+    TrainedOptimWrapperConstructor,
     WarmupCosineLR,
 )
 from .visualizer import SideBySideVisualizer, TolerantVisBackend
 
 __all__ = [
     'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'BesideEMAHook', 'ClassScores', 'CodingRateHook', 'CompileHook',
-    'ExactResumeHook', 'FiniteHook', 'InitialWeightsHook', 'IoUMetric', 'LabelMapHook',
-    'LayerDecayOptimizerConstructor', 'LearningRateDecayOptimizerConstructor', 'Lion', 'MembershipVisHook',
-    'ModelForMetrics', 'PerClassIoUMetric', 'PictureHook', 'RampedCosineLR', 'ReconstructionVisHook', 'ScheduleHook',
-    'SideBySideVisualizer', 'StopOnSignalHook', 'TF32Hook', 'TolerantVisBackend', 'TrainingChecksHook',
-    'ValidationClassesHook', 'WarmupCosineLR', 'ZeroShotSegmentation'
+    'ExactResumeHook', 'FeatureValLoop', 'FiniteHook', 'InitialWeightsHook', 'IoUMetric', 'KNNAccuracy',
+    'LabelMapHook', 'LayerDecayOptimizerConstructor', 'LearningRateDecayOptimizerConstructor',
+    'LinearProbeAccuracy', 'Lion', 'MembershipVisHook', 'ModelForMetrics', 'PerClassIoUMetric', 'PictureHook',
+    'RampedCosineLR', 'ReconstructionVisHook', 'ScheduleHook', 'SideBySideVisualizer', 'StopOnSignalHook',
+    'TF32Hook', 'TolerantVisBackend', 'TrainedOptimWrapperConstructor',
+    'TrainingChecksHook', 'ValidationClassesHook', 'WarmupCosineLR',
+    'ZeroShotSegmentation'
 ]

@@ -16,7 +16,7 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 from mmengine.logging import print_log
-from mmengine.optim import OptimWrapper, _ParamScheduler
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper, _ParamScheduler
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmseg.engine.optimizers import LayerDecayOptimizerConstructor as MMSegLayerDecayOptimizerConstructor
 from mmseg.engine.optimizers import LearningRateDecayOptimizerConstructor as MMSegLearningRateDecayOptimizerConstructor
@@ -105,6 +105,16 @@ class LearningRateDecayOptimizerConstructor(DepthsOfTheEncoder, MMSegLearningRat
 @MMSEG_CONSTRUCTORS.register_module(force=True)
 class LayerDecayOptimizerConstructor(DepthsOfTheEncoder, MMSegLayerDecayOptimizerConstructor):
     """mmseg's older constructor, which names the rate ``layer_decay_rate``, for both encoders as well."""
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class TrainedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """mmengine's constructor, without a warning for each parameter of a part that is not trained, as a teacher."""
+
+    def add_params(self, params: list[dict], module: nn.Module, *args, **kwargs) -> None:
+        """Add the parameters of a module, unless it has none to train."""
+        if any(parameter.requires_grad for parameter in module.parameters()):
+            super().add_params(params, module, *args, **kwargs)
 
 
 @OPTIM_WRAPPERS.register_module()

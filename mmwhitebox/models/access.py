@@ -1,5 +1,9 @@
 """A model as others hold it: inside wrappers, with its scores behind a head."""
+from typing import Any
+
 from torch import Tensor, nn
+
+from mmwhitebox.errors import UserError
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -15,13 +19,39 @@ def logits(model: nn.Module, images: Tensor) -> Tensor:
     """Class scores of whole images, through backbone, neck and head; no sliding window, no post-processing.
 
     Args:
-        model (nn.Module): A segmentor (mmseg), a classifier (mmpretrain) or a CRATEMAE, without wrappers.
+        model (nn.Module): A segmentor (mmseg), a classifier (mmpretrain), a CRATEMAE or a SimDINO, without wrappers.
         images (Tensor): Normalised images, (B, channels, height, width).
 
     Returns:
         Tensor: Masks at the resolution of the head, (B, classes, h, w), or class scores, (B, classes); of a
-        masked autoencoder the pixels of every patch, nothing removed, (B, N, P*P*C).
+        masked autoencoder the pixels of every patch, nothing removed, (B, N, P*P*C); of a student and its teacher
+        what they compare, (B, p).
     """
+    if hasattr(model, 'student'):
+        return model.student(images)
     if hasattr(model, 'predict_pixels'):
         return model.predict_pixels(images)
     return (model.decode_head if hasattr(model, 'decode_head') else model.head)(model.extract_feat(images))
+
+
+def image_features(model: nn.Module, features: Any) -> Tensor:
+    """One vector for each image, (B, D) float32, of what ``model.extract_feat`` gives.
+
+    It is the last output: a vector (class token, mean) as it is, of a map (B, D, h, w) the mean over its places, of
+    tokens (B, E + N, D) the mean over the N patches; E is ``num_extra_tokens`` of the backbone, 0 without.
+
+    Raises:
+        UserError: It is none of these.
+    """
+    last = features
+    while isinstance(last, (tuple, list)) and last:
+        last = last[-1]
+    if not isinstance(last, Tensor) or not 2 <= last.ndim <= 4:
+        what = tuple(last.shape) if isinstance(last, Tensor) else type(last).__name__
+        raise UserError(f'extract_feat of {type(model).__name__} ends with {what}: features are vectors (B, D), tokens '
+                        '(B, N, D) or maps (B, D, h, w).')
+    if last.ndim == 3:
+        last = last[:, getattr(getattr(model, 'backbone', None), 'num_extra_tokens', 0):].mean(1)
+    elif last.ndim == 4:
+        last = last.mean((2, 3))
+    return last.float()

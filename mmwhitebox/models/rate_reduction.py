@@ -101,11 +101,13 @@ class SimDINOLoss(nn.Module):
         coeff (float): Factor of the compression. Defaults to 1.
         eps (float): Precision of the code; not squared. Defaults to 0.05.
         reduce_cov (bool): Sum the covariance over the processes. Defaults to True.
+        smooth (bool): Take the expansion of the mean of the student's and the teacher's features, which the published
+            code advises when the loss has spikes. Defaults to False: of the student's.
     """
 
-    def __init__(self, coeff: float = 1., eps: float = 0.05, reduce_cov: bool = True) -> None:
+    def __init__(self, coeff: float = 1., eps: float = 0.05, reduce_cov: bool = True, smooth: bool = False) -> None:
         super().__init__()
-        self.coeff, self.eps, self.reduce_cov = coeff, eps, reduce_cov
+        self.coeff, self.eps, self.reduce_cov, self.smooth = coeff, eps, reduce_cov, smooth
 
     def forward(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
         """Loss of student (V, B, p), the first two global, and teacher (2, B, p), scaled to unit length.
@@ -120,7 +122,7 @@ class SimDINOLoss(nn.Module):
             compression = cosines[other].mean()
             m, p = s.shape[1:]
             total = m * (get_world_size() if self.reduce_cov else 1)
-            views = s[:len(t)]
+            views = (s[:len(t)] + t) / 2 if self.smooth else s[:len(t)]
             rates = gram_rate(over_processes(views.mT @ views, self.reduce_cov), p / (total * self.eps))
             expansion = (p + total) / (p * total) * rates.mean()
             return dict(loss=-self.coeff * compression - expansion, compression=compression.detach(),

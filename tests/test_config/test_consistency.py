@@ -353,3 +353,36 @@ def test_all_problems_come_in_one_message():
 def test_values_of_other_types_are_one_line(base, options, message):
     found = problems(config(base, options))
     assert found == [] if message is None else any(message in line for line in found)
+
+
+SIMDINO = 'simdino/simdino_mini_imagenet.py'
+ONE_VIEW = [dict(type='mmwhitebox.LoadImage'), dict(type='RandomResizedCrop', scale=64), dict(type='PackInputs')]
+
+
+@pytest.mark.parametrize('options, message', [
+    ({'train_dataloader.dataset.pipeline': ONE_VIEW},
+     'train_dataloader: the pipeline gives 1 view of an image, but model (SimDINO) compares two at least: put its '
+     'steps into MultiView, with num_views=[1, 1].'),
+    ({'train_dataloader.dataset.pipeline': [ONE_VIEW[0], dict(
+        type='MultiView', num_views=1, transforms=[ONE_VIEW[1:2]]), ONE_VIEW[2]]},
+     'put its steps into train_dataloader.dataset.pipeline.1, with num_views=[1, 1].'),
+    ({'train_dataloader.collate_fn': dict(type='pseudo_collate')},
+     "train_dataloader.collate_fn: model (SimDINO) takes batches view by view: set collate_fn=dict(type="
+     "'default_collate')."),
+    ({'optim_wrapper.accumulative_counts': 4},
+     'optim_wrapper.accumulative_counts=4, but model.update_interval=1: the teacher follows after every step of the '
+     'student, so set model.update_interval=4.'),
+])
+def test_views_and_steps_of_a_teacher(options, message):
+    found = problems(config(SIMDINO, options))
+    assert len(found) == 1 and message in found[0]
+
+
+@pytest.mark.parametrize('options', [
+    {'optim_wrapper.accumulative_counts': 4, 'model.update_interval': 4},
+    {'train_dataloader.dataset.pipeline': [ONE_VIEW[0], dict(
+        type='MultiView', num_views=2, transforms=[ONE_VIEW[1:2]]), ONE_VIEW[2]]},
+    {'train_dataloader.dataset.pipeline': [dict(type='MyViews')]}, {'train_dataloader.collate_fn.type': 'my_collate'},
+])
+def test_views_that_may_be_right_are_left_alone(options):
+    assert not problems(config(SIMDINO, options))

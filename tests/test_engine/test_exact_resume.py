@@ -29,7 +29,8 @@ ACCUMULATE = {'optim_wrapper.accumulative_counts': 3}
     ('cls', False, (0, 0), {**UNSEEDED, **EMA}),
     ('cls', True, (0, 2), {**UNSEEDED, **EMA, **ACCUMULATE}),
     ('mae', False, (0, 0), UNSEEDED),
-], ids=['seg-iterations', 'seg-epochs', 'cls-iterations', 'cls-epochs', 'masks'])
+    ('views', False, (0, 0), {**UNSEEDED, **ACCUMULATE, 'model.update_interval': 3}),
+], ids=['seg-iterations', 'seg-epochs', 'cls-iterations', 'cls-epochs', 'masks', 'views'])
 def test_resumed_in_the_middle_it_ends_as_undisturbed(images, tmp_path, task, by_epoch, workers, options):
     """Iteration 5 is followed by a validation when counted by iterations, and is the first of an epoch otherwise."""
     last = f'iter_{12 if by_epoch else 11}.pth'

@@ -95,12 +95,23 @@ def masked(folder):
     return dict(parts, model=model)
 
 
+def views(folder):
+    """A student and its teacher on crops of two sizes; nothing is validated."""
+    parts = classification(folder)
+    preprocessor = dict(type='SelfSupDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3)
+    crops = [[dict(type='RandomResizedCrop', scale=size), dict(type='DrawFromAll')] for size in (SIZE, SIZE // 2)]
+    model = dict(type='mmwhitebox.SimDINO', data_preprocessor=preprocessor, backbone=backbone(),
+                 neck=dict(hidden_channels=8, out_channels=4), momentum=0.9)
+    return dict(parts, model=model, pipeline=[
+        parts['pipeline'][0], dict(type='MultiView', num_views=[2, 1], transforms=crops), dict(type='PackInputs')])
+
+
 def make_config(folder, work_dir, task='seg', by_epoch=False, workers=0, resume=None, options=None) -> Config:
     """A training of eleven iterations or three epochs, with a checkpoint at every fifth iteration and at the end.
 
     ``options`` are merged last; their keys may have dots.
     """
-    parts = dict(seg=segmentation, cls=classification, mae=masked)[task](Path(folder))
+    parts = dict(seg=segmentation, cls=classification, mae=masked, views=views)[task](Path(folder))
     base = 'default_runtime.py' if task == 'seg' else 'default_runtime_cls.py'
     cfg = Config.fromfile(ROOT / 'configs/_base_' / base)
     loader = dict(num_workers=workers, persistent_workers=workers > 0)
@@ -122,7 +133,9 @@ def make_config(folder, work_dir, task='seg', by_epoch=False, workers=0, resume=
         visualizer=dict(name=uuid.uuid4().hex),  # mmengine would hand out that of an earlier training
         load_from=None if resume is None else str(resume), resume=resume is not None,
         env_cfg=dict(cudnn_benchmark=False)))
-    if task == 'mae':
+    if task == 'views':
+        cfg.train_dataloader.collate_fn = dict(type='default_collate')
+    if task in ('mae', 'views'):
         cfg.update(val_dataloader=None, val_evaluator=None, val_cfg=None)
     cfg.default_hooks.checkpoint.update(by_epoch=False, interval=5, max_keep_ckpts=-1, save_best=None)
     cfg.default_hooks.pop('visualization')

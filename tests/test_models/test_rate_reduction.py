@@ -1,6 +1,7 @@
 """The losses of rate reduction: recorded numbers, formulas, degenerate features, two processes against one."""
 import gc
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -10,16 +11,22 @@ from torch import nn
 
 from mmwhitebox.models.rate_reduction import RateReductionLoss, SimDINOLoss
 from mmwhitebox.ops.coding_rate import coding_rate, gram_rate
-from tests.golden import Golden, assert_close
+from tests.golden import FOLDER, Golden, assert_close
 from tests.test_models import test_regularizers as regularized
 
 
-def test_simdino_is_the_recorded_one():
-    golden = Golden('simdino_loss')
-    student = F.normalize(golden.inputs['student'], dim=-1).unflatten(0, (6, 12)).requires_grad_()
-    out = SimDINOLoss()(student, golden.inputs['teacher'].unflatten(0, (2, 12)))
+@pytest.mark.parametrize('smooth', [False, True])
+def test_simdino_is_the_recorded_one(smooth):
+    """Values, and the gradient of features of unit length: along them, our normalisation has none."""
+    golden, which = Golden('simdino_loss'), int(smooth)
+    student = F.normalize(golden.inputs['student'], dim=-1).requires_grad_()
+    out = SimDINOLoss(smooth=smooth)(student.unflatten(0, (6, 12)), golden.inputs['teacher'].unflatten(0, (2, 12)))
     for key in ('loss', 'compression', 'expansion'):
-        assert_close(out[key].detach(), golden.outputs[f'{key}_0'], key)
+        assert_close(out[key].detach(), golden.outputs[f'{key}_{which}'], key)
+    out['loss'].backward()
+    recorded = torch.from_numpy(np.load(FOLDER / 'simdino_loss.npz')[f'grad_input/student_{which}'])
+    along = (recorded * student).sum(-1, keepdim=True)
+    assert_close(student.grad, (recorded - along * student).detach(), 'gradient')
 
 
 def test_coding_rate_is_the_formula():

@@ -50,7 +50,7 @@ def measure(cfg: Config, size: tuple | None, memory: bool) -> dict:
     image = torch.empty(1, cfg.model.backbone.get('in_channels', 3), *size, device='meta')
     network = Network(model)
     costs.update(
-        params=count_parameters(model) / 1e6,
+        params=count_parameters(getattr(model, 'student', model)) / 1e6,  # a teacher is its copy
         headless=count_parameters(model.backbone) / 1e6,
         flops=count_flops(network, image) / 1e9,
         similarities=count_similarities(network, image) / 1e6)

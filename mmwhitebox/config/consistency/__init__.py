@@ -17,6 +17,7 @@ from .classes import class_problems
 from .ignored import ignored_label_problems
 from .schedule import loader_problems, loop_problems
 from .scores import score_problems
+from .views import view_problems
 from .windows import window_problems
 
 __all__ = ['check_consistency', 'raise_together']
@@ -25,7 +26,7 @@ TRAINING = ('train', 'val')
 
 
 def check_consistency(cfg: Config, splits: tuple[str, ...] = TRAINING) -> None:
-    """Compare class counts, channels, ignored labels, sliding windows, loops, loaders and the names of scores.
+    """Compare class counts, channels, ignored labels, windows, views, loops, loaders and the names of scores.
 
     Args:
         cfg (Config): Full config, checked part by part.
@@ -39,7 +40,8 @@ def check_consistency(cfg: Config, splits: tuple[str, ...] = TRAINING) -> None:
     with MODELS.switch_scope_and_registry(cfg.get('default_scope') or 'mmseg'):
         problems = [*loop_problems(cfg, splits), *loader_problems(cfg, splits), *class_problems(cfg, splits),
                     *channel_problems(cfg, splits),
-                    *ignored_label_problems(cfg, splits), *window_problems(cfg), *score_problems(cfg, splits)]
+                    *ignored_label_problems(cfg, splits), *window_problems(cfg), *score_problems(cfg, splits),
+                    *view_problems(cfg, splits)]
     if problems:
         name = f'The config {cfg.filename}' if getattr(cfg, 'filename', None) else 'The config'
         raise ConfigError('\n  '.join([f'{name} contradicts itself:', *dict.fromkeys(problems)]))

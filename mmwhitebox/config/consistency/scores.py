@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from mmengine.optim.scheduler import ReduceOnPlateauLR
-from mmengine.registry import HOOKS, PARAM_SCHEDULERS
+from mmengine.registry import HOOKS, LOOPS, PARAM_SCHEDULERS
 from mmpretrain.evaluation import Accuracy, AveragePrecision, MultiLabelMetric, SingleLabelMetric
 from mmseg.evaluation import IoUMetric
 
@@ -38,8 +38,14 @@ def score_problems(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
             if wrong:
                 ours = " type='mmwhitebox.IoUMetric' has it." if set(wrong) <= set(BOUNDARY_SCORES) else ''
                 yield f'{part.path}.iou_metrics: there is no {joined(wrong)}; there are {joined(list(offered))}.{ours}'
-    if 'train' not in splits or not cfg.get('val_evaluator') or not cfg.get('val_dataloader') or not cfg.get('val_cfg'):
+    if 'train' not in splits or not cfg.get('val_evaluator') or not cfg.get('val_dataloader') or \
+            cfg.get('val_cfg') is None:
         return
+    loop = make_part('val_cfg', {'type': 'ValLoop', **cfg['val_cfg']}, LOOPS)
+    if loop is not None and loop.known and not getattr(loop.cls, 'gives_features', False):
+        yield from (f"{part.name} scores features, which {loop.name} does not give: set val_cfg="
+                    "dict(type='mmwhitebox.FeatureValLoop')."
+                    for part in metrics(cfg, 'val') if getattr(part.cls, 'needs_features', False))
     names = validation_scores(cfg)
     for place, monitor, hook in monitors(cfg):
         if names is not None and monitor not in names:
@@ -129,7 +135,7 @@ def metric_scores(part: Part, classes: list[str] | None) -> list[str] | None:
         means = ['aAcc', *(name for metric in _iou_scores(part) for name in offered_scores(cls).get(metric, ()))]
         ends = [f'{name}_{end}' for name in means for end in ('low', 'high') if part.cfg.get('bootstrap')]
         return [*means, *ends, *(f'IoU.{name}' for name in classes or () if per_class)]
-    if cls is Accuracy:
+    if cls is Accuracy or getattr(cls, 'scores_of_topk', False):
         topk = part.argument('topk')
         return [f'top{k}{suffix}' for k in ((topk, ) if isinstance(topk, int) else topk)
                 for suffix in _threshold_suffixes(part)]

@@ -1,0 +1,2 @@
+_base_ = './simdino_crate_base_imagenet.py'
+model = dict(backbone=dict(arch='cbt-small'))
