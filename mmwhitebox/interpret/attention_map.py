@@ -9,6 +9,7 @@ representative. Its map is that row over the patches; extra tokens (class tokens
 """
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -38,11 +39,40 @@ class _ScoreReader(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _scaled_dot_product_map(attention: nn.Module, args: tuple, kwargs: dict) -> Tensor | None:
-    """softmax(s Q K^T + mask) of the one fused attention inside a module; None if there is not just one.
+class ScaledDotProduct(NamedTuple):
+    """One fused attention: softmax(scale Q K^T + mask).
+
+    Attributes:
+        query (Tensor): Q, (B, K, M, p).
+        key (Tensor): K, (B, K, N, p).
+        mask (Tensor | None): Added to the scores; where it is boolean, False hides a key.
+        scale (float): Of the scores.
+    """
+
+    query: Tensor
+    key: Tensor
+    mask: Tensor | None
+    scale: float
+
+    def matrix(self) -> Tensor:
+        """(B, K, M, N), rows summing to one."""
+        scores = self.scale * self.query @ self.key.mT
+        if self.mask is not None:
+            hidden = self.mask.dtype == torch.bool
+            scores = scores.masked_fill(~self.mask, float('-inf')) if hidden else scores + self.mask
+        return scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
+
+
+def scaled_dot_product_call(attention: nn.Module, args: tuple, kwargs: dict) -> ScaledDotProduct | None:
+    """The one fused attention inside a module of timm; None if there is not just one.
 
     Reading it from the fused call takes in whatever the module does before: norms of queries and keys, rotary
     positions, relative position biases, grouped heads.
+
+    Args:
+        attention (nn.Module): With timm's ``fused_attn``, which is afterwards what it was.
+        args (tuple): What it was called with.
+        kwargs (dict): By keyword.
     """
     fused = attention.fused_attn
     attention.fused_attn = True
@@ -54,14 +84,11 @@ def _scaled_dot_product_map(attention: nn.Module, args: tuple, kwargs: dict) -> 
     if len(reader.calls) != 1:
         return None
     call = reader.calls[0]
-    query, key, mask = call['query'], call['key'], call.get('attn_mask')
+    query, key = call['query'], call['key']
     if call.get('is_causal') or query.shape[-3] != key.shape[-3]:
         return None
-    scale = query.shape[-1]**-0.5 if call.get('scale') is None else call['scale']
-    scores = scale * query @ key.mT
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float('-inf')) if mask.dtype == torch.bool else scores + mask
-    return scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
+    return ScaledDotProduct(query, key, call.get('attn_mask'),
+                            query.shape[-1]**-0.5 if call.get('scale') is None else call['scale'])
 
 
 def has_attention_map(attention: nn.Module) -> bool:
@@ -88,9 +115,9 @@ def attention_matrix(attention: nn.Module, args: tuple, kwargs: dict | None = No
     if has_attention_map(attention):
         if isinstance(attention, BaseAttention):
             return attention.attention_map(*args)
-        matrix = _scaled_dot_product_map(attention, args, kwargs or {})
-        if matrix is not None:
-            return matrix
+        call = scaled_dot_product_call(attention, args, kwargs or {})
+        if call is not None:
+            return call.matrix()
     raise TypeError(f'{type(attention).__name__} has no attention map: it does not compare tokens with tokens by '
                     'one softmax.')
 
