@@ -9,11 +9,18 @@ Row i of M is what token i gathers; a row costs one product of a factor with a v
 """
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-from mmwhitebox.models.attention import CBSA, MSCA, MSSA, AgentAttention, BaseAttention, ClassAttention, MHSA
-from mmwhitebox.models.attention import ReLULinearAttention
+from mmwhitebox.models.attention import (
+    CBSA,
+    MHSA,
+    MSCA,
+    MSSA,
+    AgentAttention,
+    BaseAttention,
+    ClassAttention,
+    ReLULinearAttention,
+)
 
 from .attention_map import attention_matrix, has_attention_map, representative_footprints, scaled_dot_product_call
 

@@ -9,7 +9,6 @@ r"""What if: a model disturbed in one place, to see how its answer changes; afte
 **reading**: a head is switched off behind everything that mixes heads (norms, gates) and before the bias of the map
 back, which no head owns.
 """
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
