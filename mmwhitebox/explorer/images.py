@@ -85,9 +85,9 @@ class Pictures:
         self.uploads: OrderedDict[str, Picture] = OrderedDict()
         self.thumbnails: OrderedDict[str, bytes] = OrderedDict()
         self.lock = threading.Lock()
-        self.list(paths, root)
+        self.offer(paths, root)
 
-    def list(self, paths: Iterable[str | Path], root: str | Path | None = None) -> None:
+    def offer(self, paths: Iterable[str | Path], root: str | Path | None = None) -> None:
         """Offer more files, called by their paths below ``root``."""
         for path in map(str, paths):
             if not self.within(path):
@@ -107,7 +107,7 @@ class Pictures:
     def learn(self, samples: Iterable[str], masks: Iterable[str]) -> None:
         """Note what a model knows: samples of its data, which are offered if nothing else is, and which have masks."""
         if not self.listed:
-            self.list(samples)
+            self.offer(samples)
         found = set(map(os.path.abspath, masks))
         for picture in self.listed.values():
             picture.ground_truth |= picture.path in found

@@ -185,7 +185,7 @@ def explorer_app(pictures: Pictures, jobs: Jobs, host: str = '127.0.0.1', token:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         if jobs.executor is None:
             jobs.start()
-        jobs.load()
+        jobs.load(pictures)
         try:
             yield
         finally:
