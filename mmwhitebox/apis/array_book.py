@@ -1,4 +1,6 @@
 """Arrays that are collected one by one under names, for :mod:`.array_container`."""
+from collections.abc import Set
+
 import numpy as np
 from torch import Tensor
 
@@ -24,3 +26,10 @@ class ArrayBook:
         self.arrays[name] = array.detach().float().cpu().numpy() if isinstance(array, Tensor) else array
         self.group_axes[name] = group_axes
         return name
+
+    def without(self, names: Set[str]) -> 'ArrayBook':
+        """A book without some arrays; the others are shared."""
+        book = ArrayBook()
+        book.arrays = {name: array for name, array in self.arrays.items() if name not in names}
+        book.group_axes = {name: axes for name, axes in self.group_axes.items() if name not in names}
+        return book

@@ -1,4 +1,5 @@
 """Everything that the layers of a model say about one image: maps, tokens, rates and answer, in one forward pass."""
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +36,7 @@ class Seen(NamedTuple):
 
     Attributes:
         name (str): Of its file.
+        key (str): The same for the same file, or an equal array.
         tensor (Tensor): Normalised, (1, C, H, W), on the model's device, padded at the right and the bottom.
         size (tuple[int, int]): Height and width of the image within the tensor.
         original (tuple[int, int]): Height and width of its file.
@@ -42,6 +44,7 @@ class Seen(NamedTuple):
     """
 
     name: str
+    key: str
     tensor: Tensor
     size: tuple[int, int]
     original: tuple[int, int]
@@ -77,8 +80,9 @@ def explore(model: BaseModel, image: ImageType, what_if: Sequence[Mapping] = (),
     hw_shape = patch_grid(model, image_size)
     book, watch = ArrayBook(), Watch(model)
     view = seen_image(model, seen.tensor[..., :seen.size[0], :seen.size[1]], _meta(model).get('shown'))
-    picture = dict(name=seen.name, width=seen.size[1], height=seen.size[0], original=list(seen.original[::-1]),
-                   note=view.note, pixels=book.add('image', np.ascontiguousarray(view.image)))
+    picture = dict(name=seen.name, key=seen.key, width=seen.size[1], height=seen.size[0],
+                   original=list(seen.original[::-1]), note=view.note,
+                   pixels=book.add('image', np.ascontiguousarray(view.image)))
     with torch.inference_mode(), network_precision(model), disturbed(model, what_if, image_size) as applied:
         with scaled_dot_products(watch.timm_attentions) as watch.products, capture(watch.modules) as watch.calls:
             prediction = _predict(model, seen, book)
@@ -110,8 +114,14 @@ def _see(model: BaseModel, image: ImageType, rgb: bool) -> Seen:
     if isinstance(model, EncoderDecoder) and model.test_option('enlarge', False):
         tensor = model.enlarge(tensor, [sample.metainfo])[0]
         size = tuple(tensor.shape[-2:])
-    name = source.name if isinstance(source, Path) else 'image'
-    return Seen(name, tensor, size, tuple(sample.metainfo.get('ori_shape', size))[:2], sample)
+    return Seen(*_name(source), tensor, size, tuple(sample.metainfo.get('ori_shape', size))[:2], sample)
+
+
+def _name(source: Path | np.ndarray | bytes) -> tuple[str, str]:
+    """Name of an image, and what tells it from others of that name."""
+    content = str(source.resolve()).encode() if isinstance(source, Path) else \
+        source.tobytes() if isinstance(source, np.ndarray) else source
+    return source.name if isinstance(source, Path) else 'image', hashlib.sha256(content).hexdigest()[:16]
 
 
 def _predict(model: BaseModel, seen: Seen, book: ArrayBook) -> dict | None:

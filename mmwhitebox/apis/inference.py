@@ -174,7 +174,7 @@ def iter_inference(
                                 '(color_type) makes it so.') from error
             for (image, source, _), sample in zip(waiting, samples):
                 cls = SegResult if isinstance(sample, SegDataSample) else ClsResult
-                yield image, cls.from_sample(sample, source, model.dataset_meta)
+                yield image, cls.from_sample(sample, source, model.dataset_meta, model)
             waiting.clear()
 
     def load(image: ImageType) -> tuple | ImageReadError:
