@@ -4,8 +4,8 @@ r"""Arrays and a JSON header in one block of bytes, the arrays quantised on dema
     value = zero_g + scale_g q,      scale_g = (max_g - min_g) / (2^bits - 1),      |error| <= scale_g / 2
 
 Little endian. ``header['arrays'][name]`` says of every array: ``dtype`` ('u1', 'u2', 'f4', 'i4'), ``shape``, ``offset``
-from the end of the header, and of a quantised one ``scale``, ``zero`` and the number of ``groups`` that have one of each:
-the product of some leading axes.
+from the end of the header, and of a quantised one ``scale``, ``zero`` and the number of ``groups`` that have one of
+each: the product of some leading axes.
 """
 import json
 import math

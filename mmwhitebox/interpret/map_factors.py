@@ -22,7 +22,7 @@ from mmwhitebox.models.attention import (
     ReLULinearAttention,
 )
 
-from .attention_map import attention_matrix, has_attention_map, representative_footprints, scaled_dot_product_call
+from .attention_map import ScaledDotProduct, has_attention_map, representative_footprints
 
 
 class Factors(NamedTuple):
@@ -49,55 +49,46 @@ class Factors(NamedTuple):
         return self.left @ self.right if self.form == 'product' else self.left
 
 
-def map_factors(attention: nn.Module, args: tuple, kwargs: dict | None = None) -> Factors | None:
+def map_factors(attention: nn.Module, args: tuple, call: ScaledDotProduct | None = None) -> Factors | None:
     """The factors of an attention's map for the first image that it was called with.
 
     Args:
         attention (nn.Module): An attention of this package or timm's.
-        args (tuple): What it was called with, as for :func:`mmwhitebox.interpret.attention_matrix`.
-        kwargs (dict, optional): Keyword arguments of the call (timm). Defaults to none.
+        args (tuple): What an attention of this package was called with: (tokens, grid) or (queries, tokens).
+        call (ScaledDotProduct, optional): What a timm module computed in that call, from
+            :func:`.attention_map.scaled_dot_products`. Defaults to None: not one softmax.
 
     Returns:
-        Factors | None: In float32; None of an attention without such a map (TSSA, DMSA, Channel), and of a module whose
-        attention is not one softmax.
+        Factors | None: In float32; None of an attention without such a map (TSSA, DMSA, Channel), and of a module of
+        timm whose attention is not one softmax.
     """
-    if not has_attention_map(attention):
-        return None
-    args = tuple(value[:1] if isinstance(value, Tensor) else value for value in args)
-    found = _own(attention, args) if isinstance(attention, BaseAttention) else _timm(attention, args, kwargs or {})
-    if found is None:
-        try:
-            matrix = attention_matrix(attention, args, kwargs)
-        except TypeError:
+    if not isinstance(attention, BaseAttention):
+        if call is None:
             return None
-        found = Factors('matrix', matrix, matrix)
+        found = Factors('softmax', call.query, call.key, call.scale) if call.mask is None else _whole(call.matrix())
+    elif has_attention_map(attention):
+        args = tuple(value[:1] if isinstance(value, Tensor) else value for value in args)
+        found = _factors(attention, args) or _whole(attention.attention_map(*args))
+    else:
+        return None
     left = found.left[0].float()
     return Factors(found.form, left, left if found.right is found.left else found.right[0].float(), found.scale)
 
 
-def _own(attention: BaseAttention, args: tuple) -> Factors | None:
+def _whole(matrix: Tensor) -> Factors:
+    return Factors('matrix', matrix, matrix)
+
+
+def _factors(attention: BaseAttention, args: tuple) -> Factors | None:
     if isinstance(attention, CBSA):
         a = representative_footprints(attention, args)
         return Factors('gram', a, a)
-    if isinstance(attention, MSSA):
-        w = attention.subspace_tokens(args[0])
-        return Factors('softmax', w, w, attention.head_dims**-0.5)
-    if isinstance(attention, MSCA):
-        q, k = map(attention.subspace_tokens, args)
-        return Factors('softmax', q, k, attention.head_dims**-0.5)
-    if isinstance(attention, MHSA):
-        q, k, _ = attention.queries_keys_values(args[0])
-        return Factors('softmax', q, k, attention.head_dims**-0.5)
-    if isinstance(attention, ClassAttention):
-        q, k, _ = attention.queries_keys_values(*args)
-        return Factors('softmax', q, k, attention.head_dims**-0.5)
-    if isinstance(attention, AgentAttention):
+    if isinstance(attention, (AgentAttention, ReLULinearAttention)):
         return Factors('product', *attention.map_factors(*args))
-    if isinstance(attention, ReLULinearAttention):
-        return Factors('product', *attention.map_factors(*args))
+    if isinstance(attention, (MSSA, MSCA)):
+        q, *k = map(attention.subspace_tokens, args[:1] if isinstance(attention, MSSA) else args)
+        return Factors('softmax', q, *(k or [q]), attention.head_dims**-0.5)
+    if isinstance(attention, (MHSA, ClassAttention)):
+        q, k, _ = attention.queries_keys_values(*(args[:1] if isinstance(attention, MHSA) else args))
+        return Factors('softmax', q, k, attention.head_dims**-0.5)
     return None
-
-
-def _timm(attention: nn.Module, args: tuple, kwargs: dict) -> Factors | None:
-    call = scaled_dot_product_call(attention, args, kwargs)
-    return None if call is None or call.mask is not None else Factors('softmax', call.query, call.key, call.scale)

@@ -21,6 +21,7 @@ from torch.nn.utils import parametrize
 from mmwhitebox.errors import UserError, joined
 from mmwhitebox.models.attention import CBSA, BaseAttention
 from mmwhitebox.models.attention.mssa import SoftmaxProjection
+from mmwhitebox.models.backbones import TimmViT, WhiteBoxTransformer
 from mmwhitebox.ops.cbsa import CONTRACTIONS
 
 from .capture import attention_layers
@@ -29,8 +30,9 @@ from .perturbation import attention_projections, perturbed
 
 KINDS = dict(noise=('layer', 'scale', 'seed'), head=('layer', 'head'), skip=('layer', ),
              contraction=('layer', 'value'), erase=('patches', ))
-OPTIONAL = dict(seed=0)
+DEFAULTS = dict(seed=0)
 MOST_NOISE = 100
+MOST_SHOWN = 40  # characters
 
 
 def possible(attention: nn.Module) -> list[str]:
@@ -44,74 +46,85 @@ def checked(model: nn.Module, what_if: Sequence[Mapping], image_size: tuple[int,
     Args:
         model (nn.Module): A classifier or segmentor.
         what_if (Sequence[Mapping]): Each has ``kind`` and the keys of :data:`KINDS`; ``layer`` is a number of
-            :func:`mmwhitebox.interpret.attention_layers`, of a contraction also None, all layers.
+            :func:`mmwhitebox.interpret.attention_layers`, of a contraction also None, all layers; ``seed`` defaults to
+            0; ``patches`` are indices of the patch grid, row major.
         image_size (tuple[int, int]): Height and width of the model's input in pixels.
 
     Raises:
         UserError: A disturbance is of no such form, or its layer does not have it.
     """
-    if isinstance(what_if, (str, Mapping)) or not isinstance(what_if, Sequence):
+    if isinstance(what_if, str) or not isinstance(what_if, Sequence):
         raise UserError(f'what_if is a list of disturbances, not {type(what_if).__name__}.')
-    layers = list(attention_layers(model).values())
-    return [_checked(layers, model, item, image_size) for item in what_if]
+    attentions = list(attention_layers(model).values())
+    items = [_complete(item) for item in what_if]
+    for item in items:
+        if item['kind'] == 'erase':
+            item['patches'] = _checked_patches(item['patches'], patch_grid(model, image_size))
+            continue
+        attention = _checked_layer(item, attentions)
+        if item['kind'] == 'head':
+            _check_index('head', f'layer {item["layer"]} has no head', item['head'], attention.num_heads)
+        elif item['kind'] == 'contraction' and item['value'] not in CONTRACTIONS:
+            raise UserError(f'what_if, contraction: value is softmax, inverse or null, not {_shown(item["value"])}.')
+        elif item['kind'] == 'noise':
+            scale = item['scale']
+            if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 <= scale <= MOST_NOISE:
+                raise UserError(f'what_if, noise: scale is a number from 0 to {MOST_NOISE}, not {_shown(scale)}.')
+            _check_index('noise', 'there is no seed', item['seed'], 2**63)
+    return items
 
 
-def _checked(layers: list[nn.Module], model: nn.Module, item: Any, image_size: tuple[int, int]) -> dict:
-    kind = item.get('kind') if isinstance(item, Mapping) else None
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise UserError(f'what_if: {str(kind if isinstance(item, Mapping) else item)[:60]!r} is no kind of disturbance; '
-                        f'there are {", ".join(KINDS)}.')
+def _complete(item: Any) -> dict:
+    """A disturbance with all keys of its kind and no other."""
+    kind = item.get('kind') if isinstance(item, Mapping) else item
+    if not isinstance(item, Mapping) or not isinstance(kind, str) or kind not in KINDS:
+        raise UserError(f'what_if: {_shown(kind)} is no kind of disturbance; there are {", ".join(KINDS)}.')
     keys = KINDS[kind]
-    unknown = [str(key)[:30] for key in item if key not in ('kind', *keys)]
-    missing = [key for key in keys if key not in item and key not in OPTIONAL]
+    unknown = [_shown(key) for key in item if key not in ('kind', *keys)]
+    missing = [key for key in keys if key not in item and key not in DEFAULTS]
     if unknown or missing:
-        raise UserError(f'what_if, {kind}: it takes {", ".join(keys)}' + (f', and not {joined(unknown, 3)}' if unknown else
-                                                                         f'; {", ".join(missing)} is missing') + '.')
-    item = {'kind': kind, **{key: item.get(key, OPTIONAL.get(key)) for key in keys}}
-    if kind == 'erase':
-        rows, columns = patch_grid(model, image_size)
-        if not isinstance(item['patches'], Sequence) or isinstance(item['patches'], str):
-            raise UserError('what_if, erase: patches is a list of indices.')
-        wrong = [patch for patch in item['patches'] if not _is_index(patch, rows * columns)]
-        if wrong:
-            raise UserError(f'what_if, erase: there is no patch {joined([str(patch)[:30] for patch in wrong], 3)}; the '
-                            f'grid has {rows} x {columns}, 0 to {rows * columns - 1}.')
-        return {**item, 'patches': sorted(set(item['patches']))}
-    number = item['layer']
-    if number is None and kind == 'contraction':
-        if not any(isinstance(layer, CBSA) for layer in layers):
-            raise UserError('what_if, contraction: no layer of this model has one; CBSA has.')
-    else:
-        if not _is_index(number, len(layers)):
-            raise UserError(f'what_if, {kind}: there is no layer {str(number)[:30]}' + (
-                f'; there are {len(layers)}, 0 to {len(layers) - 1}.' if layers else ': the model has no attention.'))
-        if kind not in possible(layers[number]):
-            raise UserError(f'what_if, {kind}: layer {number} is {type(layers[number]).__name__}, which has none; '
-                            'CBSA has.')
-    if kind == 'contraction' and (item['value'] is not None and not isinstance(item['value'], str)
-                                  or item['value'] not in CONTRACTIONS):
-        raise UserError(f'what_if, contraction: value is softmax, inverse or null, not {str(item["value"])[:30]!r}.')
-    if kind == 'head' and not _is_index(item['head'], layers[number].num_heads):
-        raise UserError(f'what_if, head: layer {number} has no head {str(item["head"])[:30]}; it has '
-                        f'{layers[number].num_heads}, 0 to {layers[number].num_heads - 1}.')
-    if kind == 'noise':
-        scale, seed = item['scale'], item['seed']
-        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 <= scale <= MOST_NOISE:
-            raise UserError(f'what_if, noise: scale is a number from 0 to {MOST_NOISE}, not {str(scale)[:30]!r}.')
-        if not _is_index(seed, 2**63):
-            raise UserError(f'what_if, noise: seed is an integer, not negative, not {str(seed)[:30]!r}.')
-    return item
+        wrong = f'not {joined(unknown, 3)}' if unknown else f'{joined(missing)} is missing'
+        raise UserError(f'what_if, {kind}: it takes {", ".join(keys)}; {wrong}.')
+    return {'kind': kind, **{key: item.get(key, DEFAULTS.get(key)) for key in keys}}
 
 
-def _is_index(value: Any, count: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < count
+def _checked_layer(item: dict, attentions: list[nn.Module]) -> nn.Module | None:
+    """The attention of the layer that a disturbance names; None if it names all."""
+    kind, number = item['kind'], item['layer']
+    if kind == 'contraction' and number is None:
+        if not any(isinstance(attention, CBSA) for attention in attentions):
+            raise UserError('what_if, contraction: no layer of this model has a contraction; CBSA has.')
+        return None
+    _check_index(kind, 'there is no layer', number, len(attentions))
+    if kind not in possible(attentions[number]):
+        raise UserError(f'what_if, {kind}: layer {number} is {type(attentions[number]).__name__}, which has no {kind}; '
+                        'CBSA has.')
+    return attentions[number]
+
+
+def _checked_patches(patches: Any, hw_shape: tuple[int, int]) -> list[int]:
+    if isinstance(patches, str) or not isinstance(patches, Sequence):
+        raise UserError(f'what_if, erase: patches is a list of indices, not {_shown(patches)}.')
+    for patch in patches:
+        _check_index('erase', f'a grid of {hw_shape[0]} x {hw_shape[1]} has no patch', patch, hw_shape[0] * hw_shape[1])
+    return sorted(set(patches))
+
+
+def _check_index(kind: str, what: str, value: Any, count: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < count:
+        raise UserError(f'what_if, {kind}: {what} {_shown(value)}' + (f', only 0 to {count - 1}.' if count else '.'))
+
+
+def _shown(value: Any) -> str:
+    """A value of a stranger, short."""
+    return repr(value) if len(repr(value)) <= MOST_SHOWN else f'{repr(value)[:MOST_SHOWN]}...'
 
 
 @contextmanager
 def disturbed(model: nn.Module, what_if: Sequence[Mapping], image_size: tuple[int, int]) -> Iterator[list[dict]]:
     """A context in which a model is disturbed, in all the ways of a list together.
 
-    No weight is changed but by noise, and that is taken back; the rest are hooks and settings, which are removed, also
+    No weight is changed but by noise, which is taken back; the rest are hooks and settings, which are removed, also
     after an error.
 
     Args:
@@ -150,7 +163,9 @@ def _apply(stack: ExitStack, model: nn.Module, item: dict, image_size: tuple[int
             attention.contraction = item['value']
     else:
         erase = partial(_erase, keep=patch_mask(model, item['patches'], image_size))
-        stack.callback(model.backbone.register_forward_pre_hook(erase).remove)
+        for encoder in model.modules():  # an average of the weights, as of self-supervised models, has one of its own
+            if isinstance(encoder, (TimmViT, WhiteBoxTransformer)):
+                stack.callback(encoder.register_forward_pre_hook(erase).remove)
 
 
 def patch_mask(model: nn.Module, patches: Sequence[int], image_size: tuple[int, int]) -> Tensor:
