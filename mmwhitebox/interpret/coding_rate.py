@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mmwhitebox.models.feedforward import ISTA
+from mmwhitebox.models.layers import TransposedLayer
 from mmwhitebox.ops.coding_rate import coding_rate as ops_coding_rate
 
 from .capture import Call
@@ -100,13 +101,14 @@ class CompressionLayer:
 def compression_layers(model: nn.Module) -> list[CompressionLayer]:
     """Layers whose attention compresses all tokens in learned subspaces, in the order in which they run.
 
-    Not among them: a ViT's layers, whose heads have no subspace, and cross-attention.
+    Not among them: a ViT's layers, whose heads have no subspace, cross-attention, and CRATE-MAE's decoder, whose layers
+    take the compression back.
     """
     found = []
     for name, attention in subspace_layers(model).items():
         layer = model.get_submodule(name.rpartition('.')[0])
         norm = getattr(layer, 'norm1', getattr(layer, 'norm', None))
-        if attention.updates_all_tokens and norm is not None:
+        if attention.updates_all_tokens and norm is not None and not isinstance(layer, TransposedLayer):
             found.append(CompressionLayer(name, attention, norm, getattr(layer, 'norm2', None), layer,
                                           isinstance(getattr(layer, 'ffn', None), ISTA)))
     return found
