@@ -152,7 +152,7 @@ def export(args: argparse.Namespace, sources: list[tuple[str, str]]) -> int:
     models = Models(sources, args.device, args.trust_checkpoint)
     for number in range(len(sources)):
         found = models.load(number, pictures.paths)
-        pictures.learn(found['samples'], found['masks'])
+        pictures.learn(found['samples'], found['masks'], found['shown'])
     shown = list(pictures.listed.values())
     if not shown:
         raise UserError('The data of the config is not here: name pictures by --images.')
