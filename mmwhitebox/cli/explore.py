@@ -118,11 +118,13 @@ def serve(args: argparse.Namespace, sources: list[tuple[str, str]]) -> None:
             jobs.stop()
 
 
-def open_models(*args):
-    """What answers in the process of the models; by its name, so that it is imported there alone."""
+def open_models(sources: list[tuple[str, str]], device: str | None, trust_checkpoint: bool):
+    """What answers in the process of the models; it is imported there alone."""
+    from mmwhitebox.explorer.memory import limit_memory
     from mmwhitebox.explorer.models import Models
 
-    return Models(*args)
+    limit_memory(device)
+    return Models(sources, device, trust_checkpoint)
 
 
 def check(args: argparse.Namespace, sources: list[tuple[str, str]]):

@@ -2,7 +2,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from mmengine.model import BaseModel
 
 from mmwhitebox.apis import init_model
@@ -13,7 +12,6 @@ from mmwhitebox.config.reading import load_model_config
 from mmwhitebox.errors import UserError
 
 from .ground_truth import GroundTruth
-from .memory import limit_memory
 from .runs import Asked
 
 MOST_SAMPLES = 500
@@ -31,8 +29,6 @@ class Models:
     def __init__(self, sources: Sequence[tuple[str, str]], device: str | None = None,
                  trust_checkpoint: bool = False) -> None:
         self.sources, self.device, self.trust_checkpoint = sources, device, trust_checkpoint
-        if device == 'cpu' or not (device or torch.cuda.is_available()):
-            limit_memory()
         self.loaded: dict[int, tuple[BaseModel, GroundTruth]] = {}
 
     def load(self, number: int, listed: Sequence[str] = ()) -> dict:

@@ -62,4 +62,12 @@ def held_models(sources: Sequence[tuple[str, str]], free: int):
     from mmwhitebox.explorer import memory, models
 
     memory.free_memory = lambda: free
+    memory.limit_memory('cpu')
     return models.Models(sources, 'cpu')
+
+
+class Large(StandIn):
+    """Answers as large as those of a real model."""
+
+    def explore(self, asked: Asked) -> bytes:
+        return super().explore(asked) + bytes(5 * 2**20)

@@ -122,7 +122,6 @@ def test_a_config_that_is_wrong_is_refused(capsys, place, monkeypatch):
 
 def test_an_export_is_written_and_named(capsys, place, monkeypatch):
     monkeypatch.chdir(place)
-    monkeypatch.setattr('mmwhitebox.explorer.models.limit_memory', lambda: None)
     main(['explore', *MODEL, '--export', 'new/page.html', '--images', 'data/images/validation/*.jpg'])
     assert capsys.readouterr().out == 'new/page.html\n'
     assert len(re.findall('id="run-', (place / 'new' / 'page.html').read_text())) == 2
@@ -130,7 +129,6 @@ def test_an_export_is_written_and_named(capsys, place, monkeypatch):
 
 def test_without_images_the_export_is_of_the_test_set(capsys, place, monkeypatch):
     monkeypatch.chdir(place)
-    monkeypatch.setattr('mmwhitebox.explorer.models.limit_memory', lambda: None)
     monkeypatch.setattr(explore, 'MOST_EXPORTED', 1)
     main(['explore', *MODEL, '--export', 'page.html'])
     assert 'the first 1 of 2 pictures' in capsys.readouterr().err

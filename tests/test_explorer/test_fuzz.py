@@ -75,9 +75,8 @@ def real(tmp_path_factory):
     """A small real model where the process of the models has one."""
     folder = tmp_path_factory.mktemp('real')
     ade = save_ade(folder / 'data', a=(64, 64))
+    models = Models([tuple(save_model(folder, 'cbt_decoder_mini_ade20k.py', data_root=ade))], 'cpu')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('mmwhitebox.explorer.models.limit_memory', lambda: None)
-        models = Models([tuple(save_model(folder, 'cbt_decoder_mini_ade20k.py', data_root=ade))], 'cpu')
         patch.setattr(jobs, '_work', models)
         models.sample = models.load(0)['samples'][0]
         yield models

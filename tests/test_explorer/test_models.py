@@ -37,9 +37,7 @@ def place(tmp_path_factory):
 @pytest.fixture(scope='module')
 def models(place):
     """Both, loaded."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('mmwhitebox.explorer.models.limit_memory', lambda: None)  # it would stay for other tests
-        models = Models(place.sources, 'cpu')
+    models = Models(place.sources, 'cpu')
     models.found = [models.load(number) for number in range(2)]
     return models
 
