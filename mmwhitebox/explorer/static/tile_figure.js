@@ -56,6 +56,7 @@ export class TileFigure extends Figure {
     this.grid = document.createElement('div');
     this.grid.className = 'tiles';
     this.bar = svgFigure(330, COLOUR_BAR_HEIGHT, null);
+    this.bar.removeAttribute('viewBox');
     this.bar.setAttribute('class', 'bar');
     this.bar.setAttribute('aria-hidden', 'true');
     this.empty = document.createElement('p');
