@@ -13,7 +13,7 @@ function ofHeads(values, heads, choice) {
     return Array.from({length: heads}, (_, k) => head(k));
   }
   if (choice === 'mean' || choice >= heads) {
-    return [{label: heads > 1 ? 'mean of heads' : '', values: headMean(values, heads)}];
+    return [{label: '', values: headMean(values, heads)}];
   }
   return [head(choice)];
 }
@@ -32,7 +32,7 @@ export const MAP_KINDS = [
         + 'broadcast together with it.'
       : 'Each patch shows how much the query takes from it: the row of the attention matrix. A row sums to one over '
         + 'all tokens.',
-    unit: layer => layer.maps.attention.form === 'gram' ? 'coefficient' : 'share',
+    unit: layer => layer.maps.attention.form === 'gram' ? 'AᵀA' : 'share',
     colours: 'viridis', fromZero: true, perQuery: true,
     applies: layer => Boolean(layer.maps.attention),
     tiles({run, layer, query, heads}) {
@@ -85,7 +85,7 @@ export const MAP_KINDS = [
       const head = singleHead(heads, found.heads);
       const marked = query.token === undefined
         ? mainRepresentative(found, row * run.header.grid[1] + column, head) : null;
-      return [{label: head === null ? 'mean of heads' : `head ${head}`, ...mosaicOf(run, layer, head), marked}];
+      return [{label: head === null ? '' : `head ${head}`, ...mosaicOf(run, layer, head), marked}];
     },
   },
   {

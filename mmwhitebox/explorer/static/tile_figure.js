@@ -45,7 +45,7 @@ export function scaleTiles(kind, tiles, layer, scale) {
   });
   const own = !shared && tiles.length > 1;
   const {low, high} = tiles[0];
-  return {colours, unit, low: own && !kind.fromZero ? 'least' : short(low), high: own ? 'most of each' : short(high)};
+  return {colours, unit, low: own && !kind.fromZero ? 'min' : short(low), high: own ? 'max of each' : short(high)};
 }
 
 export class TileFigure extends Figure {
@@ -110,7 +110,8 @@ export class TileFigure extends Figure {
   }
 
   captionOf(tile) {
-    return [tile.label, this.valueAtCursor(tile)].filter(Boolean).join('  ');
+    const value = this.valueAtCursor(tile);
+    return tile.label ? `${tile.label}  ${value}`.trim() : value && `${value} at the cursor`;
   }
 
   valueAtCursor(tile) {
