@@ -208,6 +208,8 @@ def read_picture(picture: Picture, around: int | None = None) -> np.ndarray:
             return np.ascontiguousarray(turned(to_bgr(image), stored, orientation_of(image))[..., ::-1])
     except UserError:
         raise
+    except Image.DecompressionBombError as error:
+        raise too_large(picture.name) from error
     except UnidentifiedImageError as error:
         kinds = ', '.join(FORMATS)
         raise ImageReadError(f'{picture.name}: this is no image of a kind that is read here ({kinds}).') from error
@@ -224,8 +226,12 @@ def check_size(name: str, size: tuple[int, int]) -> None:
     """
     width, height = size
     if width * height > MAX_PIXELS:
-        raise ImageSizeError(f'{name}: {width} x {height} pixels are more than the {MAX_PIXELS // 10**6} million that '
-                             'are read here.')
+        raise too_large(name)
+
+
+def too_large(name: str) -> ImageSizeError:
+    """What is said of too many pixels."""
+    return ImageSizeError(f'{name}: more than the {MAX_PIXELS // 10**6} million pixels that are read here.')
 
 
 def check_listed(picture: Picture) -> None:
@@ -239,6 +245,8 @@ def check_listed(picture: Picture) -> None:
         try:
             with Image.open(file, formats=FORMATS) as image:
                 size = image.size
+        except Image.DecompressionBombError as error:
+            raise too_large(picture.name) from error
         except Exception:  # Pillow's plug-ins raise what hostile bytes lead to
             return
     check_size(picture.name, size)

@@ -132,10 +132,10 @@ class Jobs:
         return next((number for number, state in enumerate(self.states) if state['ready'] == 'loading'), None)
 
     async def _loaded(self, number: int) -> dict:
-        try:
-            return await self._in_turn('load', number, self.pictures.paths)
-        except Ended:  # by something else, perhaps; a model that ends it again is given up
-            return await self._in_turn('load', number, self.pictures.paths)
+        for _ in range(2):  # something else may have ended the process once
+            with contextlib.suppress(Ended):
+                return await self._in_turn('load', number, self.pictures.paths)
+        raise JobError(503, 'The process of the models has ended while it was loaded, perhaps for want of memory.')
 
     # Jobs
 
@@ -151,7 +151,7 @@ class Jobs:
             return kept
         self._check_ready(asked.model)
         with self._queued():
-            return await self._in_turn('explore', asked, key=key)
+            return await self._in_turn('explore', asked, key=key, models=[asked.model])
 
     async def page(self, runs: Sequence[Any]) -> bytes:
         """The page of some runs as one file.
@@ -162,13 +162,13 @@ class Jobs:
         for asked in runs:
             self._check_ready(asked.model)
         with self._queued():
-            return await self._in_turn('page', runs)
+            return await self._in_turn('page', runs, models=[asked.model for asked in runs])
 
     def _check_ready(self, number: int) -> None:
         state = self.states[number]
         if state['ready'] == 'loading':
             raise JobError(503, 'The model is still being loaded.')
-        if state['ready'] != True:  # noqa: E712
+        if state['ready'] == 'failed':
             raise JobError(422, f'The model could not be loaded: {state["message"]}')
 
     @contextlib.contextmanager
@@ -181,17 +181,19 @@ class Jobs:
         finally:
             self.waiting -= 1
 
-    async def _in_turn(self, name: str, *args: Any, key: tuple | None = None) -> Any:
+    async def _in_turn(self, name: str, *args: Any, key: tuple | None = None, models: Sequence[int] = ()) -> Any:
         """Wait for the turn, which can be cancelled, and run; what runs is run to its end."""
         await self.turn.acquire()
-        task = asyncio.create_task(self._submit(name, args, key))
+        task = asyncio.create_task(self._submit(name, args, key, models))
         task.add_done_callback(lambda done: (self.turn.release(), done.cancelled() or done.exception()))
         return await asyncio.shield(task)
 
-    async def _submit(self, name: str, args: tuple, key: tuple | None) -> Any:
-        kept = self._kept(key)
+    async def _submit(self, name: str, args: tuple, key: tuple | None, models: Sequence[int]) -> Any:
+        kept = self._kept(key)  # of a run of the same kind, that was before it in the queue
         if kept is not None:
             return kept
+        for number in models:  # the process may have been started again meanwhile
+            self._check_ready(number)
         executor = self.executor
         try:
             done = await asyncio.wrap_future(executor.submit(_do, name, args))

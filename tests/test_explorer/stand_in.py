@@ -14,18 +14,23 @@ CLASSES = ['wall', '<script>alert(1)</script>']
 class StandIn:
     """Answers with what it was asked, and how many runs it has done."""
 
-    def __init__(self, samples: Sequence[str] = (), broken: Sequence[int] = ()) -> None:
-        self.samples, self.broken = list(samples), broken
+    def __init__(self, samples: Sequence[str] = (), broken: Sequence[int] = (), deadly: Sequence[int] = ()) -> None:
+        self.samples, self.broken, self.deadly = list(samples), broken, deadly
         self.count = 0
+        self.loaded: set[int] = set()
 
     def load(self, number: int, listed: Sequence[str]) -> dict:
         if number in self.broken:
             raise UserError('the checkpoint\nis of another model')
+        if number in self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.loaded.add(number)
         facts = dict(name=f'model {number}', task='segmentation', classes=CLASSES, palette=None, facts={})
         return dict(facts=facts, masks=[path for path in (*listed, *self.samples) if 'masked' in path],
                     samples=self.samples)
 
     def explore(self, asked: Asked) -> bytes:
+        assert asked.model in self.loaded
         self.count += 1
         for item in asked.what_if:
             self.do(**item)
@@ -45,3 +50,8 @@ class StandIn:
 
     def page(self, runs: Sequence[Asked]) -> bytes:
         return b'<!doctype html>' + b'\n'.join(map(self.explore, runs))
+
+
+def no_models() -> None:
+    """A beginning that fails."""
+    raise RuntimeError('nothing works')

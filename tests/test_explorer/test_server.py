@@ -48,8 +48,7 @@ def test_an_upload_is_run_by_its_id(shared, tmp_path):
     answer = shared.post('/api/images', content=data, headers={'X-Name': quote('../../<b>ü.png')})
     uploaded = answer.json()
     assert answer.status_code == 201
-    assert (uploaded['name'], uploaded['width'], uploaded['height']) == ('b>ü.png'[-7:], 30, 20) or \
-        uploaded['name'] == '<b>ü.png'
+    assert (uploaded['name'], uploaded['width'], uploaded['height']) == ('<b>ü.png', 30, 20)
     assert run(shared, uploaded['id']).json()['image'] == len(data)
     assert shared.get(f'/api/images/{uploaded["id"]}/thumbnail').status_code == 200
     assert uploaded['id'] in {image['id'] for image in shared.get('/api/images').json()['images']}
@@ -140,8 +139,9 @@ def test_a_run_that_fails_says_so_in_a_sentence_and_the_next_one_works(shared, k
 @pytest.mark.parametrize('method, path, status', [
     ('GET', '/nothing', 404), ('GET', '/api/run', 405), ('DELETE', '/api/images', 405), ('PUT', '/', 405),
     ('GET', '/api/images/x/thumbnail', 404), ('GET', '/static/', 404), ('GET', '/static/../server.py', 404),
-    ('GET', '/static/..%2fserver.py', 404), ('GET', '/static/%2e%2e/server.py', 404), ('GET', '/static//etc/passwd', 404),
-    ('GET', '/static/%00', 404), ('POST', '/static/index.html', 405), ('OPTIONS', '/api/run', 405)])
+    ('GET', '/static/..%2fserver.py', 404), ('GET', '/static/%2e%2e/server.py', 404),
+    ('GET', '/static//etc/passwd', 404), ('GET', '/static/%00', 404),
+    ('POST', '/static/index.html', 405), ('OPTIONS', '/api/run', 405)])
 def test_other_addresses_are_refused_in_a_sentence(shared, method, path, status):
     answer = shared.request(method, path)
     assert answer.status_code == status and list(answer.json()) == ['error']
