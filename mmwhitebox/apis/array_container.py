@@ -39,7 +39,7 @@ class Quantized(NamedTuple):
 
     def values(self) -> np.ndarray:
         """zero + scale q, float32 in the shape of the array."""
-        flat = self.codes.reshape(len(self.scale), -1)
+        flat = self.codes.reshape(len(self.scale), self.codes.size // max(len(self.scale), 1))
         return (self.zero[:, None] + self.scale[:, None] * flat).astype(np.float32).reshape(self.codes.shape)
 
 
@@ -52,7 +52,7 @@ def quantize(values: np.ndarray, bits: int, group_axes: int = 0) -> Quantized:
         group_axes (int): Leading axes of which every element is a group of its own. Defaults to 0: one group.
     """
     groups = math.prod(values.shape[:group_axes])
-    flat = values.reshape(groups, -1).astype(np.float64)
+    flat = values.reshape(groups, math.prod(values.shape[group_axes:])).astype(np.float64)
     low, high = (flat.min(1), flat.max(1)) if flat.size else (np.zeros(groups), np.zeros(groups))
     top = 2**bits - 1
     scale = np.array([float(f'{step:.9g}') for step in (high - low) / top * (1 + 1e-8)])  # short in JSON, wide enough

@@ -5,7 +5,6 @@ r"""Tokens as colour: the first principal components of an image's patch tokens.
 
 The sign of v_i, which nothing fixes, is the one that makes its entry of the largest size positive.
 """
-import numpy as np
 import scipy.linalg
 import torch
 from torch import Tensor
@@ -21,15 +20,18 @@ def principal_components(tokens: Tensor, count: int = NUM_COMPONENTS) -> Tensor:
         count (int): Defaults to 3.
 
     Returns:
-        Tensor: (N, count) float32 on the CPU, largest variance first; zeros where there is no such direction.
+        Tensor: (N, count) float32 on the CPU, largest variance first; zeros where there is no such direction, and of
+        tokens that are not finite.
     """
     x = tokens.detach().float().cpu()
     x = (x - x.mean(0)).double()
     n, d = x.shape
+    if not x.isfinite().all():
+        return x.new_zeros(n, count).float()
     gram = (x.mT @ x if d <= n else x @ x.mT).numpy()
     kept = min(count, len(gram))
     values, vectors = scipy.linalg.eigh(gram, subset_by_index=[len(gram) - kept, len(gram) - 1])
-    values, vectors = values[::-1], torch.from_numpy(np.ascontiguousarray(vectors[:, ::-1]))
+    values, vectors = values[::-1], torch.from_numpy(vectors[:, ::-1].copy())
     directions = vectors if d <= n else torch.nn.functional.normalize(x.mT @ vectors, dim=0)  # (D, kept)
     largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
     found = x @ (directions * torch.where(largest < 0, -1., 1.))

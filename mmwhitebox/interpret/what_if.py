@@ -197,12 +197,14 @@ def head_off(attention: nn.Module, head: int) -> Iterator[None]:
         return merged
 
     if isinstance(attention, SoftmaxProjection) and attention.out_proj != 'independent':
-        merge = attention.merge_heads  # the map back is the projection again, or none: there is no module to hook
-        attention.merge_heads = lambda heads: silence(merge(heads))
+        merge, own = attention.merge_heads, vars(attention).get('merge_heads')
+        attention.merge_heads = lambda heads: silence(merge(heads))  # the map back is the projection, or there is none
         try:
             yield
         finally:
             del attention.merge_heads
+            if own is not None:  # another head is off
+                attention.merge_heads = own
         return
     back = attention.to_out if hasattr(attention, 'to_out') else attention.proj
     handle = back.register_forward_pre_hook(lambda module, args: (silence(args[0]), *args[1:]))

@@ -3,7 +3,7 @@ import {areaColour, COLOUR_MAPS, cssColour} from './colour.js';
 import {svg, svgText} from './svg.js';
 
 const STOPS = 16;
-const BAR_WIDTH = 120;
+const BAR_WIDTH = 80;
 const BAR_HEIGHT = 8;
 export const COLOUR_BAR_HEIGHT = 16;
 let bars = 0;
@@ -29,7 +29,7 @@ export function colourBar({colours, low, high, unit, count}, ink) {
     const colour = cssColour(COLOUR_MAPS[colours].subarray(3 * step, 3 * step + 3));
     return svg('stop', {offset: i / STOPS, 'stop-color': colour});
   });
-  const left = 7 * low.length + 4;
+  const left = 6 * low.length + 4;
   return svg('g', {},
     svg('defs', {}, svg('linearGradient', {id}, ...stops)),
     svgText(low, 0, 11, letters),

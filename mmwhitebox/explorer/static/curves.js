@@ -17,7 +17,8 @@ const DRAWN = ['compression', 'compression_normalized', 'expansion', 'sparsity']
 const STAGES = [['input', 'input', 'ring', '1 2'], ['attention', 'after attention', 'circle', ''],
   ['feedforward', 'after feed-forward', 'square', '']];
 const STAGE_COLOURS = [2, 0, 1];
-const HEIGHT = 150;
+const LEAST_WIDTH = 170;
+const SAVED_HEIGHT = 150;
 const LEGEND_HEIGHT = 20;
 
 function rate(layer, quantity, stage) {
@@ -74,9 +75,9 @@ export class Curves extends Figure {
     return QUANTITIES.filter(([key]) => DRAWN.includes(key) && this.series(key, PAGE_INK).length);
   }
 
-  drawOne([quantity, title, unit], width, ink) {
+  drawOne([quantity, title, unit], width, height, ink) {
     return chart({title, unit, layers: this.numbers, series: this.series(quantity, ink), current: this.layer.number},
-      width, HEIGHT, ink);
+      width, height, ink);
   }
 
   legend(ink) {
@@ -96,10 +97,11 @@ export class Curves extends Figure {
     if (!this.run || !available) {
       return;
     }
-    const across = Math.max(1, Math.min(this.shown.length, Math.floor(available / 190)));
+    const across = Math.max(1, Math.min(this.shown.length, Math.floor(available / LEAST_WIDTH)));
     const width = Math.floor(available / across) - 8;
+    const height = Math.round(Math.max(SAVED_HEIGHT, Math.min(240, 0.45 * width)));
     const drawn = this.shown.map(quantity => {
-      const root = svgFigure(width, HEIGHT, null, this.drawOne(quantity, width, PAGE_INK));
+      const root = svgFigure(width, height, null, this.drawOne(quantity, width, height, PAGE_INK));
       root.dataset.quantity = quantity[0];
       root.setAttribute('role', 'img');
       root.setAttribute('aria-label', `${quantity[1]} by layer, in ${quantity[2]}; the numbers are in the table below`);
@@ -116,7 +118,7 @@ export class Curves extends Figure {
     const cell = (quantity, stage) => {
       const value = short(rate(this.layer, quantity, stage));
       const before = short(rate(undisturbed, quantity, stage));
-      return this.run === this.base ? value : `${value} (${before})`;
+      return this.run === this.base || value === '–' && before === '–' ? value : `${value} (${before})`;
     };
     const rows = QUANTITIES.map(([quantity, title, unit]) => [`${title} [${unit}]`,
       ...STAGES.map(([stage]) => cell(quantity, stage))]).filter(row => row.slice(1).some(text => /\d/.test(text)));
@@ -129,10 +131,10 @@ export class Curves extends Figure {
     const {shown} = this;
     const {model, image} = this.run.header;
     const parts = shown.map((quantity, i) => svg('g', {transform: `translate(${8 + i * (width + 12)} 26)`},
-      this.drawOne(quantity, width, PAPER_INK)));
+      this.drawOne(quantity, width, SAVED_HEIGHT, PAPER_INK)));
     parts.push(svgText(`Coding rates, ${model.name}, ${image.name}`, 8, 18, {fill: PAPER_INK.text,
-      'font-weight': 'bold'}), svg('g', {transform: `translate(8 ${HEIGHT + 32})`}, this.legend(PAPER_INK)));
-    return svgFigure(Math.max(540, 8 + shown.length * (width + 12)), HEIGHT + 32 + LEGEND_HEIGHT + 4, PAPER_INK.back,
+      'font-weight': 'bold'}), svg('g', {transform: `translate(8 ${SAVED_HEIGHT + 32})`}, this.legend(PAPER_INK)));
+    return svgFigure(Math.max(540, 8 + shown.length * (width + 12)), SAVED_HEIGHT + 32 + LEGEND_HEIGHT + 4, PAPER_INK.back,
       ...parts);
   }
 

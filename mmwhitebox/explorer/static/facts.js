@@ -3,14 +3,15 @@ import {short, withPrefix} from './numbers.js';
 import {element, tableOf} from './table.js';
 
 const NAMES = {config: 'Config', checkpoint: 'Checkpoint', date: 'Date', version: 'Version', parameters: 'Parameters',
-  flops: 'FLOPs'};
+  flops: 'FLOPs', trained: 'Trained'};
 
-function factText(key, value) {
+function factText(key, value, facts) {
   if (key === 'parameters') {
     return withPrefix(value);
   }
   if (key === 'flops') {
-    return withPrefix(value, 'FLOPs');
+    const [height, width] = facts.flops_size ?? [];
+    return withPrefix(value, 'FLOPs') + (height ? `, for ${width} × ${height} pixels` : '');
   }
   return typeof value === 'number' ? short(value) : String(value);
 }
@@ -20,7 +21,7 @@ const isTable = value => typeof value === 'object' && Object.values(value).some(
 
 function plainFacts(facts) {
   return Object.entries(facts).filter(([, value]) => isKnown(value) && typeof value !== 'object')
-    .map(([key, value]) => [NAMES[key] ?? key, factText(key, value)]);
+    .map(([key, value]) => [NAMES[key] ?? key, factText(key, value, facts)]);
 }
 
 function perClassTable(caption, rows) {

@@ -13,7 +13,7 @@ function ofHeads(values, heads, choice) {
     return Array.from({length: heads}, (_, k) => head(k));
   }
   if (choice === 'mean' || choice >= heads) {
-    return [{label: heads > 1 ? 'mean of heads' : '', values: headMean(values, heads)}];
+    return [{label: '', values: headMean(values, heads)}];
   }
   return [head(choice)];
 }
@@ -26,13 +26,13 @@ export const MAP_KINDS = [
   {
     id: 'attention',
     name: 'attention',
-    title: layer => layer.maps.attention.form === 'gram' ? 'Shared representatives, AᵀA' : 'Attention',
+    title: layer => layer.maps.attention.form === 'gram' ? 'Attention AᵀA' : 'Attention',
     how: layer => layer.maps.attention.form === 'gram'
-      ? 'Each patch shows how far it shares representatives with the query: the row of AᵀA, summed over the '
-        + 'representatives. Bright patches are gathered and broadcast together with it.'
+      ? 'How far each patch shares representatives with the query: its row of AᵀA. Bright patches are gathered and '
+        + 'broadcast together with it.'
       : 'Each patch shows how much the query takes from it: the row of the attention matrix. A row sums to one over '
         + 'all tokens.',
-    unit: layer => layer.maps.attention.form === 'gram' ? 'coefficient' : 'share',
+    unit: layer => layer.maps.attention.form === 'gram' ? 'AᵀA' : 'share',
     colours: 'viridis', fromZero: true, perQuery: true,
     applies: layer => Boolean(layer.maps.attention),
     tiles({run, layer, query, heads}) {
@@ -46,7 +46,7 @@ export const MAP_KINDS = [
   {
     id: 'footprint',
     name: 'footprint',
-    title: () => 'Footprint of a representative',
+    title: () => 'Footprint',
     how: () => 'Where the representative that takes most from the query gathers: one row of A over the patches, which '
       + 'sums to one over all tokens.',
     unit: () => 'share',
@@ -73,7 +73,7 @@ export const MAP_KINDS = [
   {
     id: 'footprints',
     name: 'all footprints',
-    title: () => 'Footprints of all representatives',
+    title: () => 'All footprints',
     how: () => 'Every small picture is the whole picture as one representative gathers it. Pooled representatives lie '
       + 'where their cell of the pool lies; the outlined one takes most from the query.',
     unit: () => 'share',
@@ -85,13 +85,13 @@ export const MAP_KINDS = [
       const head = singleHead(heads, found.heads);
       const marked = query.token === undefined
         ? mainRepresentative(found, row * run.header.grid[1] + column, head) : null;
-      return [{label: head === null ? 'mean of heads' : `head ${head}`, ...mosaicOf(run, layer, head), marked}];
+      return [{label: head === null ? '' : `head ${head}`, ...mosaicOf(run, layer, head), marked}];
     },
   },
   {
     id: 'membership',
     name: 'membership',
-    title: () => 'Membership in the subspaces',
+    title: () => 'Membership',
     how: () => 'The share Π of each patch in each subspace (head): bright patches belong to it. The shares of a patch '
       + 'sum to one over the subspaces.',
     unit: () => 'share',
@@ -113,7 +113,7 @@ export const MAP_KINDS = [
   {
     id: 'gate',
     name: 'gate',
-    title: () => 'Selection gate',
+    title: () => 'Gate',
     how: () => 'How far each patch selects each subspace (the gate G): mostly exactly zero, the rest sums to one over '
       + 'the subspaces where the gate is soft thresholding.',
     unit: () => 'share',
@@ -125,7 +125,7 @@ export const MAP_KINDS = [
   {
     id: 'similarity',
     name: 'similarity',
-    title: () => 'Similarity of tokens',
+    title: () => 'Similarity',
     how: () => 'The cosine between the query’s token and every patch’s token, as they leave the layer: 1 is the same '
       + 'direction, 0 orthogonal.',
     unit: () => 'cosine',
@@ -139,7 +139,7 @@ export const MAP_KINDS = [
   {
     id: 'pca',
     name: 'PCA colours',
-    title: () => 'Tokens as colours (PCA)',
+    title: () => 'PCA colours',
     how: () => 'The first three principal components of the patches’ tokens, as they leave the layer, as red, green '
       + 'and blue: patches of one colour have similar tokens. Colours of different layers do not correspond.',
     unit: () => 'component, 0 to 1',

@@ -91,6 +91,6 @@ export class Strip extends TileFigure {
 
 function barOf(kind, layer) {
   const colours = kind.colours;
-  return {colours, unit: kind.unit(layer), low: kind.fromZero ? '0' : 'least', high: 'most of each',
+  return {colours, unit: kind.unit(layer), low: kind.fromZero ? '0' : 'min', high: 'max of each',
     count: layer.heads};
 }

@@ -45,7 +45,7 @@ export function scaleTiles(kind, tiles, layer, scale) {
   });
   const own = !shared && tiles.length > 1;
   const {low, high} = tiles[0];
-  return {colours, unit, low: own && !kind.fromZero ? 'least' : short(low), high: own ? 'most of each' : short(high)};
+  return {colours, unit, low: own && !kind.fromZero ? 'min' : short(low), high: own ? 'max of each' : short(high)};
 }
 
 export class TileFigure extends Figure {
@@ -56,6 +56,7 @@ export class TileFigure extends Figure {
     this.grid = document.createElement('div');
     this.grid.className = 'tiles';
     this.bar = svgFigure(330, COLOUR_BAR_HEIGHT, null);
+    this.bar.removeAttribute('viewBox');
     this.bar.setAttribute('class', 'bar');
     this.bar.setAttribute('aria-hidden', 'true');
     this.empty = document.createElement('p');
@@ -109,7 +110,8 @@ export class TileFigure extends Figure {
   }
 
   captionOf(tile) {
-    return [tile.label, this.valueAtCursor(tile)].filter(Boolean).join('  ');
+    const value = this.valueAtCursor(tile);
+    return tile.label ? `${tile.label}  ${value}`.trim() : value && `${value} at the cursor`;
   }
 
   valueAtCursor(tile) {

@@ -15,7 +15,14 @@ export class WhatIf {
     find('contraction-all').onchange = () => this.setContraction();
     find('brush').onclick = () => store.set({brushing: !store.state.brushing});
     find('restore').onclick = () => this.replace(item => item.kind === 'erase', null);
+    find('what-if-open').onclick = () => this.open(find('what-if-controls').hidden);
+    this.open(!window.matchMedia('(max-width: 40rem)').matches);
     find('reset').onclick = () => store.set({whatIf: [], brushing: false});
+  }
+
+  open(isOpen) {
+    find('what-if-controls').hidden = !isOpen;
+    find('what-if-open').setAttribute('aria-expanded', String(isOpen));
   }
 
   get items() {
@@ -92,7 +99,7 @@ export class WhatIf {
     find('brush').setAttribute('aria-pressed', String(brushing));
     find('restore').hidden = !erasedOf(state.whatIf);
     find('reset').hidden = !state.whatIf.length && !brushing;
-    find('what-if-state').textContent = describeAll(state.whatIf);
+    find('what-if-state').textContent = state.whatIf.length ? '' : describeAll([]);
     this.showChips(state);
   }
 
