@@ -201,7 +201,7 @@ class Jobs:
         executor = self.executor
         try:
             done = await asyncio.wrap_future(executor.submit(_do, name, args))
-        except (BrokenProcessPool, RuntimeError, asyncio.CancelledError) as error:  # the second, of one that was shut down
+        except (BrokenProcessPool, RuntimeError, asyncio.CancelledError) as error:  # of one that was shut down, too
             if asyncio.current_task().cancelling():  # this task, and not what it waits for
                 raise
             self._restart(executor)
