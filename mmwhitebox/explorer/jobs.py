@@ -126,7 +126,7 @@ class Jobs:
                 LOG.error('%s: %s', self.states[number]['name'], error.sentence)
             else:
                 self.states[number] = dict(found['facts'], ready=True, message='')
-                self.pictures.learn(found['samples'], found['masks'])
+                self.pictures.learn(found['samples'], found['masks'], found['shown'])
 
     def _next_to_load(self) -> int | None:
         return next((number for number, state in enumerate(self.states) if state['ready'] == 'loading'), None)
@@ -198,7 +198,7 @@ class Jobs:
         try:
             done = await asyncio.wrap_future(executor.submit(_do, name, args))
         except (BrokenProcessPool, RuntimeError, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and not self.stopped:
+            if asyncio.current_task().cancelling():  # this task, and not what it waits for
                 raise
             self._restart(executor)
             raise Ended(503, KILLED if not self.stopped else 'The explorer is ending.') from error

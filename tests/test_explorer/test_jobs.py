@@ -1,6 +1,7 @@
 """The queue, and a process that may end at any moment."""
 import asyncio
 import contextlib
+import gc
 import http.client
 import json
 import os
@@ -168,6 +169,20 @@ async def test_stopping_ends_the_process_at_once_with_what_runs_in_it():
             await task
         jobs.process.join()
         assert time.monotonic() - start < 1
+
+
+def test_a_server_that_ends_while_models_are_loaded_says_nothing_of_it(caplog):
+    @in_loop
+    async def scenario():
+        jobs = Jobs(['a'], StandIn)
+        jobs.start()
+        jobs.load(Pictures())
+        await asyncio.sleep(0.01)
+        jobs.stop()
+
+    scenario()
+    gc.collect()
+    assert not caplog.records
 
 
 @in_loop

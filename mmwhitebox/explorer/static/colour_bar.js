@@ -12,7 +12,7 @@ let bars = 0;
 export function colourBar({colours, low, high, unit, count}, ink) {
   const letters = {fill: ink.faint, 'font-size': 10};
   if (colours === 'components') {
-    return svg('g', {}, svgText('red, green, blue: components 1, 2, 3', 0, 11, letters));
+    return svg('g', {}, svgText('components 1, 2, 3 as RGB', 0, 11, letters));
   }
   if (colours === 'areas') {
     const parts = [svgText(unit, 0, 11, letters)];

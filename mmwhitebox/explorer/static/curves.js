@@ -19,7 +19,8 @@ const STAGES = [['input', 'input', 'ring', '1 2'], ['attention', 'after attentio
 const STAGE_COLOURS = [2, 0, 1];
 const LEAST_WIDTH = 170;
 const SAVED_HEIGHT = 150;
-const LEGEND_HEIGHT = 20;
+const LEGEND_HEIGHT = 18;
+const LEGEND_COLUMN = 132;
 
 function rate(layer, quantity, stage) {
   return layer?.rates?.[quantity]?.[stage] ?? null;
@@ -80,7 +81,7 @@ export class Curves extends Figure {
       width, height, ink);
   }
 
-  legend(ink) {
+  legendEntries(ink) {
     const names = new Map();
     for (const [quantity] of this.shown) {
       this.series(quantity, ink).filter(line => !line.faint).forEach(line => names.set(line.name, line));
@@ -89,7 +90,16 @@ export class Curves extends Figure {
     if (this.run !== this.base) {
       entries.push({name: 'undisturbed', colour: ink.faint, faint: true});
     }
-    return svg('g', {}, ...entries.map((line, i) => legendEntry(line, 4 + 128 * i, 13, ink)));
+    return entries;
+  }
+
+  // A group and its height.
+  legend(width, ink) {
+    const across = Math.max(1, Math.floor(width / LEGEND_COLUMN));
+    const entries = this.legendEntries(ink);
+    const place = i => [4 + LEGEND_COLUMN * (i % across), 13 + LEGEND_HEIGHT * Math.floor(i / across)];
+    return [svg('g', {}, ...entries.map((line, i) => legendEntry(line, ...place(i), ink))),
+      LEGEND_HEIGHT * Math.ceil(entries.length / across)];
   }
 
   draw() {
@@ -107,8 +117,8 @@ export class Curves extends Figure {
       root.setAttribute('aria-label', `${quantity[1]} by layer, in ${quantity[2]}; the numbers are in the table below`);
       return root;
     });
-    const legend = svgFigure(Math.min(available, 530), LEGEND_HEIGHT, null, this.legend(PAGE_INK));
-    legend.setAttribute('viewBox', `0 0 530 ${LEGEND_HEIGHT}`);
+    const [entries, legendHeight] = this.legend(available, PAGE_INK);
+    const legend = svgFigure(available, legendHeight, null, entries);
     legend.setAttribute('aria-hidden', 'true');
     this.charts.replaceChildren(...drawn, legend);
   }
@@ -123,7 +133,7 @@ export class Curves extends Figure {
     const rows = QUANTITIES.map(([quantity, title, unit]) => [`${title} [${unit}]`,
       ...STAGES.map(([stage]) => cell(quantity, stage))]).filter(row => row.slice(1).some(text => /\d/.test(text)));
     const caption = `Layer ${this.layer.number}` + (this.run === this.base ? '' : ' (undisturbed in brackets)');
-    return tableOf(caption, ['', ...STAGES.map(stage => stage[1])], rows);
+    return tableOf(caption, ['', ...STAGES.map(([, name]) => name.replace('after ', ''))], rows);
   }
 
   toSvg() {
@@ -133,7 +143,7 @@ export class Curves extends Figure {
     const parts = shown.map((quantity, i) => svg('g', {transform: `translate(${8 + i * (width + 12)} 26)`},
       this.drawOne(quantity, width, SAVED_HEIGHT, PAPER_INK)));
     parts.push(svgText(`Coding rates, ${model.name}, ${image.name}`, 8, 18, {fill: PAPER_INK.text,
-      'font-weight': 'bold'}), svg('g', {transform: `translate(8 ${SAVED_HEIGHT + 32})`}, this.legend(PAPER_INK)));
+      'font-weight': 'bold'}), svg('g', {transform: `translate(8 ${SAVED_HEIGHT + 32})`}, this.legend(4 * LEGEND_COLUMN, PAPER_INK)[0]));
     return svgFigure(Math.max(540, 8 + shown.length * (width + 12)), SAVED_HEIGHT + 32 + LEGEND_HEIGHT + 4, PAPER_INK.back,
       ...parts);
   }

@@ -18,6 +18,7 @@ import {fillOptions, Toolbar} from './toolbar.js';
 import {WhatIf} from './what_if.js';
 
 const ASK_AGAIN = 700;
+const SHOWN_AT_FIRST = 3;
 const byId = id => document.getElementById(id);
 
 class Explorer {
@@ -67,7 +68,7 @@ class Explorer {
     }
     const known = new Set(this.ready.map(model => model.id));
     const chosen = this.store.state.models.filter(id => known.has(id));
-    this.store.set({models: chosen.length ? chosen : [...known]});
+    this.store.set({models: chosen.length ? chosen : [...known].slice(0, SHOWN_AT_FIRST)});
     this.showChoice();
     this.choosePicture();
     this.update(this.store.state, new Set(['models']));
@@ -105,7 +106,7 @@ class Explorer {
 
   takeAddress() {
     const {image: old, ...rest} = initialState();
-    this.store.set({...rest, image: this.store.state.image, models: this.ready.map(model => model.id),
+    this.store.set({...rest, image: this.store.state.image, models: this.ready.map(model => model.id).slice(0, SHOWN_AT_FIRST),
       ...fromHash(location.hash)});
     this.choosePicture();
   }
