@@ -96,6 +96,7 @@ class Exploration:
         image, model = self.header['image'], self.header['model']
         what_if = ', '.join(item['kind'] for item in self.header['what_if'])
         grid = ' x '.join(map(str, self.header['grid']))
-        return (f'Exploration of {image["name"]} by {model["name"]}\n  {len(self.header["layers"])} layers, patches of a '
-                f'{grid} grid' + (f', disturbed: {what_if}' if what_if else '') +
-                '\n  .header .arrays .rows() .to_bytes(bits) .save(path)')
+        disturbed = f', disturbed: {what_if}' if what_if else ''
+        return (f'Exploration of {image["name"]} by {model["name"]}\n'
+                f'  {len(self.header["layers"])} layers, patches of a {grid} grid{disturbed}\n'
+                '  .header .arrays .rows() .to_bytes(bits) .save(path)')
