@@ -5,6 +5,7 @@ given by CONFIG CHECKPOINT; without any, it is that of the quickstart. Pictures 
 of the first model where it lies here, and whatever is dropped on the page.
 """
 import argparse
+import os
 import sys
 import threading
 import webbrowser
@@ -111,11 +112,16 @@ def serve(args: argparse.Namespace, sources: list[tuple[str, str]]) -> None:
             address = address_of(listening, args.host, token)
             print(address, flush=True)
             print('Ctrl-C ends it.', file=sys.stderr)
-            if args.browser and not args.api_only:
+            if args.browser and not args.api_only and has_screen():
                 threading.Thread(target=webbrowser.open, args=(address, ), daemon=True).start()
             serve_app(app, listening, jobs)
         finally:
             jobs.stop()
+
+
+def has_screen() -> bool:
+    """Whether a browser would show itself; on a terminal alone, one that runs in it would take it over."""
+    return sys.platform in ('darwin', 'win32') or any(os.environ.get(name) for name in ('DISPLAY', 'WAYLAND_DISPLAY'))
 
 
 def open_models(sources: list[tuple[str, str]], device: str | None, trust_checkpoint: bool):
@@ -129,6 +135,7 @@ def open_models(sources: list[tuple[str, str]], device: str | None, trust_checkp
 
 def check(args: argparse.Namespace, sources: list[tuple[str, str]]):
     """Refuse configs, devices and folders that are none; the pictures."""
+    from mmwhitebox.apis.inputs import local_path
     from mmwhitebox.apis.sources import image_paths
     from mmwhitebox.config.reading import load_model_config
     from mmwhitebox.engine.devices import check_device
@@ -139,7 +146,8 @@ def check(args: argparse.Namespace, sources: list[tuple[str, str]]):
         load_model_config(config)
     if not args.images:
         return Pictures()
-    return Pictures(image_paths(args.images), args.images if Path(args.images).is_dir() else None)
+    folder = local_path(args.images)
+    return Pictures(image_paths(args.images), folder if folder.is_dir() else None)
 
 
 def export(args: argparse.Namespace, sources: list[tuple[str, str]]) -> None:

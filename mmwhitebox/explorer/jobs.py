@@ -79,7 +79,11 @@ class Jobs:
         self.executor = ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), _begin,
                                             (self.factory, self.args))
         before = set(multiprocessing.active_children())
-        self.executor.submit(os.getpid)  # it is started for its first job
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # of a terminal, Ctrl-C goes to all
+        try:
+            self.executor.submit(os.getpid)  # it is started for its first job
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
         self.process = next(iter(set(multiprocessing.active_children()) - before), None)
 
     def load(self, pictures: Any) -> None:
@@ -197,7 +201,7 @@ class Jobs:
         executor = self.executor
         try:
             done = await asyncio.wrap_future(executor.submit(_do, name, args))
-        except (BrokenProcessPool, RuntimeError, asyncio.CancelledError) as error:
+        except (BrokenProcessPool, RuntimeError, asyncio.CancelledError) as error:  # of one that was shut down, too
             if asyncio.current_task().cancelling():  # this task, and not what it waits for
                 raise
             self._restart(executor)
@@ -225,7 +229,6 @@ class Jobs:
 def _begin(factory: Callable, args: tuple) -> None:
     """The beginning of the process of the models."""
     global _work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, Ctrl-C goes to all; the server ends this one
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     os.dup2(2, 1)  # standard output is the command's

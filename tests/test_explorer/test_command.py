@@ -86,6 +86,15 @@ def test_a_host_that_is_none_of_this_computer_is_refused(capsys, files, host):
     assert f'--host {host}:' in refused(capsys, *files, '--host', host)
 
 
+def test_a_browser_is_opened_where_there_is_a_screen(monkeypatch):
+    for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, 'platform', 'linux')
+    assert not explore.has_screen()
+    monkeypatch.setenv('WAYLAND_DISPLAY', 'wayland-0')
+    assert explore.has_screen()
+
+
 def test_addresses():
     with listen('127.0.0.1', 0) as at:
         port = at.getsockname()[1]
@@ -160,8 +169,12 @@ def test_it_serves_survives_a_killed_process_and_ends_by_ctrl_c(place):
         wait_until(lambda: client.post('api/run', json=disturbed).status_code == 503)
         wait_until(is_ready)
         assert client.post('api/run', json=disturbed).status_code == 200
+        slow = socket.create_connection(('127.0.0.1', client.base_url.port))
+        slow.sendall(b'POST /api/images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\nabc')
+        time.sleep(0.2)
         command.send_signal(signal.SIGINT)
         start = time.monotonic()
         out, err = command.communicate(timeout=60)
+        slow.close()
         assert command.returncode == 130 and time.monotonic() - start < 30
     assert out == '' and 'Traceback' not in err

@@ -206,6 +206,21 @@ def test_the_process_does_not_outlive_the_server():
     wait_until(lambda: not os.path.exists(f'/proc/{pid}') or ' Z ' in open(f'/proc/{pid}/stat').read())
 
 
+def test_ctrl_c_of_a_terminal_is_the_servers_alone_from_the_first_moment():
+    code = ('import time; from mmwhitebox.explorer.jobs import Jobs; from tests.test_explorer.stand_in import StandIn\n'
+            "if __name__ == '__main__':\n"
+            "    jobs = Jobs(['a'], StandIn)\n"
+            '    try:\n'
+            '        jobs.start(); print(jobs.process.pid, flush=True); time.sleep(60)\n'
+            '    except KeyboardInterrupt:\n'
+            '        time.sleep(0.5); print(jobs.process.is_alive(), flush=True); jobs.stop()')
+    with subprocess.Popen([sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, start_new_session=True) as server:
+        server.stdout.readline()
+        os.killpg(server.pid, signal.SIGINT)
+        assert server.communicate() == ('True\n', '')
+
+
 def test_two_pages_at_once(shared):
     image, found = shared.names['b.jpg'], []
     threads = [threading.Thread(target=lambda i=i: found.append(run(shared, image, dict(kind='none', i=i)).json()))
