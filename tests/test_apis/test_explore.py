@@ -208,6 +208,16 @@ def test_header(models):
     assert json.loads(json.dumps(header)) == header
 
 
+def test_rows(models):
+    rows = explore(models('cbt_mini_imagenet'), picture()).rows()
+    assert [(row['layer'], row['stage']) for row in rows] == [
+        (layer, stage) for layer in (0, 1) for stage in ('input', 'attention', 'feedforward')]
+    assert all(row['compression'] > 0 for row in rows)
+    assert rows[0]['sparsity'] is None and rows[2]['sparsity'] > 0
+    vit = explore(models('cbt_decoder_mini_ade20k'), picture()).rows()
+    assert [(row['layer'], row['stage']) for row in vit[:2]] == [(0, 'input'), (0, 'feedforward')]
+
+
 def test_what_the_model_saw(models):
     """The picture is shown as it was given, in the size at which it was seen."""
     image = Image.new('RGB', (72, 64), (250, 10, 30))

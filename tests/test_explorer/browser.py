@@ -179,4 +179,4 @@ class Tab:
 
     def close(self) -> None:
         self.context.close()
-        assert not self.errors
+        assert not self.errors, self.errors

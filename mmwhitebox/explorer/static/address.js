@@ -1,10 +1,9 @@
 // The state of the page in its address, behind the #: what is linked to is what was seen.
-import {isDisturbance} from './disturbances.js';
+import {isCount, isDisturbance} from './disturbances.js';
 
 const WRITE_AFTER = 250;
 const isShare = value => Number.isFinite(value) && value >= 0 && value <= 1;
 const isText = value => typeof value === 'string';
-const isCount = value => Number.isInteger(value) && value >= 0;
 const isPlace = pin => typeof pin === 'object' && pin !== null
   && (isText(pin.token) || (isShare(pin.x) && isShare(pin.y)));
 const oneOf = (...values) => value => values.includes(value);
@@ -26,13 +25,13 @@ const KEPT = {
   hidden: listOf(isCount),
   whatIf: listOf(isDisturbance),
 };
-let waiting = null;
+let addressTimer = null;
 
 export function isKept(key) {
   return key in KEPT;
 }
 
-export function toHash(state, initial) {
+function toHash(state, initial) {
   const parts = new URLSearchParams();
   for (const key of Object.keys(KEPT)) {
     const value = JSON.stringify(state[key], (name, number) => name === 'x' || name === 'y'
@@ -61,8 +60,8 @@ export function fromHash(hash) {
 }
 
 export function writeAddress(state, initial) {
-  clearTimeout(waiting);
-  waiting = setTimeout(() => {
+  clearTimeout(addressTimer);
+  addressTimer = setTimeout(() => {
     try {
       history.replaceState(null, '', toHash(state, initial));
     } catch {

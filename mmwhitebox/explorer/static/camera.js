@@ -1,5 +1,7 @@
 // A picture from the camera, where there is one.
+import {byId} from './elements.js';
 import {showError} from './messages.js';
+import {newCanvas} from './pixels.js';
 
 export async function offerCamera(button, take) {
   const devices = await navigator.mediaDevices?.enumerateDevices?.().catch(() => []) ?? [];
@@ -8,7 +10,7 @@ export async function offerCamera(button, take) {
 }
 
 async function openCamera(take) {
-  const dialog = document.getElementById('camera-view');
+  const dialog = byId('camera-view');
   const video = dialog.querySelector('video');
   let stream;
   try {
@@ -19,9 +21,8 @@ async function openCamera(take) {
   }
   video.srcObject = stream;
   dialog.onclose = () => stream.getTracks().forEach(track => track.stop());
-  document.getElementById('shoot').onclick = () => {
-    const canvas = document.createElement('canvas');
-    [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  byId('shoot').onclick = () => {
+    const canvas = newCanvas(video.videoWidth, video.videoHeight);
     canvas.getContext('2d').drawImage(video, 0, 0);
     canvas.toBlob(blob => {
       dialog.close();

@@ -14,7 +14,7 @@ const SYMBOLS = {
 };
 
 // Round values between two ends, about `count` of them.
-export function niceTicks(low, high, count = 4) {
+function niceTicks(low, high, count = 4) {
   const rough = (high - low) / count || Math.abs(low) || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find(factor => factor * power >= rough * 0.99999);

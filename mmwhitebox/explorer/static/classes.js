@@ -2,11 +2,12 @@
 import {agreement} from './answer.js';
 import {classColour, cssColour} from './colour.js';
 import {pin} from './cursor.js';
+import {element} from './elements.js';
 import {Figure} from './figure.js';
 import {PAPER_INK} from './ink.js';
 import {percent} from './numbers.js';
 import {svg, svgFigure, svgText} from './svg.js';
-import {element, shareBar} from './table.js';
+import {shareBar} from './table.js';
 
 const LEAST_SHARE = 5e-5;
 

@@ -1,5 +1,6 @@
 // The curves of a model: coding rates and sparsity by layer, and the numbers of the current layer.
 import {chart, layerAt, legendEntry} from './chart.js';
+import {element} from './elements.js';
 import {Figure} from './figure.js';
 import {PAGE_INK, PAPER_INK} from './ink.js';
 import {short} from './numbers.js';
@@ -20,7 +21,7 @@ const STAGE_COLOURS = [2, 0, 1];
 const LEAST_WIDTH = 170;
 const SAVED_HEIGHT = 150;
 const LEGEND_HEIGHT = 18;
-const LEGEND_COLUMN = 132;
+const ENTRY_WIDTH = 132;
 
 function rate(layer, quantity, stage) {
   return layer?.rates?.[quantity]?.[stage] ?? null;
@@ -32,9 +33,9 @@ export class Curves extends Figure {
     this.setTitle('Coding rates', 'R_c is the coding rate of the tokens inside the subspaces, which attention is to '
       + 'lower; R that of the whole tokens; normalised rates see directions alone; sparsity is the share of zeros '
       + 'that ISTA leaves. Pale dashes: undisturbed.');
-    this.charts = document.createElement('div');
+    this.charts = element('div');
     this.charts.className = 'charts';
-    this.table = document.createElement('div');
+    this.table = element('div');
     this.table.className = 'scroll';
     this.body.append(this.charts, this.table);
     this.charts.addEventListener('click', event => {
@@ -95,9 +96,9 @@ export class Curves extends Figure {
 
   // A group and its height.
   legend(width, ink) {
-    const across = Math.max(1, Math.floor(width / LEGEND_COLUMN));
+    const across = Math.max(1, Math.floor(width / ENTRY_WIDTH));
     const entries = this.legendEntries(ink);
-    const place = i => [4 + LEGEND_COLUMN * (i % across), 13 + LEGEND_HEIGHT * Math.floor(i / across)];
+    const place = i => [4 + ENTRY_WIDTH * (i % across), 13 + LEGEND_HEIGHT * Math.floor(i / across)];
     return [svg('g', {}, ...entries.map((line, i) => legendEntry(line, ...place(i), ink))),
       LEGEND_HEIGHT * Math.ceil(entries.length / across)];
   }
@@ -143,7 +144,7 @@ export class Curves extends Figure {
     const parts = shown.map((quantity, i) => svg('g', {transform: `translate(${8 + i * (width + 12)} 26)`},
       this.drawOne(quantity, width, SAVED_HEIGHT, PAPER_INK)));
     parts.push(svgText(`Coding rates, ${model.name}, ${image.name}`, 8, 18, {fill: PAPER_INK.text,
-      'font-weight': 'bold'}), svg('g', {transform: `translate(8 ${SAVED_HEIGHT + 32})`}, this.legend(4 * LEGEND_COLUMN, PAPER_INK)[0]));
+      'font-weight': 'bold'}), svg('g', {transform: `translate(8 ${SAVED_HEIGHT + 32})`}, this.legend(4 * ENTRY_WIDTH, PAPER_INK)[0]));
     return svgFigure(Math.max(540, 8 + shown.length * (width + 12)), SAVED_HEIGHT + 32 + LEGEND_HEIGHT + 4, PAPER_INK.back,
       ...parts);
   }

@@ -1,5 +1,5 @@
 // Disturbances of a model: what each is called, and which of them a model takes.
-export const KINDS = ['noise', 'head', 'skip', 'contraction', 'erase'];
+const KINDS = ['noise', 'head', 'skip', 'contraction', 'erase'];
 
 export function describe(item) {
   const where = item.layer === null ? 'all layers' : `layer ${item.layer}`;
@@ -52,7 +52,9 @@ export function erasedOf(items) {
   return items.find(item => item.kind === 'erase') ?? null;
 }
 
-const isCount = value => Number.isInteger(value) && value >= 0;
+export function isCount(value) {
+  return Number.isInteger(value) && value >= 0;
+}
 
 // Whether something from an address is a disturbance.
 export function isDisturbance(item) {

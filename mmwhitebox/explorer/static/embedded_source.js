@@ -1,5 +1,6 @@
 // Models, pictures and runs that an exported page holds itself, in base64.
 import {headerLength, parseHeader, Run} from './container.js';
+import {byId} from './elements.js';
 import {newCanvas} from './pixels.js';
 
 const THUMBNAIL_SIDE = 120;
@@ -21,7 +22,7 @@ function byteLength(text) {
 
 function* blocks() {
   for (let i = 0; ; i++) {
-    const block = document.getElementById(`run-${i}`);
+    const block = byId(`run-${i}`);
     if (!block) {
       return;
     }

@@ -1,6 +1,7 @@
 // What is known of a model: sizes, where it comes from, its scores. What is not known is not shown.
+import {element} from './elements.js';
 import {short, withPrefix} from './numbers.js';
-import {element, tableOf} from './table.js';
+import {tableOf} from './table.js';
 
 const NAMES = {config: 'Config', checkpoint: 'Checkpoint', date: 'Date', version: 'Version', parameters: 'Parameters',
   flops: 'FLOPs', trained: 'Trained'};

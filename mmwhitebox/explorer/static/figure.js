@@ -1,11 +1,8 @@
 // The frame of a figure: title, how to read it, what saves it.
+import {fromTemplate} from './elements.js';
 import {saveCsv, savePng, saveSvg} from './save.js';
 
 let figures = 0;
-
-export function fromTemplate(id) {
-  return document.getElementById(id).content.firstElementChild.cloneNode(true);
-}
 
 export class Figure {
   // `name()` gives the name of saved files.

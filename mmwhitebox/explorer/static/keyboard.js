@@ -1,7 +1,7 @@
 // Keys that work anywhere on the page, and the list of all keys.
 import {pin, unpin} from './cursor.js';
+import {byId, element} from './elements.js';
 import {cursorOf, queriesOf} from './state.js';
-import {element} from './table.js';
 
 const LIST = [
   ['Arrows', 'on the picture: walk the patches; on the strip: move through the layers'],
@@ -24,17 +24,17 @@ function isTyping(target) {
 }
 
 export function startKeys(store, actions) {
-  const dialog = document.getElementById('key-help');
+  const dialog = byId('key-help');
   dialog.querySelector('dl').append(...LIST.flatMap(([keys, text]) => [element('dt', {}, element('kbd',
     {textContent: keys})), element('dd', {textContent: text})]));
-  document.getElementById('keys').onclick = () => dialog.showModal();
+  byId('keys').onclick = () => dialog.showModal();
   const focus = selector => document.querySelector(selector)?.focus();
   const global = {
     '[': () => actions.step(-1),
     ']': () => actions.step(1),
     'p': () => focus('.stage'),
     'l': () => focus('.strip'),
-    'c': () => document.getElementById('compare').click(),
+    'c': () => byId('compare').click(),
     'h': () => actions.nextHeads(),
     'o': () => actions.nextOverlay(),
     'e': () => actions.brush(),

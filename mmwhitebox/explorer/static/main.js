@@ -1,5 +1,6 @@
 // The page: what is shown (the store), where it comes from (the source), and who draws it (the panels).
 import {fromHash, hideToken, isKept, writeAddress} from './address.js';
+import {byId, element} from './elements.js';
 import {cellOf} from './maps.js';
 import {describeAll} from './disturbances.js';
 import {EmbeddedSource} from './embedded_source.js';
@@ -12,14 +13,12 @@ import {ModelRuns} from './runs.js';
 import {safeName, savePage} from './save.js';
 import {ServedSource} from './served_source.js';
 import {initialState, queriesOf, Store} from './state.js';
-import {element} from './table.js';
 import {nextTheme, startTheme} from './theme.js';
 import {fillOptions, Toolbar} from './toolbar.js';
 import {WhatIf} from './what_if.js';
 
 const ASK_AGAIN = 700;
 const SHOWN_AT_FIRST = 3;
-const byId = id => document.getElementById(id);
 
 class Explorer {
   constructor(source) {

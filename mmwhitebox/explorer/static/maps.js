@@ -20,7 +20,7 @@ export function placeOf(header, row, column) {
 }
 
 // Index of a query among all tokens of a layer, extra ones first; -1 if the layer has no such token.
-export function tokenIndex(header, layer, query) {
+function tokenIndex(header, layer, query) {
   if (query.token !== undefined) {
     return layer.extra.indexOf(query.token);
   }

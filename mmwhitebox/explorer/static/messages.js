@@ -1,16 +1,18 @@
 // What the page tells: an error in a sentence, what it waits for, and, to screen readers, where the cursor is.
+import {byId} from './elements.js';
+
 const ANNOUNCE_AFTER = 400;
-let waiting = null;
+let announceTimer = null;
 
 export function showError(text) {
-  const box = document.getElementById('error');
+  const box = byId('error');
   box.querySelector('p').textContent = text;
   box.hidden = false;
   box.querySelector('button').onclick = hideError;
 }
 
 export function hideError() {
-  document.getElementById('error').hidden = true;
+  byId('error').hidden = true;
 }
 
 const tasks = new Map();
@@ -22,7 +24,7 @@ export function showProgress(task, text, share = null) {
   } else {
     tasks.delete(task);
   }
-  const box = document.getElementById('progress');
+  const box = byId('progress');
   const latest = [...tasks.values()].at(-1);
   box.hidden = !latest;
   if (latest) {
@@ -38,8 +40,8 @@ export function showProgress(task, text, share = null) {
 }
 
 export function announce(text) {
-  clearTimeout(waiting);
-  waiting = setTimeout(() => {
-    document.getElementById('announcer').textContent = text;
+  clearTimeout(announceTimer);
+  announceTimer = setTimeout(() => {
+    byId('announcer').textContent = text;
   }, ANNOUNCE_AFTER);
 }

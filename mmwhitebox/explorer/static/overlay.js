@@ -4,8 +4,8 @@ import {classColour} from './colour.js';
 import {percent} from './numbers.js';
 import {newCanvas} from './pixels.js';
 
-const WRONG = [213, 94, 0];
-const RIGHT = [0, 114, 178];
+const DIFFERENT = [213, 94, 0];
+const EQUAL = [0, 114, 178];
 
 export const OVERLAYS = [
   {id: 'answer', name: 'answer', applies: context => Boolean(context.answer)},
@@ -38,7 +38,7 @@ function paintOf(context, overlay, hidden) {
     return [i => truth[i], byClass];
   }
   const other = overlay === 'difference' ? truth : before.labels;
-  return [i => isIgnored(other[i]) ? 2 : Number(other[i] !== answer.labels[i]), state => [RIGHT, WRONG, null][state]];
+  return [i => isIgnored(other[i]) ? 2 : Number(other[i] !== answer.labels[i]), state => [EQUAL, DIFFERENT, null][state]];
 }
 
 export function overlayCanvas(context, overlay, hidden) {

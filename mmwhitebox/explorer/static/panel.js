@@ -3,8 +3,8 @@ import {Segmentation} from './answer.js';
 import {Classes} from './classes.js';
 import {Curves} from './curves.js';
 import {erasedOf, takenBy} from './disturbances.js';
+import {element, fromTemplate} from './elements.js';
 import {factsElements, factsLine} from './facts.js';
-import {fromTemplate} from './figure.js';
 import {MAP_KINDS} from './map_kinds.js';
 import {MapFigure} from './map_figure.js';
 import {contextOf} from './overlay.js';
@@ -12,7 +12,6 @@ import {Picture} from './picture.js';
 import {Probabilities} from './probabilities.js';
 import {safeName} from './save.js';
 import {Strip} from './strip.js';
-import {element} from './table.js';
 
 export function layerNumbered(header, number) {
   return header.layers.reduce((best, layer) =>

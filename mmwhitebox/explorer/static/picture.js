@@ -2,6 +2,7 @@
 import {keepSharp, setAspect} from './canvas_size.js';
 import {classColour, cssColour} from './colour.js';
 import {followPointer, walk} from './cursor.js';
+import {element} from './elements.js';
 import {Figure} from './figure.js';
 import {PAPER_INK} from './ink.js';
 import {cellOf} from './maps.js';
@@ -10,7 +11,6 @@ import {newCanvas, pictureCanvas} from './pixels.js';
 import {OVERLAYS, overlayCanvas, overlayOf, overlaySentence} from './overlay.js';
 import {cursorOf} from './state.js';
 import {svg, svgFigure, svgText} from './svg.js';
-import {element} from './table.js';
 
 const ARROWS = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]};
 const SAVED_WIDTH = 560;

@@ -1,14 +1,14 @@
 // Which picture is looked at: thumbnails of the folder; upload, drag, paste and camera bring more.
 import {offerCamera} from './camera.js';
+import {byId, element} from './elements.js';
 import {hideError, showError, showProgress} from './messages.js';
-import {element} from './table.js';
 
 export class Pictures {
   constructor(source, store) {
     Object.assign(this, {source, store});
     this.images = [];
-    this.box = document.getElementById('thumbnails');
-    document.getElementById('bring').hidden = Boolean(source.stored);
+    this.box = byId('thumbnails');
+    byId('bring').hidden = Boolean(source.stored);
     if (!source.stored) {
       this.bring();
     }
@@ -33,7 +33,7 @@ export class Pictures {
         this.upload(file, file.name);
       }
     });
-    offerCamera(document.getElementById('camera'), (blob, name) => this.upload(blob, name));
+    offerCamera(byId('camera'), (blob, name) => this.upload(blob, name));
   }
 
   async upload(blob, name) {

@@ -1,9 +1,8 @@
 // The picture of a run as canvases: in its colours and in grey. Made once for each run.
+import {element} from './elements.js';
+
 export function newCanvas(width, height) {
-  const canvas = document.createElement('canvas');
-  canvas.width = width;
-  canvas.height = height;
-  return canvas;
+  return element('canvas', {width, height});
 }
 
 function paintedCanvas(run, key, colour) {

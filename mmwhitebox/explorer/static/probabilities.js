@@ -1,11 +1,12 @@
 // The likeliest classes: of the pixel under the cursor, or of the picture.
 import {classColour, cssColour} from './colour.js';
+import {element} from './elements.js';
 import {Figure} from './figure.js';
 import {PAPER_INK} from './ink.js';
 import {percent} from './numbers.js';
 import {cursorOf} from './state.js';
 import {svg, svgFigure, svgText} from './svg.js';
-import {element, shareBar} from './table.js';
+import {shareBar} from './table.js';
 
 const SHOWN = 5;
 

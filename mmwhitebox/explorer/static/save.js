@@ -1,10 +1,12 @@
 // Saving: figures as SVG and PNG, numbers as CSV.
+import {element} from './elements.js';
 import {showError} from './messages.js';
+import {newCanvas} from './pixels.js';
 
 const PNG_SCALE = 2;
 
 function offer(blob, name) {
-  const link = document.createElement('a');
+  const link = element('a');
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
@@ -30,9 +32,8 @@ export async function savePng(root, name) {
     const image = new Image();
     image.src = address;
     await image.decode();
-    const canvas = document.createElement('canvas');
-    canvas.width = PNG_SCALE * Number(root.getAttribute('width'));
-    canvas.height = PNG_SCALE * Number(root.getAttribute('height'));
+    const [width, height] = ['width', 'height'].map(side => PNG_SCALE * Number(root.getAttribute(side)));
+    const canvas = newCanvas(width, height);
     canvas.getContext('2d').drawImage(image, 0, 0, canvas.width, canvas.height);
     const blob = await new Promise(resolve => canvas.toBlob(resolve, 'image/png'));
     offer(blob, `${name}.png`);

@@ -1,5 +1,5 @@
 // What the page shows: one object; who draws is told once a frame which parts of it have changed.
-export const CENTRE = {x: 0.5, y: 0.5};
+const CENTRE = {x: 0.5, y: 0.5};
 
 export class Store {
   constructor(initial) {

@@ -1,4 +1,5 @@
 // The layer strip: one kind of map in every layer, the current layer marked; arrows and the wheel move through it.
+import {element} from './elements.js';
 import {MAP_KINDS, mapKind} from './map_kinds.js';
 import {queriesOf} from './state.js';
 import {scaleTiles, TileFigure} from './tile_figure.js';
@@ -7,7 +8,7 @@ export class Strip extends TileFigure {
   constructor(name, store, step) {
     super('strip', name, store);
     this.savedAcross = 12;
-    this.choice = document.createElement('select');
+    this.choice = element('select');
     this.choice.setAttribute('aria-label', 'Map shown in every layer');
     this.choice.onchange = () => store.set({strip: this.choice.value});
     this.element.querySelector('.tools').before(this.choice);
@@ -45,18 +46,19 @@ export class Strip extends TileFigure {
       return;
     }
     const [query] = queriesOf(state);
-    let legend = null;
+    const cells = run.header.grid[0] * run.header.grid[1];
+    const heads = Number.isInteger(state.heads) ? state.heads : 'mean';
     const tiles = layers.map(other => {
-      const heads = Number.isInteger(state.heads) ? state.heads : 'mean';
-      const found = kind.applies(other) ? kind.tiles({run, layer: other, query, heads}) : 'none';
-      const [tile] = typeof found === 'string' ? [{values: new Float32Array(run.header.grid[0] * run.header.grid[1]),
-        absent: true}] : found;
-      const shown = {...tile, label: `${other.number} ${other.attention}`};
-      legend = scaleTiles(tile.absent ? mapKind('attention') : kind, [shown], kind.applies(other) ? other : layer, 'own');
-      return shown;
+      const label = `${other.number} ${other.attention}`;
+      const found = kind.applies(other) ? kind.tiles({run, layer: other, query, heads}) : '';
+      if (typeof found === 'string') {
+        return {label, values: new Float32Array(cells), colours: 'cividis', low: 0, high: 1, absent: true};
+      }
+      const tile = {...found[0], label};
+      scaleTiles(kind, [tile], other, 'own');
+      return tile;
     });
-    const first = layers.find(kind.applies);
-    legend = {...legend, ...barOf(kind, first)};
+    const legend = barOf(kind, layers.find(kind.applies));
     this.show(tiles, run, state, legend);
     tiles.forEach((tile, i) => {
       this.views[i].element.classList.toggle('current', layers[i] === layer);

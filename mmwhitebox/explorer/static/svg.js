@@ -1,6 +1,6 @@
 // Elements of SVG, by presentation attributes alone, so that a saved figure needs no style sheet.
 const NAMESPACE = 'http://www.w3.org/2000/svg';
-export const FONT = 'system-ui, Helvetica, Arial, sans-serif';
+const FONT = 'system-ui, Helvetica, Arial, sans-serif';
 
 export function svg(name, attributes = {}, ...children) {
   const element = document.createElementNS(NAMESPACE, name);

@@ -1,9 +1,6 @@
 // Tables of texts and numbers.
-export function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-}
+import {element} from './elements.js';
+
 
 // Rows of texts; the first of each is its header.
 export function tableOf(caption, head, rows) {

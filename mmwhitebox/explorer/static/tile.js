@@ -1,6 +1,7 @@
 // One small map: a canvas of cells in colours over the grey picture, with a caption.
 import {keepSharp, setAspect} from './canvas_size.js';
 import {paintAreas, paintComponents, paintValues} from './colour.js';
+import {element} from './elements.js';
 import {drawMarks} from './marks.js';
 import {greyCanvas, newCanvas} from './pixels.js';
 
@@ -71,11 +72,11 @@ function drawMosaicLines(context, {mosaic: [down, across], count, marked}) {
 
 export class TileView {
   constructor() {
-    this.element = document.createElement('div');
+    this.element = element('div');
     this.element.className = 'tile';
-    this.canvas = document.createElement('canvas');
+    this.canvas = element('canvas');
     this.canvas.setAttribute('role', 'img');
-    this.caption = document.createElement('p');
+    this.caption = element('p');
     this.element.append(this.canvas, this.caption);
     keepSharp(this.canvas, () => this.redraw());
   }

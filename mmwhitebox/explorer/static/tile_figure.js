@@ -1,6 +1,7 @@
 // A figure of one or many small maps with one colour scale.
 import {COLOUR_BAR_HEIGHT, colourBar} from './colour_bar.js';
 import {followPointer} from './cursor.js';
+import {element} from './elements.js';
 import {Figure} from './figure.js';
 import {PAGE_INK, PAPER_INK} from './ink.js';
 import {cellOf} from './maps.js';
@@ -53,13 +54,13 @@ export class TileFigure extends Figure {
     super(id, name);
     this.store = store;
     this.views = [];
-    this.grid = document.createElement('div');
+    this.grid = element('div');
     this.grid.className = 'tiles';
     this.bar = svgFigure(330, COLOUR_BAR_HEIGHT, null);
     this.bar.removeAttribute('viewBox');
     this.bar.setAttribute('class', 'bar');
     this.bar.setAttribute('aria-hidden', 'true');
-    this.empty = document.createElement('p');
+    this.empty = element('p');
     this.empty.className = 'empty';
     this.body.append(this.grid, this.empty, this.bar);
   }

@@ -1,22 +1,21 @@
 // The controls of what is shown: layer, query, heads, scale.
+import {byId} from './elements.js';
 import {cellOf} from './maps.js';
 import {unpin} from './cursor.js';
 import {queriesOf} from './state.js';
 
-const find = id => document.getElementById(id);
-
 export class Toolbar {
   constructor(store, step) {
     this.store = store;
-    find('layer').onchange = () => store.set({layer: Number(find('layer').value)});
-    find('previous-layer').onclick = () => step(null, -1);
-    find('next-layer').onclick = () => step(null, 1);
-    find('query').onchange = () => this.choose(find('query').value);
-    find('compare').onclick = () => this.toggleCompare();
-    find('unpin').onclick = () => unpin(store);
-    find('heads').onchange = () => this.setHeads(find('heads').value);
-    find('scale').onchange = () => store.set({scale: find('scale').value});
-    find('backdrop').oninput = () => store.set({backdrop: Number(find('backdrop').value)});
+    byId('layer').onchange = () => store.set({layer: Number(byId('layer').value)});
+    byId('previous-layer').onclick = () => step(null, -1);
+    byId('next-layer').onclick = () => step(null, 1);
+    byId('query').onchange = () => this.choose(byId('query').value);
+    byId('compare').onclick = () => this.toggleCompare();
+    byId('unpin').onclick = () => unpin(store);
+    byId('heads').onchange = () => this.setHeads(byId('heads').value);
+    byId('scale').onchange = () => store.set({scale: byId('scale').value});
+    byId('backdrop').oninput = () => store.set({backdrop: Number(byId('backdrop').value)});
   }
 
   choose(value) {
@@ -38,24 +37,24 @@ export class Toolbar {
 
   // `header`: of the first model's undisturbed run; `layer`: its current one.
   update(header, layer, state) {
-    fillOptions(find('layer'), header.layers.map(one => [String(one.number),
+    fillOptions(byId('layer'), header.layers.map(one => [String(one.number),
       `${one.number}  ${one.attention} (${one.part})`]));
-    find('layer').value = String(layer.number);
-    find('previous-layer').disabled = layer === header.layers[0];
-    find('next-layer').disabled = layer === header.layers.at(-1);
+    byId('layer').value = String(layer.number);
+    byId('previous-layer').disabled = layer === header.layers[0];
+    byId('next-layer').disabled = layer === header.layers.at(-1);
     const tokens = [...new Set(header.layers.flatMap(one => one.extra))];
     const query = queriesOf(state)[0];
-    fillOptions(find('query'), [['patch', 'patch'], ...tokens.map(name => [`token:${name}`, name])]);
-    find('query').value = query.token === undefined ? 'patch' : `token:${query.token}`;
-    find('query').options[0].textContent = patchText(header, query);
-    find('compare').setAttribute('aria-pressed', String(state.compare));
-    find('unpin').hidden = !state.pins.length;
+    fillOptions(byId('query'), [['patch', 'patch'], ...tokens.map(name => [`token:${name}`, name])]);
+    byId('query').value = query.token === undefined ? 'patch' : `token:${query.token}`;
+    byId('query').options[0].textContent = patchText(header, query);
+    byId('compare').setAttribute('aria-pressed', String(state.compare));
+    byId('unpin').hidden = !state.pins.length;
     const most = Math.max(...header.layers.map(one => one.heads));
-    fillOptions(find('heads'), [['mean', 'mean'], ['all', 'each'], ...Array.from({length: most}, (_, k) =>
+    fillOptions(byId('heads'), [['mean', 'mean'], ['all', 'each'], ...Array.from({length: most}, (_, k) =>
       [String(k), `head ${k}`])]);
-    find('heads').value = String(state.heads);
-    find('scale').value = state.scale;
-    find('backdrop').value = state.backdrop;
+    byId('heads').value = String(state.heads);
+    byId('scale').value = state.scale;
+    byId('backdrop').value = state.backdrop;
   }
 }
 

@@ -1,28 +1,27 @@
 // The controls that disturb the current layer and erase patches.
+import {byId, element} from './elements.js';
 import {cellOf} from './maps.js';
 import {describe, describeAll, erasedOf} from './disturbances.js';
-import {element} from './table.js';
 
 const SEED = 0;
-const find = id => document.getElementById(id);
 
 export class WhatIf {
   constructor(store) {
     this.store = store;
-    find('noise').oninput = () => this.setNoise(Number(find('noise').value));
-    find('skip').onchange = () => this.toggle({kind: 'skip', layer: this.layer.number}, find('skip').checked);
-    find('contraction').onchange = () => this.setContraction();
-    find('contraction-all').onchange = () => this.setContraction();
-    find('brush').onclick = () => store.set({brushing: !store.state.brushing});
-    find('restore').onclick = () => this.replace(item => item.kind === 'erase', null);
-    find('what-if-open').onclick = () => this.open(find('what-if-controls').hidden);
+    byId('noise').oninput = () => this.setNoise(Number(byId('noise').value));
+    byId('skip').onchange = () => this.toggle({kind: 'skip', layer: this.layer.number}, byId('skip').checked);
+    byId('contraction').onchange = () => this.setContraction();
+    byId('contraction-all').onchange = () => this.setContraction();
+    byId('brush').onclick = () => store.set({brushing: !store.state.brushing});
+    byId('restore').onclick = () => this.replace(item => item.kind === 'erase', null);
+    byId('what-if-open').onclick = () => this.open(byId('what-if-controls').hidden);
     this.open(!window.matchMedia('(max-width: 40rem)').matches);
-    find('reset').onclick = () => store.set({whatIf: [], brushing: false});
+    byId('reset').onclick = () => store.set({whatIf: [], brushing: false});
   }
 
   open(isOpen) {
-    find('what-if-controls').hidden = !isOpen;
-    find('what-if-open').setAttribute('aria-expanded', String(isOpen));
+    byId('what-if-controls').hidden = !isOpen;
+    byId('what-if-open').setAttribute('aria-expanded', String(isOpen));
   }
 
   get items() {
@@ -45,8 +44,8 @@ export class WhatIf {
   }
 
   setContraction() {
-    const chosen = find('contraction').value;
-    const layer = find('contraction-all').checked ? null : this.layer.number;
+    const chosen = byId('contraction').value;
+    const layer = byId('contraction-all').checked ? null : this.layer.number;
     this.replace(item => item.kind === 'contraction' && (layer === null || item.layer === null || item.layer === layer),
       chosen === 'trained' ? null : {kind: 'contraction', layer, value: chosen === 'none' ? null : chosen});
   }
@@ -60,7 +59,7 @@ export class WhatIf {
     const old = erasedOf(this.items);
     const patches = new Set(old && String(old.grid) === String(grid) ? old.patches : []);
     const {row, column} = cellOf(run.header, place);
-    const reach = Math.floor(Number(find('brush-size').value) / 2);
+    const reach = Math.floor(Number(byId('brush-size').value) / 2);
     const before = patches.size;
     for (let r = Math.max(0, row - reach); r <= Math.min(grid[0] - 1, row + reach); r++) {
       for (let c = Math.max(0, column - reach); c <= Math.min(grid[1] - 1, column + reach); c++) {
@@ -81,31 +80,31 @@ export class WhatIf {
       label.textContent = `layer ${layer.number}`;
     }
     const noise = state.whatIf.find(item => item.kind === 'noise' && item.layer === layer.number)?.scale ?? 0;
-    find('noise').value = noise;
-    find('noise-value').textContent = noise.toFixed(2);
-    find('skip').checked = state.whatIf.some(item => item.kind === 'skip' && item.layer === layer.number);
-    find('noise-field').hidden = !has('noise');
-    find('skip-field').hidden = !has('skip');
-    find('contraction-field').hidden = !has('contraction');
-    find('heads-off-field').hidden = !has('head');
+    byId('noise').value = noise;
+    byId('noise-value').textContent = noise.toFixed(2);
+    byId('skip').checked = state.whatIf.some(item => item.kind === 'skip' && item.layer === layer.number);
+    byId('noise-field').hidden = !has('noise');
+    byId('skip-field').hidden = !has('skip');
+    byId('contraction-field').hidden = !has('contraction');
+    byId('heads-off-field').hidden = !has('head');
     const contraction = state.whatIf.find(item => item.kind === 'contraction'
       && (item.layer === null || item.layer === layer.number));
-    find('contraction').value = contraction ? contraction.value ?? 'none' : 'trained';
+    byId('contraction').value = contraction ? contraction.value ?? 'none' : 'trained';
     if (contraction) {
-      find('contraction-all').checked = contraction.layer === null;
+      byId('contraction-all').checked = contraction.layer === null;
     }
     this.showHeads(layer, state);
     const brushing = Boolean(state.brushing);
-    find('brush').setAttribute('aria-pressed', String(brushing));
-    find('restore').hidden = !erasedOf(state.whatIf);
-    find('reset').hidden = !state.whatIf.length && !brushing;
-    find('what-if-state').textContent = state.whatIf.length ? '' : describeAll([]);
+    byId('brush').setAttribute('aria-pressed', String(brushing));
+    byId('restore').hidden = !erasedOf(state.whatIf);
+    byId('reset').hidden = !state.whatIf.length && !brushing;
+    byId('what-if-state').textContent = state.whatIf.length ? '' : describeAll([]);
     this.showChips(state);
   }
 
   showHeads(layer, state) {
     const key = `${layer.number}/${layer.heads}`;
-    const box = find('heads-off');
+    const box = byId('heads-off');
     if (this.headsOf !== key) {
       this.headsOf = key;
       box.replaceChildren(...Array.from({length: layer.heads}, (_, head) => {
@@ -121,7 +120,7 @@ export class WhatIf {
   }
 
   showChips(state) {
-    find('disturbances').replaceChildren(...state.whatIf.map(item => {
+    byId('disturbances').replaceChildren(...state.whatIf.map(item => {
       const button = element('button', {type: 'button', textContent: `${describe(item)} ×`});
       button.setAttribute('aria-label', `Take away: ${describe(item)}`);
       button.onclick = () => this.replace(other => other === item, null);
