@@ -19,6 +19,7 @@ FLOORS = (
     ('config', ),
     ('engine', ),
     ('apis', ),
+    ('explorer', ),
     ('cli', ),
 )
 ENTRANCES = ('__main__.py', 'doctor.py')  # they only call the command

@@ -3,6 +3,8 @@ from mmwhitebox import stack  # noqa: F401  # isort: skip
 from mmwhitebox.config.names import config_path, list_models
 
 from . import hub  # noqa: F401  (enters the models in mmpretrain's hub)
+from .exploration import Exploration
+from .explore import explore
 from .export import ExportedModel, export_model, load_exported
 from .inference import (
     WhiteBoxSegInferencer,
@@ -15,6 +17,7 @@ from .result import ClsResult, SegResult
 from .zoo import build_model
 
 __all__ = [
-    'ClsResult', 'ExportedModel', 'SegResult', 'WhiteBoxSegInferencer', 'build_model', 'config_path',
-    'export_model', 'inference_model', 'init_model', 'iter_inference', 'list_images', 'list_models', 'load_exported'
+    'ClsResult', 'Exploration', 'ExportedModel', 'SegResult', 'WhiteBoxSegInferencer', 'build_model', 'config_path',
+    'explore', 'export_model', 'inference_model', 'init_model', 'iter_inference', 'list_images', 'list_models',
+    'load_exported'
 ]

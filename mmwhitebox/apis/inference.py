@@ -67,10 +67,10 @@ def init_model(config: str | Path | Config,
             functions use the model; weights and results stay float32. Defaults to 'fp32'.
 
     Returns:
-        BaseModel: The model, with ``cfg`` and ``dataset_meta`` (class names and, of a segmentor, the
-        palette). mmpretrain's ``inference_model`` and ``ImageClassificationInferencer`` take the classifier as it
-        is. A segmentor keeps what :attr:`SegResult.probabilities` needs, unless ``test_cfg.keep_logits`` says
-        otherwise.
+        BaseModel: The model, with ``cfg``, ``dataset_meta`` (class names and, of a segmentor, the palette),
+        ``checkpoint`` (as given) and ``checkpoint_meta`` (its ``meta``). mmpretrain's ``inference_model`` and
+        ``ImageClassificationInferencer`` take the classifier as it is. A segmentor keeps what
+        :attr:`SegResult.probabilities` needs, unless ``test_cfg.keep_logits`` says otherwise.
 
     Raises:
         CheckpointError: The checkpoint is missing, broken, or of another model.
@@ -91,6 +91,7 @@ def init_model(config: str | Path | Config,
     meta = load_weights(model, checkpoint, trust_checkpoint) if checkpoint else {}
     model.dataset_meta = describe_data(cfg, meta).meta
     model.cfg = cfg
+    model.checkpoint, model.checkpoint_meta = checkpoint, meta
     model.test_pipeline = test_pipeline(cfg) if pipeline_of(cfg) else None
     model._config, model._dataset_meta = cfg, model.dataset_meta  # mmpretrain's names for them
     if 'head' in cfg.model:
@@ -173,7 +174,7 @@ def iter_inference(
                                 '(color_type) makes it so.') from error
             for (image, source, _), sample in zip(waiting, samples):
                 cls = SegResult if isinstance(sample, SegDataSample) else ClsResult
-                yield image, cls.from_sample(sample, source, model.dataset_meta)
+                yield image, cls.from_sample(sample, source, model.dataset_meta, model)
             waiting.clear()
 
     def load(image: ImageType) -> tuple | ImageReadError:

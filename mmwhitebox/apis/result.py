@@ -1,7 +1,11 @@
 """SegResult and ClsResult: what a model says of one image, with everything a person asks for next."""
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
+from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
@@ -13,19 +17,46 @@ from mmwhitebox.errors import UserError, WriteError
 
 from .inputs import as_file
 
+if TYPE_CHECKING:
+    from .exploration import Exploration
+
 BAND_ROWS = 256
+_MADE_BY: WeakKeyDictionary['Result', ref] = WeakKeyDictionary()
+"""Results -> weak references to their models; not within the results, which are copied and pickled."""
 
 
 class Result(BaseDataElement):
     """A prediction together with its image and the names of the classes."""
 
     @classmethod
-    def from_sample(cls, sample: BaseDataElement, image, dataset_meta: dict) -> 'Result':
-        """Extend a prediction by its image (a path, a BGR array or an encoded file) and the names of its classes."""
+    def from_sample(cls, sample: BaseDataElement, image, dataset_meta: dict,
+                    model: BaseModel | None = None) -> 'Result':
+        """Extend a prediction by its image (a path, a BGR array or an encoded file) and the names of its classes.
+
+        Of the model, if it is given, no more than a weak reference is kept, for :meth:`explore`.
+        """
         meta = {key: dict(value) if isinstance(value, dict) else list(value) for key, value in dataset_meta.items()}
         result = cls(metainfo={**sample.metainfo, 'source': image, **meta})
         result.set_data(dict(sample.items()))
+        if model is not None:
+            _MADE_BY[result] = ref(model)
         return result
+
+    def explore(self, what_if: Sequence[Mapping] = (), ground_truth: np.ndarray | None = None) -> 'Exploration':
+        """Look at what every layer of the model did to this image; a notebook shows it as a page.
+
+        Args:
+            what_if, ground_truth: See :func:`mmwhitebox.apis.explore`.
+
+        Raises:
+            UserError: The model is gone: a result does not keep it, and a copy of one does not know it.
+        """
+        from .explore import explore  # it needs the inference, whose results these are
+        model = _MADE_BY.get(self, lambda: None)()
+        if model is None:
+            raise UserError('The model of this result is gone, since a result does not keep its model: keep it in a '
+                            'variable, or call mmwhitebox.apis.explore(model, image).')
+        return explore(model, self.source, what_if, ground_truth)
 
     @property
     def class_names(self) -> list[str]:
@@ -130,7 +161,7 @@ class SegResult(Result, SegDataSample):
         return (f'SegResult of {self._file_name()}\n'
                 f'  mask: {self.mask.shape[0]} x {self.mask.shape[1]}, {len(self.class_names)} classes\n'
                 f'  {shares}{more}\n' + ''.join(f'  shown: {line}\n' for line in self.note.splitlines()) +
-                '  .mask .probabilities .class_names .palette .image .overlay .save(path) .show()')
+                '  .mask .probabilities .class_names .palette .image .overlay .save(path) .show() .explore()')
 
     __str__ = __repr__
 
@@ -169,7 +200,7 @@ class ClsResult(Result, DataSample):
     def __repr__(self) -> str:
         best = ', '.join(f'{name} {score:.3f}' for name, score in self.top(3))
         return (f'ClsResult of {self._file_name()}\n  {best}\n'
-                '  .top(k) .probabilities .class_names .image .save(path) .show()')
+                '  .top(k) .probabilities .class_names .image .save(path) .show() .explore()')
 
     __str__ = __repr__
 

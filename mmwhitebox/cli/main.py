@@ -20,15 +20,30 @@ from mmwhitebox import __version__
 try:
     import argcomplete
 
-    from . import check_data, config, convert, doctor, export, infer, measure, new, report, test, train, weights
+    from . import (
+        check_data,
+        config,
+        convert,
+        doctor,
+        explore,
+        export,
+        infer,
+        measure,
+        new,
+        report,
+        test,
+        train,
+        weights,
+    )
     from .options import add_commands, parse
     from .running import run_command
 except ImportError as error:
     sys.exit(f'error: {error}. What is missing, and how to get it: python -m mmwhitebox.doctor')
 
 COMMANDS = {
-    'new': new, 'train': train, 'test': test, 'infer': infer, 'check-data': check_data, 'report': report,
-    'measure': measure, 'export': export, 'convert': convert, 'weights': weights, 'config': config, 'doctor': doctor,
+    'new': new, 'train': train, 'test': test, 'infer': infer, 'check-data': check_data, 'explore': explore,
+    'report': report, 'measure': measure, 'export': export, 'convert': convert, 'weights': weights, 'config': config,
+    'doctor': doctor,
 }
 
 

@@ -8,7 +8,8 @@ A query is a row of one of these matrices: the class token of an encoder, a clas
 representative. Its map is that row over the patches; extra tokens (class tokens) are left out of the map.
 """
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,45 +24,84 @@ from .capture import capture
 from .patch_maps import patch_grid, patch_maps
 
 
+class ScaledDotProduct(NamedTuple):
+    """One fused attention: softmax(scale Q K^T + mask).
+
+    Attributes:
+        query (Tensor): Q, (B, K, M, p).
+        key (Tensor): K, (B, K, N, p).
+        mask (Tensor | None): Added to the scores; where it is boolean, False hides a key.
+        scale (float): Of the scores.
+    """
+
+    query: Tensor
+    key: Tensor
+    mask: Tensor | None
+    scale: float
+
+    def matrix(self) -> Tensor:
+        """(B, K, M, N), rows summing to one."""
+        scores = self.scale * self.query @ self.key.mT
+        if self.mask is not None:
+            hidden = self.mask.dtype == torch.bool
+            scores = scores.masked_fill(~self.mask, float('-inf')) if hidden else scores + self.mask
+        return scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
+
+
 class _ScoreReader(TorchFunctionMode):
-    """Keeps the queries, keys, mask and scale of each scaled_dot_product_attention that runs inside it."""
+    """Keeps every scaled_dot_product_attention that runs inside it, by the name of the module that it runs in."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls = []
+        self.name: str | None = None
+        self.calls: dict[str, list[dict]] = {}
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention:
+        if func is F.scaled_dot_product_attention and self.name is not None:
             names = ('query', 'key', 'value', 'attn_mask', 'dropout_p', 'is_causal', 'scale')
-            self.calls.append({**dict(zip(names, args)), **kwargs})
+            self.calls[self.name].append({**dict(zip(names, args)), **kwargs})
         return func(*args, **kwargs)
 
+    def enter(self, name: str) -> None:
+        """A module begins to run."""
+        self.name, self.calls[name] = name, []
 
-def _scaled_dot_product_map(attention: nn.Module, args: tuple, kwargs: dict) -> Tensor | None:
-    """softmax(s Q K^T + mask) of the one fused attention inside a module; None if there is not just one.
 
-    Reading it from the fused call takes in whatever the module does before: norms of queries and keys, rotary
+@contextmanager
+def scaled_dot_products(attentions: dict[str, nn.Module]) -> Iterator[dict[str, ScaledDotProduct | None]]:
+    """The fused attention inside each of some modules of timm, while the context lasts.
+
+    Reading it from the fused call takes in whatever a module does before: norms of queries and keys, rotary
     positions, relative position biases, grouped heads.
+
+    Args:
+        attentions (dict[str, nn.Module]): Name -> module with timm's ``fused_attn``, which is true in the context and
+            afterwards what it was.
+
+    Yields:
+        dict[str, ScaledDotProduct | None]: Filled at the end of the context. Name -> what its latest call computed,
+        None if that was not just one attention in which each head has keys; modules that did not run are missing.
     """
-    fused = attention.fused_attn
-    attention.fused_attn = True
-    try:
-        with _ScoreReader() as reader:
-            attention.forward(*args, **kwargs)
-    finally:
-        attention.fused_attn = fused
-    if len(reader.calls) != 1:
+    found: dict[str, ScaledDotProduct | None] = {}
+    reader = _ScoreReader()
+    with ExitStack() as stack:
+        for name, attention in attentions.items():
+            stack.callback(setattr, attention, 'fused_attn', attention.fused_attn)
+            attention.fused_attn = True
+            stack.callback(attention.register_forward_pre_hook(lambda *_, name=name: reader.enter(name)).remove)
+            stack.callback(attention.register_forward_hook(lambda *_: setattr(reader, 'name', None)).remove)
+        with reader if attentions else nullcontext():
+            yield found
+    found.update({name: _one_product(calls) for name, calls in reader.calls.items()})
+
+
+def _one_product(calls: list[dict]) -> ScaledDotProduct | None:
+    if len(calls) != 1 or calls[0].get('is_causal') or calls[0]['query'].shape[-3] != calls[0]['key'].shape[-3]:
         return None
-    call = reader.calls[0]
-    query, key, mask = call['query'], call['key'], call.get('attn_mask')
-    if call.get('is_causal') or query.shape[-3] != key.shape[-3]:
-        return None
-    scale = query.shape[-1]**-0.5 if call.get('scale') is None else call['scale']
-    scores = scale * query @ key.mT
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float('-inf')) if mask.dtype == torch.bool else scores + mask
-    return scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
+    query, scale = calls[0]['query'], calls[0].get('scale')
+    return ScaledDotProduct(query, calls[0]['key'], calls[0].get('attn_mask'),
+                            query.shape[-1]**-0.5 if scale is None else scale)
 
 
 def has_attention_map(attention: nn.Module) -> bool:
@@ -88,9 +128,10 @@ def attention_matrix(attention: nn.Module, args: tuple, kwargs: dict | None = No
     if has_attention_map(attention):
         if isinstance(attention, BaseAttention):
             return attention.attention_map(*args)
-        matrix = _scaled_dot_product_map(attention, args, kwargs or {})
-        if matrix is not None:
-            return matrix
+        with scaled_dot_products({'': attention}) as found:
+            attention(*args, **(kwargs or {}))
+        if found[''] is not None:
+            return found[''].matrix()
     raise TypeError(f'{type(attention).__name__} has no attention map: it does not compare tokens with tokens by '
                     'one softmax.')
 

@@ -7,7 +7,6 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from prettytable import PrettyTable
-from torch import nn
 
 from mmwhitebox.apis import config_path
 from mmwhitebox.apis.export import default_size
@@ -17,7 +16,7 @@ from mmwhitebox.engine.devices import check_device
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret import activation_memory, count_flops, count_parameters, count_similarities
 from mmwhitebox.interpret.cost_curve import SERIES, cost_curves, plot_cost_curves
-from mmwhitebox.models.access import logits
+from mmwhitebox.models.access import Network, logits
 
 from .outputs import save_figure, save_numbers
 
@@ -59,17 +58,6 @@ def measure(cfg: Config, size: tuple | None, memory: bool) -> dict:
             features = model.backbone(image)
         costs.update(decoder_params=count_parameters(head) / 1e6, decoder_flops=count_flops(head, features) / 1e9)
     return costs
-
-
-class Network(nn.Module):
-    """Image to class scores, without pre- and post-processing."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return logits(self.model, images)
 
 
 def compare(costs: dict, paper: dict) -> dict:

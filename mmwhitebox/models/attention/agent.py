@@ -68,16 +68,21 @@ class AgentAttention(SelfAttention):
         return self.project_out(agent_attention(
             *self.queries_keys_values_agents(x, hw_shape), impl=self.impl, contraction=self.contraction))
 
-    def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        """softmax(s Q R0^T) softmax(s R0 K^T), the contraction between them if there is one, (B, K, N, N), rows summing
-        to one."""
+    def map_factors(self, x: Tensor, hw_shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """softmax(s Q R0^T), (B, K, N, m), and softmax(s R0 K^T), the contraction before it if there is one,
+        (B, K, m, N); rows sum to one."""
         q, k, v, r0 = self.queries_keys_values_agents(x, hw_shape)
         s = self.head_dims**-0.5
         extraction = (s * r0 @ k.mT).softmax(-1)
         if self.contraction:
             read = extraction @ v
             extraction = (s * read @ read.mT).softmax(-1) @ extraction
-        return (s * q @ r0.mT).softmax(-1) @ extraction
+        return (s * q @ r0.mT).softmax(-1), extraction
+
+    def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """The product of :meth:`map_factors`, (B, K, N, N), rows summing to one."""
+        broadcast, extraction = self.map_factors(x, hw_shape)
+        return broadcast @ extraction
 
     def pairwise_similarities(self, hw_shape: tuple[int, int], num_extra: int = 0) -> int:
         """m * N * K, once if R0 W^T serves both softmaxes and twice otherwise; m (m + 1) / 2 * K of a contraction."""

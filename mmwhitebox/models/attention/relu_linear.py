@@ -28,12 +28,17 @@ class ReLULinearAttention(QKVAttention):
         self.check_tokens(x, hw_shape)
         return self.project_out(relu_linear_attention(*self.queries_keys_values(x), impl=self.impl))
 
-    def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        """phi(Q) phi(K)^T with rows normalised to one, (B, K, N, N)."""
+    def map_factors(self, x: Tensor, hw_shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """phi(Q) over the sum of its row of phi(Q) phi(K)^T, (B, K, N, p), and phi(K)^T, (B, K, p, N)."""
         self.check_tokens(x, hw_shape)
         q, k, _ = self.queries_keys_values(x)
-        scores = F.relu(q) @ F.relu(k).mT
-        return scores / (scores.sum(-1, keepdim=True) + 1e-6)
+        q, k = F.relu(q), F.relu(k).mT
+        return q / (q @ k.sum(-1, keepdim=True) + 1e-6), k
+
+    def attention_map(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """phi(Q) phi(K)^T with rows normalised to one, (B, K, N, N)."""
+        q, k = self.map_factors(x, hw_shape)
+        return q @ k
 
     def pairwise_similarities(self, hw_shape: tuple[int, int], num_extra: int = 0) -> int:
         """p^2 * K: the channels of the keys with those of the values, whatever the number of tokens."""

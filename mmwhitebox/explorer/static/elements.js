@@ -1,0 +1,14 @@
+// Elements of the page: found, made, copied from a template. Texts are always set as texts.
+export function byId(id) {
+  return document.getElementById(id);
+}
+
+export function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+export function fromTemplate(id) {
+  return byId(id).content.firstElementChild.cloneNode(true);
+}

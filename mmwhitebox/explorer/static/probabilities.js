@@ -1,0 +1,86 @@
+// The likeliest classes: of the pixel under the cursor, or of the picture.
+import {classColour, cssColour} from './colour.js';
+import {element} from './elements.js';
+import {Figure} from './figure.js';
+import {PAPER_INK} from './ink.js';
+import {percent} from './numbers.js';
+import {cursorOf} from './state.js';
+import {svg, svgFigure, svgText} from './svg.js';
+import {shareBar} from './table.js';
+
+const SHOWN = 5;
+
+export class Probabilities extends Figure {
+  constructor(name) {
+    super('probabilities', name);
+    this.table = element('table', {className: 'classes'});
+    this.body.append(this.table);
+    this.rows = [];
+  }
+
+  update(context, base, state) {
+    const {run} = context;
+    const {model, prediction} = run.header;
+    this.element.hidden = !prediction;
+    if (!prediction) {
+      return;
+    }
+    const ofPixel = prediction.kind === 'segmentation';
+    this.setTitle(ofPixel ? 'Under the cursor' : 'Answer', ofPixel
+      ? 'The probabilities of the likeliest classes at the cursor: the softmax of the interpolated logits.'
+      : 'The likeliest classes of the whole picture, with their probabilities.');
+    this.place = ofPixel ? cursorOf(state) : null;
+    this.run = run;
+    const read = other => ofPixel ? (other === run ? context.answer : context.before).probabilities(this.place)
+      : other.values(other.header.prediction.probabilities);
+    this.values = read(run);
+    this.before = base === run ? null : read(base);
+    const order = Array.from(this.values.keys()).sort((a, b) => this.values[b] - this.values[a]);
+    this.top = order.slice(0, SHOWN);
+    this.fill(model);
+  }
+
+  fill(model) {
+    while (this.rows.length < this.top.length) {
+      const parts = {name: element('th', {scope: 'row'}), bar: shareBar(0), text: element('span'),
+        before: element('td')};
+      parts.row = element('tr', {}, parts.name, element('td', {}, parts.bar, ' ', parts.text), parts.before);
+      this.rows.push(parts);
+      this.table.append(parts.row);
+    }
+    this.rows.forEach((parts, i) => {
+      const index = this.top[i];
+      parts.row.hidden = index === undefined;
+      if (index === undefined) {
+        return;
+      }
+      parts.name.textContent = model.classes[index] ?? `class ${index}`;
+      parts.bar.style.setProperty('--share', `${(100 * this.values[index]).toFixed(1)}%`);
+      parts.bar.style.setProperty('--colour', cssColour(classColour(model, index)));
+      parts.text.textContent = percent(this.values[index]);
+      parts.before.textContent = this.before ? `undisturbed ${percent(this.before[index])}` : '';
+    });
+  }
+
+  toSvg() {
+    const {model, image} = this.run.header;
+    const place = this.place ? ` at (${this.place.x.toFixed(3)}, ${this.place.y.toFixed(3)})` : '';
+    const parts = [svgText(`Probabilities${place}, ${model.name}, ${image.name}`, 8, 18, {fill: PAPER_INK.text,
+      'font-weight': 'bold'})];
+    this.top.forEach((index, i) => {
+      const y = 28 + 18 * i;
+      const width = 160 * this.values[index];
+      parts.push(svgText(model.classes[index] ?? `class ${index}`, 8, y + 11, {fill: PAPER_INK.text}),
+        svg('rect', {x: 150, y: y + 2, width, height: 10, fill: cssColour(classColour(model, index))}),
+        svgText(percent(this.values[index]), 155 + width, y + 11, {fill: PAPER_INK.faint}));
+    });
+    return svgFigure(420, 36 + 18 * this.top.length, PAPER_INK.back, ...parts);
+  }
+
+  toRows() {
+    const {classes} = this.run.header.model;
+    return [['class', 'probability', ...(this.before ? ['undisturbed'] : [])],
+      ...Array.from(this.values, (value, i) => [classes[i] ?? `class ${i}`, value,
+        ...(this.before ? [this.before[i]] : [])])];
+  }
+}

@@ -1,0 +1,173 @@
+// A figure of one or many small maps with one colour scale.
+import {COLOUR_BAR_HEIGHT, colourBar} from './colour_bar.js';
+import {followPointer} from './cursor.js';
+import {element} from './elements.js';
+import {Figure} from './figure.js';
+import {PAGE_INK, PAPER_INK} from './ink.js';
+import {cellOf} from './maps.js';
+import {short} from './numbers.js';
+import {newCanvas} from './pixels.js';
+import {cursorOf} from './state.js';
+import {svg, svgFigure, svgText} from './svg.js';
+import {drawTile, TileView} from './tile.js';
+
+const SAVED_SIDE = 200;
+const SAVED_ACROSS = 6;
+const GAP = 8;
+const CAPTION = 15;
+
+function rangeOf(values) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const value of values) {
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  return [low, high];
+}
+
+// Gives every tile the ends of its colour scale and returns what the colour bar says.
+export function scaleTiles(kind, tiles, layer, scale) {
+  const unit = kind.unit(layer);
+  if (kind.colours === 'areas' || kind.colours === 'components') {
+    tiles.forEach(tile => Object.assign(tile, {colours: kind.colours}));
+    return {colours: kind.colours, low: '', high: '', unit, count: layer.heads};
+  }
+  const shared = scale === 'shared';
+  const ranges = tiles.map(tile => rangeOf(tile.values));
+  const outer = [Math.min(...ranges.map(range => range[0])), Math.max(...ranges.map(range => range[1]))];
+  const colours = shared && kind.sharedColours ? kind.sharedColours : kind.colours;
+  tiles.forEach((tile, i) => {
+    let [low, high] = shared ? kind.sharedRange ?? outer : ranges[i];
+    if (kind.fromZero) {
+      low = Math.min(0, low);
+    }
+    Object.assign(tile, {colours, low, high});
+  });
+  const own = !shared && tiles.length > 1;
+  const {low, high} = tiles[0];
+  return {colours, unit, low: own && !kind.fromZero ? 'min' : short(low), high: own ? 'max of each' : short(high)};
+}
+
+export class TileFigure extends Figure {
+  constructor(id, name, store) {
+    super(id, name);
+    this.store = store;
+    this.views = [];
+    this.grid = element('div');
+    this.grid.className = 'tiles';
+    this.bar = svgFigure(330, COLOUR_BAR_HEIGHT, null);
+    this.bar.removeAttribute('viewBox');
+    this.bar.setAttribute('class', 'bar');
+    this.bar.setAttribute('aria-hidden', 'true');
+    this.empty = element('p');
+    this.empty.className = 'empty';
+    this.body.append(this.grid, this.empty, this.bar);
+  }
+
+  // `tiles`: a list, or the sentence that says why there are none. `legend`: from scaleTiles.
+  show(tiles, run, state, legend) {
+    const none = typeof tiles === 'string';
+    this.empty.textContent = none ? tiles : '';
+    this.empty.hidden = !none;
+    this.grid.hidden = this.bar.toggleAttribute('hidden', none);
+    this.tiles = none ? [] : tiles;
+    [this.run, this.state, this.legend] = [run, state, legend];
+    this.grid.dataset.count = Math.min(this.tiles.length, 9);
+    while (this.views.length < this.tiles.length) {
+      const view = new TileView();
+      this.views.push(view);
+      this.attach(view);
+    }
+    this.placeViews();
+    this.tiles.forEach((tile, i) => {
+      const caption = this.captionOf(tile);
+      this.views[i].show(tile, run, state, caption, `${this.heading.textContent}: ${caption || 'map'}`);
+    });
+    if (!none) {
+      this.showBar(legend);
+    }
+  }
+
+  placeViews() {
+    while (this.grid.childElementCount > this.tiles.length) {
+      this.grid.lastElementChild.remove();
+    }
+    for (let i = this.grid.childElementCount; i < this.tiles.length; i++) {
+      this.grid.append(this.views[i].element);
+    }
+  }
+
+  attach(view) {
+    followPointer(view.canvas, this.store);
+  }
+
+  showBar(legend) {
+    const key = JSON.stringify(legend);
+    if (this.barKey !== key) {
+      this.barKey = key;
+      this.bar.replaceChildren(colourBar(legend, PAGE_INK));
+    }
+  }
+
+  captionOf(tile) {
+    const value = this.valueAtCursor(tile);
+    return tile.label ? `${tile.label}  ${value}`.trim() : value && `${value} at the cursor`;
+  }
+
+  valueAtCursor(tile) {
+    if (tile.mosaic || tile.colours === 'components') {
+      return '';
+    }
+    const {row, column} = cellOf(this.run.header, cursorOf(this.state));
+    const value = tile.values[row * this.run.header.grid[1] + column];
+    return tile.colours === 'areas' ? `subspace ${value}` : short(value);
+  }
+
+  toSvg() {
+    const {image} = this.run.header;
+    const first = this.tiles[0] ?? {};
+    const aspect = first.mosaic ? first.grid[1] * this.run.header.patch[1] / (first.grid[0] * this.run.header.patch[0])
+      : image.width / image.height;
+    const side = first.mosaic ? 3 * SAVED_SIDE : SAVED_SIDE;
+    const height = Math.round(side / aspect);
+    const across = Math.max(1, Math.min(this.tiles.length, this.savedAcross ?? SAVED_ACROSS));
+    const down = Math.ceil(this.tiles.length / across);
+    const width = Math.max(360, across * (side + GAP) + GAP);
+    const parts = [svgText(this.savedTitle(), GAP, 18, {fill: PAPER_INK.text, 'font-weight': 'bold'})];
+    this.tiles.forEach((tile, i) => {
+      const x = GAP + (i % across) * (side + GAP);
+      const y = 26 + Math.floor(i / across) * (height + CAPTION + GAP);
+      const canvas = newCanvas(2 * side, 2 * height);
+      drawTile(canvas, tile, this.run, this.state.backdrop, this.state);
+      parts.push(svg('image', {x, y, width: side, height, href: canvas.toDataURL('image/png')}),
+        svgText(tile.label, x, y + height + 11, {fill: PAPER_INK.faint, 'font-size': 10}));
+    });
+    const foot = 26 + down * (height + CAPTION + GAP);
+    if (this.tiles.length) {
+      parts.push(svg('g', {transform: `translate(${GAP} ${foot})`}, colourBar(this.legend, PAPER_INK)));
+    }
+    return svgFigure(width, foot + COLOUR_BAR_HEIGHT + GAP, PAPER_INK.back, ...parts);
+  }
+
+  savedTitle() {
+    return this.heading.textContent;
+  }
+
+  toRows() {
+    const rows = [['map', 'row', 'column', this.legend?.unit ?? 'value']];
+    for (const tile of this.tiles) {
+      this.rowsOf(tile, rows);
+    }
+    return rows;
+  }
+
+  rowsOf(tile, rows) {
+    const columns = (tile.grid ?? this.run.header.grid)[1];
+    const size = tile.colours === 'components' ? 3 : 1;
+    for (let i = 0; i < tile.values.length; i += size) {
+      const cell = i / size;
+      rows.push([tile.label, Math.floor(cell / columns), cell % columns, ...tile.values.subarray(i, i + size)]);
+    }
+  }
+}
