@@ -73,7 +73,8 @@ def model_facts(model: BaseModel) -> dict:
             filename = getattr(model.cfg, 'filename', None)
             _KNOWN[model] = dict(
                 config=filename and str(filename), checkpoint=checkpoint and str(checkpoint),
-                parameters=count_parameters(model), flops=_flops(model, size), flops_size=list(size), date=_date(meta),
+                parameters=count_parameters(getattr(model, 'student', model)),  # a teacher is its copy
+                flops=_flops(model, size), flops_size=list(size), date=_date(meta),
                 trained=_steps(meta), version=f'mmwhitebox {mmwhitebox.__version__}',
                 metrics=checkpoint and kept_scores(Path(checkpoint)))
         return _KNOWN[model]
