@@ -110,7 +110,8 @@ def _see(model: BaseModel, image: ImageType, rgb: bool) -> Seen:
                         '(color_type) makes it so.')
     sample, size = packed['data_samples'], tuple(packed['inputs'].shape[-2:])
     batch = model.data_preprocessor(dict(inputs=[packed['inputs']], data_samples=[sample]), False)
-    tensor = batch['inputs']
+    tensor = batch['inputs'] if isinstance(batch['inputs'], Tensor) else batch['inputs'][0]  # mmpretrain's list of views
+    tensor = tensor.reshape(1, *tensor.shape[-3:])
     if isinstance(model, EncoderDecoder) and model.test_option('enlarge', False):
         tensor = model.enlarge(tensor, [sample.metainfo])[0]
         size = tuple(tensor.shape[-2:])
