@@ -62,7 +62,7 @@ def model_facts(model: BaseModel) -> dict:
         model (BaseModel): From :func:`mmwhitebox.apis.init_model`.
 
     Returns:
-        dict: ``config`` and ``checkpoint`` (file and folder), ``parameters``, ``flops`` (of one image of ``flops_size``,
+        dict: ``config`` and ``checkpoint`` (file and folder), ``parameters``, ``flops`` (of an image of ``flops_size``,
         height and width, two per multiply-add), ``date`` (of the checkpoint), ``trained`` (epoch or iteration),
         ``version`` and ``metrics``, see :func:`kept_scores`. None of what is not known.
     """
