@@ -61,6 +61,7 @@ QUICK = {
     'mmwhitebox weights': [],
     'mmwhitebox infer cbt': [],
     'mmwhitebox infer my_data.py': [],
+    'mmwhitebox explore cbt_decoder_mini_ade20k work_dirs/quickstart/iter_330.pth --images photo.jpg --export': [],
     'mmwhitebox measure': [],
     'mmwhitebox measure complexity --curve': ['--dims', '16', '--num-heads', '2'],
     'mmwhitebox export cbt_decoder_mini_ade20k work_dirs/quickstart/iter_330.pth --format safetensors': [],
@@ -87,6 +88,7 @@ SLOW = {
 }
 NOT_RUN = {
     'torchrun --nproc_per_node 8 -m mmwhitebox infer': 'eight GPUs; tests/test_tools/test_infer_at_scale.py',
+    'mmwhitebox explore': 'serves until it is stopped; tests/test_explorer/test_command.py',
     'bash tools/quickstart.sh': 'its own commands are, one by one',
     'bash tools/run_tests.sh': 'these are the tests',
     'bash tools/stress.sh': 'half an hour; tests/stress/test_itself.py',

@@ -94,6 +94,13 @@ def test_configs_are_packed_whole(environment):
     assert not [path for path in packages.rglob('*') if path.is_symlink()]
 
 
+def test_the_page_of_the_explorer_is_packed(environment):
+    page, packed = (folder / 'mmwhitebox' / 'explorer' / 'static' for folder in (
+        ROOT, next(environment.glob('lib/python*/site-packages'))))
+    assert sorted(path.name for path in packed.iterdir()) == sorted(path.name for path in page.iterdir())
+    assert (packed / 'index.html').is_file()
+
+
 @pytest.mark.parametrize('text', [
     "_base_ = 'mmwhitebox::cbt_decoder_ade20k.py'\n",
     'from mmengine.config import read_base\n\nwith read_base():\n'

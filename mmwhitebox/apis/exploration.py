@@ -8,6 +8,7 @@ import numpy as np
 
 from mmwhitebox.checkpoints.atomic import write_bytes
 from mmwhitebox.errors import UserError
+from mmwhitebox.interpret.coding_rate import QUANTITIES, STAGES
 
 from .array_book import ArrayBook
 from .array_container import pack, quantize
@@ -33,6 +34,13 @@ class Exploration:
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         return self._book.arrays
+
+    def rows(self) -> list[dict]:
+        """The rates as a table: one row for each layer and stage, ``layer``, ``name``, ``stage`` and every quantity."""
+        rows = [dict(layer=layer['number'], name=layer['name'], stage=stage,
+                     **{quantity: values[stage] for quantity, values in layer['rates'].items()})
+                for layer in self.header['layers'] if layer['rates'] for stage in STAGES]
+        return [row for row in rows if any(row[quantity] is not None for quantity in QUANTITIES)]
 
     def to_bytes(self, bits: int = 16) -> bytes:
         """Header and arrays as one block, see :mod:`mmwhitebox.apis.array_container`.
@@ -87,6 +95,8 @@ class Exploration:
     def __repr__(self) -> str:
         image, model = self.header['image'], self.header['model']
         what_if = ', '.join(item['kind'] for item in self.header['what_if'])
+        grid = ' x '.join(map(str, self.header['grid']))
+        disturbed = f', disturbed: {what_if}' if what_if else ''
         return (f'Exploration of {image["name"]} by {model["name"]}\n'
-                f'  {len(self.header["layers"])} layers, patches of a {" x ".join(map(str, self.header["grid"]))} grid'
-                + (f', disturbed: {what_if}' if what_if else '') + '\n  .header .arrays .to_bytes(bits) .save(path)')
+                f'  {len(self.header["layers"])} layers, patches of a {grid} grid{disturbed}\n'
+                '  .header .arrays .rows() .to_bytes(bits) .save(path)')

@@ -15,6 +15,8 @@ STATIC = files('mmwhitebox').joinpath('explorer', 'static')
 STYLE = '<link rel="stylesheet" href="static/style.css">'
 SCRIPT = '<script type="module" src="static/main.js"></script>'
 CHARSET = '<meta charset="utf-8">'
+BLOCK_LENGTH = 120
+"""Bytes of a block without its data."""
 IMPORT = re.compile(r"^import\s*(?:\{[^}]*\}\s*from\s*)?'\./([\w.-]+)';\n", re.MULTILINE)
 EXPORT = re.compile(r'^export (?=(?:async )?function|class|const|let)', re.MULTILINE)
 
@@ -27,7 +29,7 @@ def page(explorations: 'Sequence[Exploration]', limit: int = LIMIT) -> str:
 
     Args:
         explorations (Sequence[Exploration]): Of one or more models and images, disturbed or not; at least one.
-        limit (int): Characters of all the data together, see :func:`.page_budget.fitting`. Defaults to 25 million.
+        limit (int): Bytes of the page; what does not fit is left out, see :mod:`.page_budget`. Defaults to 25 million.
 
     Raises:
         UserError: There is too much data.
@@ -35,16 +37,18 @@ def page(explorations: 'Sequence[Exploration]', limit: int = LIMIT) -> str:
     style, program = _read('style.css'), joined_modules('main.js')
     policy = (f"default-src 'none'; script-src '{_hash(program)}'; style-src '{_hash(style)}'; img-src data: blob:; "
               "base-uri 'none'; form-action 'none'")
-    blocks = '\n'.join(_blocks(explorations, limit))
-    text = _read('index.html')
-    for old, new in ((CHARSET, f'{CHARSET}\n<meta http-equiv="Content-Security-Policy" content="{policy}">'),
-                     (STYLE, f'<style>{style}</style>'),
-                     (SCRIPT, f'{blocks}\n<script type="module">{program}</script>')):
-        before, found, after = text.partition(old)
-        if not found or old in after:
-            raise ValueError(f'index.html has {old} not once.')
-        text = before + new + after
-    return text
+    before, after = _split(_read('index.html'), SCRIPT)
+    guard = f'{CHARSET}\n<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    before = ''.join(_split(before, CHARSET, guard))
+    before = ''.join(_split(before, STYLE, f'<style>{style}</style>'))
+    after = f'<script type="module">{program}</script>{after}'
+    return '\n'.join([before, *_blocks(explorations, limit - len(before.encode()) - len(after.encode())), after])
+
+
+def _split(text: str, mark: str, replacement: str = '') -> tuple[str, str]:
+    """What is before the only place of a mark, with what replaces it, and what is after it."""
+    before, after = text.split(mark)
+    return before + replacement, after
 
 
 def _read(name: str) -> str:
@@ -74,6 +78,7 @@ def joined_modules(name: str) -> str:
 
 def _blocks(explorations: 'Sequence[Exploration]', limit: int) -> list[str]:
     """A data block of each run, which says of which model and image it is."""
+    limit -= len(explorations) * BLOCK_LENGTH
     models: dict[Hashable, int] = {}
     images: dict[Hashable, int] = {}
     blocks = []

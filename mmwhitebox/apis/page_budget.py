@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from .exploration import Exploration
 
 LIMIT = 25_000_000
-"""Characters of base64."""
-SIZES = (16, 8)
+"""Bytes of a page."""
+FEW_BITS = 8
 PARTS = ('tokens', 'attention maps')
 
 
@@ -23,12 +23,12 @@ def as_text(size: int) -> int:
     return -(-size // 3) * 4
 
 
-def fitting(explorations: 'Sequence[Exploration]', limit: int = LIMIT) -> list[bytes]:
+def fitting(explorations: 'Sequence[Exploration]', limit: int) -> list[bytes]:
     """The bytes of explorations, together not longer than a limit in base64.
 
     Args:
         explorations (Sequence[Exploration]): What is to be in a page.
-        limit (int): Characters of all together. Defaults to 25 million.
+        limit (int): Characters of all together.
 
     Returns:
         list[bytes]: Of each.
@@ -36,27 +36,37 @@ def fitting(explorations: 'Sequence[Exploration]', limit: int = LIMIT) -> list[b
     Raises:
         UserError: They do not fit without all that can be left out.
     """
-    for bits in SIZES:
-        found = [exploration.to_bytes(bits) for exploration in explorations]
-        if sum(map(as_text, map(len, found))) <= limit:
-            return found
-    over = sum(map(as_text, map(len, found))) - limit
-    dropped: list[dict[str, list[int]]] = [{part: [] for part in PARTS} for _ in explorations]
+    found = [exploration.to_bytes() for exploration in explorations]
     names: list[set[str]] = [set() for _ in explorations]
+    dropped: list[dict[str, list[int]]] = [{part: [] for part in PARTS} for _ in explorations]
+    if length(found) > limit:
+        found = reduced(explorations, names, dropped)
+    over = length(found) - limit
+    if over <= 0:
+        return found
     for part, index, number, arrays in droppable(explorations):
+        over -= sum(as_text(explorations[index].arrays[name].size) for name in arrays - names[index])
+        names[index] |= arrays
+        dropped[index][part].append(number)
         if over <= 0:
             break
-        gone = {name for name in arrays if name not in names[index]}
-        over -= sum(explorations[index].arrays[name].size for name in gone) * 4 // 3
-        names[index] |= gone
-        dropped[index][part].append(number)
-    left = [exploration.without(names[i], note_of(dropped[i], limit)).to_bytes(SIZES[-1])
-            for i, exploration in enumerate(explorations)]
-    needed = sum(map(as_text, map(len, left)))
-    if needed > limit:
-        raise UserError(f'The page would have {needed / 1e6:.1f} MB, and {limit / 1e6:.1f} MB are the most: choose '
-                        'fewer images or models, or smaller images.')
-    return left
+    found = reduced(explorations, names, dropped)
+    if length(found) > limit:
+        raise UserError(f'The data of the page would have {length(found) / 1e6:.1f} MB, and {max(limit, 0) / 1e6:.1f} '
+                        'MB are the most: choose fewer images or models, or smaller images.')
+    return found
+
+
+def length(blocks: Sequence[bytes]) -> int:
+    """Characters of some bytes in base64."""
+    return sum(as_text(len(block)) for block in blocks)
+
+
+def reduced(explorations: 'Sequence[Exploration]', names: Sequence[set[str]],
+            dropped: Sequence[dict[str, list[int]]]) -> list[bytes]:
+    """Explorations of few bits, without some arrays, with a note that says so."""
+    return [exploration.without(gone, note_of(parts)).to_bytes(FEW_BITS)
+            for exploration, gone, parts in zip(explorations, names, dropped)]
 
 
 def droppable(explorations: 'Sequence[Exploration]') -> Iterator[tuple[str, int, int, set[str]]]:
@@ -84,9 +94,9 @@ def _arrays(layer: dict, part: str) -> set[str]:
     return {found[key] for found in maps for key in ('a', 'b', 'q', 'k', 'rows') if key in found}
 
 
-def note_of(dropped: dict[str, list[int]], limit: int) -> str:
+def note_of(dropped: dict[str, list[int]]) -> str:
     """A sentence that says what is left out."""
     missing = [f'the {part} of layer{"s" if len(numbers) > 1 else ""} {", ".join(map(str, sorted(numbers)))}'
                for part, numbers in dropped.items() if numbers]
-    return (f'So that this page stays below {limit / 1e6:.0f} MB, its numbers have 8 bits' +
+    return (f'So that this page is not too large, the numbers of its layers have {FEW_BITS} bits' +
             (f', and {" and ".join(missing)} are left out.' if missing else '.'))

@@ -5,6 +5,7 @@ given by CONFIG CHECKPOINT; without any, it is that of the quickstart. Pictures 
 of the first model where it lies here, and whatever is dropped on the page.
 """
 import argparse
+import os
 import sys
 import threading
 import webbrowser
@@ -47,15 +48,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Serve the page, or write it."""
     sources = pairs_of(args.models) or [quickstart()]
     for _, checkpoint in sources:
         if not Path(checkpoint).is_file():
             raise UserError(f'Checkpoint {checkpoint} does not exist.')
     if args.export:
-        return export(args, sources)
-    return serve(args, sources)
+        export(args, sources)
+    else:
+        serve(args, sources)
 
 
 def pairs_of(words: list[str]) -> list[tuple[str, str]]:
@@ -83,7 +85,7 @@ def quickstart() -> tuple[str, str]:
     return str(configs[0]), last.read_text().strip()
 
 
-def serve(args: argparse.Namespace, sources: list[tuple[str, str]]) -> int:
+def serve(args: argparse.Namespace, sources: list[tuple[str, str]]) -> None:
     """Serve until Ctrl-C."""
     try:
         import starlette  # noqa: F401
@@ -110,23 +112,30 @@ def serve(args: argparse.Namespace, sources: list[tuple[str, str]]) -> int:
             address = address_of(listening, args.host, token)
             print(address, flush=True)
             print('Ctrl-C ends it.', file=sys.stderr)
-            if args.browser and not args.api_only:
+            if args.browser and not args.api_only and has_screen():
                 threading.Thread(target=webbrowser.open, args=(address, ), daemon=True).start()
             serve_app(app, listening, jobs)
         finally:
             jobs.stop()
-    return 0
 
 
-def open_models(*args):
-    """What answers in the process of the models; by its name, so that it is imported there alone."""
+def has_screen() -> bool:
+    """Whether a browser would show itself; on a terminal alone, one that runs in it would take it over."""
+    return sys.platform in ('darwin', 'win32') or any(os.environ.get(name) for name in ('DISPLAY', 'WAYLAND_DISPLAY'))
+
+
+def open_models(sources: list[tuple[str, str]], device: str | None, trust_checkpoint: bool):
+    """What answers in the process of the models; it is imported there alone."""
+    from mmwhitebox.explorer.memory import limit_memory
     from mmwhitebox.explorer.models import Models
 
-    return Models(*args)
+    limit_memory(device)
+    return Models(sources, device, trust_checkpoint)
 
 
 def check(args: argparse.Namespace, sources: list[tuple[str, str]]):
     """Refuse configs, devices and folders that are none; the pictures."""
+    from mmwhitebox.apis.inputs import local_path
     from mmwhitebox.apis.sources import image_paths
     from mmwhitebox.config.reading import load_model_config
     from mmwhitebox.engine.devices import check_device
@@ -137,10 +146,11 @@ def check(args: argparse.Namespace, sources: list[tuple[str, str]]):
         load_model_config(config)
     if not args.images:
         return Pictures()
-    return Pictures(image_paths(args.images), args.images if Path(args.images).is_dir() else None)
+    folder = local_path(args.images)
+    return Pictures(image_paths(args.images), folder if folder.is_dir() else None)
 
 
-def export(args: argparse.Namespace, sources: list[tuple[str, str]]) -> int:
+def export(args: argparse.Namespace, sources: list[tuple[str, str]]) -> None:
     """Write the page as one file."""
     from mmwhitebox.explorer.models import Models
     from mmwhitebox.explorer.runs import Asked
@@ -152,7 +162,7 @@ def export(args: argparse.Namespace, sources: list[tuple[str, str]]) -> int:
     models = Models(sources, args.device, args.trust_checkpoint)
     for number in range(len(sources)):
         found = models.load(number, pictures.paths)
-        pictures.learn(found['samples'], found['masks'])
+        pictures.learn(found['samples'], found['masks'], found['shown'])
     shown = list(pictures.listed.values())
     if not shown:
         raise UserError('The data of the config is not here: name pictures by --images.')
@@ -162,4 +172,3 @@ def export(args: argparse.Namespace, sources: list[tuple[str, str]]) -> int:
             for number in range(len(sources))]
     Path(args.export).write_bytes(models.page(runs))
     print(args.export)
-    return 0

@@ -5,16 +5,21 @@ import os
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
 import numpy as np
+import tifffile
 from PIL import Image, UnidentifiedImageError
 
+from mmwhitebox.apis.inputs import as_file
 from mmwhitebox.datasets.image_io import orientation_of, refuse_bands, to_bgr, turned
+from mmwhitebox.datasets.stored_images import TIFF_STARTS
+from mmwhitebox.datasets.viewable import read_viewable
 from mmwhitebox.errors import ImageReadError, ImageSizeError, UserError
 
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'PPM')  # none that runs another program, as EPS does
@@ -84,6 +89,7 @@ class Pictures:
         self.more = 0
         self.uploads: OrderedDict[str, Picture] = OrderedDict()
         self.thumbnails: OrderedDict[str, bytes] = OrderedDict()
+        self.shown: Mapping | None = None
         self.lock = threading.Lock()
         self.offer(paths, root)
 
@@ -104,8 +110,16 @@ class Pictures:
         """Files that are offered."""
         return [picture.path for picture in self.listed.values() if picture.path]
 
-    def learn(self, samples: Iterable[str], masks: Iterable[str]) -> None:
-        """Note what a model knows: samples of its data, which are offered if nothing else is, and which have masks."""
+    def learn(self, samples: Iterable[str], masks: Iterable[str], shown: Mapping | None = None) -> None:
+        """Note what a model knows.
+
+        Args:
+            samples (Iterable[str]): Images of its data; they are offered if nothing else is.
+            masks (Iterable[str]): Images that have a mask.
+            shown (Mapping, optional): What can be seen of its images, if they are no photographs, see
+                :func:`mmwhitebox.config.own_data.shown`. Defaults to None.
+        """
+        self.shown = self.shown or shown
         if not self.listed:
             self.offer(samples)
         found = set(map(os.path.abspath, masks))
@@ -147,7 +161,7 @@ class Pictures:
             ImageReadError: It is no image, or a broken one.
         """
         picture = Picture('u' + secrets.token_hex(8), shown_name(name), data=data)
-        height, width = read_picture(picture).shape[:2]
+        height, width = self._read(picture).shape[:2]
         picture.size = (width, height)
         with self.lock:
             self.uploads[picture.id] = picture
@@ -168,7 +182,7 @@ class Pictures:
             if key in self.thumbnails:
                 self.thumbnails.move_to_end(key)
                 return self.thumbnails[key]
-        image = Image.fromarray(read_picture(picture, around=2 * THUMBNAIL))
+        image = Image.fromarray(self._read(picture, around=2 * THUMBNAIL))
         image.thumbnail((THUMBNAIL, THUMBNAIL))
         file = io.BytesIO()
         image.save(file, 'JPEG', quality=85)
@@ -177,6 +191,14 @@ class Pictures:
             while len(self.thumbnails) > KEPT_THUMBNAILS:
                 self.thumbnails.popitem(last=False)
         return file.getvalue()
+
+    def _read(self, picture: Picture, around: int | None = None) -> np.ndarray:
+        try:
+            return read_picture(picture, around)
+        except ImageReadError:
+            if self.shown is None:
+                raise
+            return read_bands(picture, self.shown)
 
 
 def shown_name(text: str) -> str:
@@ -214,8 +236,42 @@ def read_picture(picture: Picture, around: int | None = None) -> np.ndarray:
         kinds = ', '.join(FORMATS)
         raise ImageReadError(f'{picture.name}: this is no image of a kind that is read here ({kinds}).') from error
     except Exception as error:  # Pillow's plug-ins raise what hostile bytes lead to
-        reason = ' '.join(str(error).split())[:200] or type(error).__name__
-        raise ImageReadError(f'{picture.name}: cannot read this image ({reason}).') from error
+        raise unreadable(picture.name, str(error), error) from error
+
+
+def unreadable(name: str, reason: str, error: Exception) -> ImageReadError:
+    """What is said of a broken image, in a line."""
+    reason = ' '.join(reason.split())[:200] or type(error).__name__
+    return ImageReadError(f'{name}: cannot read this image ({reason}).')
+
+
+def read_bands(picture: Picture, shown: Mapping) -> np.ndarray:
+    """What can be seen of a picture of other bands or bits than a photograph's, (H, W, 3) uint8 RGB.
+
+    Args:
+        picture (Picture): What to read.
+        shown (Mapping): See :func:`mmwhitebox.datasets.viewable.read_viewable`.
+
+    Raises:
+        ImageSizeError: More values than :data:`MAX_PIXELS` photographs have.
+        ImageReadError: It cannot be read.
+    """
+    with as_file(picture.data) if picture.data is not None else nullcontext(picture.path) as path:
+        try:
+            if is_tiff(path):
+                with tifffile.TiffFile(path) as file:
+                    check_size(picture.name, (file.series[0].size // 3, 1))
+            return read_viewable(path, None, shown).image
+        except ImageSizeError:
+            raise
+        except Exception as error:  # the readers raise what hostile bytes lead to
+            raise unreadable(picture.name, str(error).replace(str(path), '').strip(': '), error) from error
+
+
+def is_tiff(path: str | Path) -> bool:
+    """Whether a file begins as TIFFs do."""
+    with open(path, 'rb') as file:
+        return file.read(4) in TIFF_STARTS
 
 
 def check_size(name: str, size: tuple[int, int]) -> None:

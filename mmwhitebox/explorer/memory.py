@@ -2,6 +2,8 @@
 import contextlib
 import resource
 
+import torch
+
 SHARE = 0.9
 
 
@@ -16,8 +18,17 @@ def free_memory() -> int | None:
     return min(free) if free else None
 
 
-def limit_memory() -> None:
-    """Refuse memory to this process beyond nine tenths of what is free now; nothing happens where that is not known."""
+def limit_memory(device: str | None = None) -> None:
+    """Refuse memory to this process beyond nine tenths of what is free now.
+
+    Nothing happens where that is not known, and with a GPU, whose driver takes hold of more addresses than there is
+    memory.
+
+    Args:
+        device (str, optional): Where models run: 'cpu', 'cuda:0', ... Defaults to a GPU if there is one.
+    """
+    if device != 'cpu' and (device or torch.cuda.is_available()):
+        return
     free = free_memory()
     with contextlib.suppress(OSError, ValueError, KeyError):
         taken = _fields('/proc/self/status')['VmData']

@@ -2,17 +2,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from mmengine.model import BaseModel
 
 from mmwhitebox.apis import init_model
-from mmwhitebox.apis.explore import Exploration, describe_model, explore
+from mmwhitebox.apis.explore import Exploration, explore
 from mmwhitebox.apis.explorer_page import page
+from mmwhitebox.apis.model_facts import describe_model
 from mmwhitebox.config.reading import load_model_config
 from mmwhitebox.errors import UserError
 
 from .ground_truth import GroundTruth
-from .memory import limit_memory
 from .runs import Asked
 
 MOST_SAMPLES = 500
@@ -30,8 +29,6 @@ class Models:
     def __init__(self, sources: Sequence[tuple[str, str]], device: str | None = None,
                  trust_checkpoint: bool = False) -> None:
         self.sources, self.device, self.trust_checkpoint = sources, device, trust_checkpoint
-        if device == 'cpu' or not (device or torch.cuda.is_available()):
-            limit_memory()
         self.loaded: dict[int, tuple[BaseModel, GroundTruth]] = {}
 
     def load(self, number: int, listed: Sequence[str] = ()) -> dict:
@@ -43,7 +40,7 @@ class Models:
 
         Returns:
             dict: ``facts``, as the API gives them; ``masks``, those of the listed paths, or of the samples, that have
-            a mask; ``samples``, paths of the first images of its data.
+            a mask; ``samples``, paths of the first images of its data; ``shown``, see :meth:`.images.Pictures.learn`.
 
         Raises:
             UserError: The config or the checkpoint cannot be read, or do not fit.
@@ -54,8 +51,8 @@ class Models:
         self.loaded[number] = model, truth
         samples = truth.samples[:MOST_SAMPLES]
         facts = describe_model(model)
-        facts['facts'] = {**facts['facts'], 'config': str(config), 'checkpoint': str(checkpoint)}
-        return dict(facts=facts, masks=[path for path in (*listed, *samples) if truth.source(path)], samples=samples)
+        return dict(facts=facts, masks=[path for path in (*listed, *samples) if truth.source(path)], samples=samples,
+                    shown=(model.dataset_meta or {}).get('shown'))
 
     def explore(self, asked: Asked) -> bytes:
         """What a model says of an image, in the container of :mod:`mmwhitebox.apis.array_container`.

@@ -4,6 +4,8 @@ A page that is open in the same browser must neither read the pictures nor let t
 own that leads here (DNS rebinding: the Host header), not by a request across sites (Origin, Sec-Fetch-Site). Whoever
 comes by another address than the computer's own needs the token.
 """
+import asyncio
+import contextlib
 import ipaddress
 import json
 import secrets
@@ -98,7 +100,8 @@ class Guard:
             await send(message)
 
         app = self.refused(scope, headers) or (None if by_address else self.without_token(headers)) or self.app
-        await app(scope, receive, send_guarded)
+        with contextlib.suppress(asyncio.CancelledError):  # by the end of the server, of which it would tell at length
+            await app(scope, receive, send_guarded)
 
     def refused(self, scope: Scope, headers: Headers) -> Response | None:
         """The answer to a request that another site has made, or to another name than one of ours."""

@@ -20,7 +20,8 @@ from starlette.routing import Route
 from mmwhitebox.errors import ImageReadError, ImageSizeError, UserError
 
 from .images import NoSuchImageError, Picture, Pictures, check_listed
-from .jobs import JobError, Jobs
+from .jobs import Jobs
+from .process import JobError
 from .runs import Asked
 from .safety import Guard, answer, is_loopback, refusal
 
@@ -183,8 +184,7 @@ def explorer_app(pictures: Pictures, jobs: Jobs, host: str = '127.0.0.1', token:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        if jobs.executor is None:
-            jobs.start()
+        jobs.start()
         jobs.load(pictures)
         try:
             yield
@@ -204,15 +204,16 @@ def serve(app: Guard, listening: socket, jobs: Jobs) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Ends the jobs with the first signal, so that no request waits for one."""
+    """Ends the jobs before it waits for the requests, which wait for them."""
 
     def __init__(self, config: uvicorn.Config, jobs: Jobs) -> None:
         super().__init__(config)
         self.jobs = jobs
 
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        super().handle_exit(sig, frame)
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Give up what is running, and end."""
         self.jobs.stop()
+        await super().shutdown(sockets)
 
 
 async def while_connected(request: Request, work: Awaitable[Response]) -> Response:

@@ -56,7 +56,8 @@ def attention_projections(model: nn.Module, part: str = 'all') -> dict[str, list
         part (str): 'encoder' (``backbone``), 'decoder' (``decode_head``) or 'all'. Defaults to 'all'.
 
     Returns:
-        dict[str, list[Projection]]: Name of the attention in the model -> its weights; empty if there is none.
+        dict[str, list[Projection]]: Name of the attention in the model -> its weights; empty if there is none. A weight
+        that is made of others (orthonormal bases) is the layer's own only within ``parametrize.cached()`` of torch.
     """
     prefix = dict(encoder='backbone.', decoder='decode_head.', all='')[part]
     found = {name: _input_weights(module) for name, module in model.named_modules() if name.startswith(prefix)}

@@ -26,8 +26,8 @@ def test_quantisation_is_off_by_half_a_step_at_most(bits, axes):
 
 
 @pytest.mark.parametrize('values', [
-    np.full((2, 3), 7.25), np.zeros((2, 3)), np.array([[1, 1 + 2**-23, 1]]), np.array([[-3e38, 3e38]]), np.zeros((0, 3)),
-    np.zeros((2, 0)), np.array([[1e-45, 0.]])
+    np.full((2, 3), 7.25), np.zeros((2, 3)), np.array([[1, 1 + 2**-23, 1]]), np.array([[-3e38, 3e38]]),
+    np.zeros((0, 3)), np.zeros((2, 0)), np.array([[1e-45, 0.]])
 ])
 def test_quantisation_of_odd_arrays(values):
     values = values.astype(np.float32)

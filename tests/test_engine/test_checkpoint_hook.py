@@ -5,17 +5,22 @@ import multiprocessing
 import os
 import resource
 import signal
+from collections import OrderedDict
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.fileio import BaseStorageBackend, register_backend
 from mmengine.fileio.file_client import FileClient
 from mmengine.hooks import EMAHook
+from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
 from mmwhitebox.checkpoints import newest_checkpoint, verify_checkpoint
+from mmwhitebox.checkpoints.plain_checkpoint import histories, plain
 from mmwhitebox.engine.hooks import checkpoint as checkpoint_hook
 from mmwhitebox.errors import CheckpointError, UserError
 from tests.test_engine.small import SCORES, continued, files, make_runner, parameters
@@ -77,11 +82,46 @@ def test_it_writes_what_mmengine_writes(tmp_path):
     for name in names[0]:
         assert same(parameters(ours, name), parameters(theirs, name))
         first, second = (torch.load(folder / name, weights_only=False) for folder in (ours, theirs))
-        assert first.keys() == second.keys()
+        assert first.keys() == ({'meta', 'state_dict'} if 'best' in name else second.keys())
         assert first['meta']['iter'] == second['meta']['iter'] and first['meta']['epoch'] == second['meta']['epoch']
     assert (ours / 'last_checkpoint').read_text() == str(ours / 'iter_8.pth')
     published = [name for name in checkpoints(ours) if '-' in name]
     assert len(published) == 2 and set(torch.load(ours / published[0], weights_only=False)) == {'meta', 'state_dict'}
+
+
+def test_torch_reads_every_checkpoint_with_weights_only(undisturbed):
+    for name in checkpoints(undisturbed):
+        checkpoint = torch.load(undisturbed / name, weights_only=True)
+        assert checkpoint['meta']['iter'] == int(name.split('_')[-1].split('.')[0])
+    history = checkpoint['message_hub']['log_scalars']['train/loss']
+    assert len(history['logs']) == len(history['counts']) == 8
+
+
+@pytest.mark.parametrize('writer', ['CheckpointHook', 'mmwhitebox.AtomicCheckpointHook'])
+def test_the_histories_of_old_and_new_checkpoints_go_on(tmp_path, writer):
+    make_runner(tmp_path, type=writer, max_iters=4).train()
+    runner = continued(tmp_path)
+    runner.train()
+    whole = make_runner(tmp_path / 'whole')
+    whole.train()
+    assert same(parameters(tmp_path, 'iter_8.pth'), parameters(tmp_path / 'whole', 'iter_8.pth'))
+    for key in ('train/loss', 'train/lr'):
+        went_on, at_once = (run.message_hub.get_scalar(key) for run in (runner, whole))
+        assert went_on.data[0].tolist() == at_once.data[0].tolist() and went_on.max_length == at_once.max_length
+        assert went_on.mean(3) == at_once.mean(3)
+
+
+def test_what_mmengine_and_data_sets_put_into_a_checkpoint_becomes_plain(tmp_path):
+    state = OrderedDict(weight=torch.ones(2))
+    state._metadata = {'': dict(version=2)}
+    given = dict(meta=ConfigDict(classes=('a', 'b'), palette=[np.uint8(3)], table=np.arange(2)), state_dict=state,
+                 hub=dict(scalars=OrderedDict(loss=HistoryBuffer([1.5, 2.], [1, 2])), best=np.float64(0.25)))
+    torch.save({key: plain(value) for key, value in given.items()}, tmp_path / 'plain.pth')
+    read = torch.load(tmp_path / 'plain.pth', weights_only=True)
+    assert read['meta'] == dict(classes=('a', 'b'), palette=[3], table=[0, 1])
+    assert read['state_dict']._metadata == {'': dict(version=2)} and read['hub']['best'] == 0.25
+    back = histories(read['hub']['scalars'])['loss']
+    assert back.data[0].tolist() == [1.5, 2.] and back.data[1].tolist() == [1, 2] and back.mean() == 3.5 / 3
 
 
 def test_epochs_and_plain_options(tmp_path):
@@ -356,7 +396,7 @@ def test_names_do_not_matter_and_weights_alone_are_no_choice(tmp_path):
     (tmp_path / 'interrupted.pth').unlink()
     path, lines = newest_checkpoint([tmp_path])
     assert path == tmp_path / 'iter_6.pth' and 'best_mIoU_iter_8.pth was skipped' in lines[0]
-    assert newest_checkpoint([tmp_path], needs_optimizer=False)[0] == tmp_path / 'best_mIoU_iter_8.pth'
+    assert newest_checkpoint([tmp_path], needs_optimizer=False)[0] == tmp_path / 'iter_6.pth'
 
 
 def test_a_leftover_of_an_earlier_training_is_no_progress(tmp_path):

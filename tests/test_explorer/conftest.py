@@ -19,17 +19,18 @@ ADDRESS = 'http://127.0.0.1:7860'
 
 
 @contextmanager
-def explorer(pictures: Pictures | None = None, models: int = 1, args: tuple = (), **kwargs) -> Iterator[TestClient]:
+def explorer(pictures: Pictures | None = None, models: int = 1, args: tuple = (), factory=StandIn,
+             **kwargs) -> Iterator[TestClient]:
     """A client of an explorer, with its ``jobs`` and ``pictures``; the stand-ins are ready."""
     pictures = pictures or Pictures()
-    jobs = Jobs([f'model {number}' for number in range(models)], StandIn, args)
+    jobs = Jobs([f'model {number}' for number in range(models)], factory, args)
     with TestClient(explorer_app(pictures, jobs, **kwargs), ADDRESS, raise_server_exceptions=False) as client:
         client.jobs, client.pictures = jobs, pictures
         wait_until(lambda: all(state['ready'] != 'loading' for state in jobs.states))
         yield client
 
 
-def wait_until(done, seconds: float = 20) -> None:
+def wait_until(done, seconds: float = 90) -> None:
     """Wait for something to be so."""
     end = time.monotonic() + seconds
     while not done():

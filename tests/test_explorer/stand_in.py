@@ -27,7 +27,7 @@ class StandIn:
         self.loaded.add(number)
         facts = dict(name=f'model {number}', task='segmentation', classes=CLASSES, palette=None, facts={})
         return dict(facts=facts, masks=[path for path in (*listed, *self.samples) if 'masked' in path],
-                    samples=self.samples)
+                    samples=self.samples, shown=None)
 
     def explore(self, asked: Asked) -> bytes:
         assert asked.model in self.loaded
@@ -55,3 +55,19 @@ class StandIn:
 def no_models() -> None:
     """A beginning that fails."""
     raise RuntimeError('nothing works')
+
+
+def held_models(sources: Sequence[tuple[str, str]], free: int):
+    """Real models, in a process that thinks that so many bytes are free."""
+    from mmwhitebox.explorer import memory, models
+
+    memory.free_memory = lambda: free
+    memory.limit_memory('cpu')
+    return models.Models(sources, 'cpu')
+
+
+class Large(StandIn):
+    """Answers as large as those of a real model."""
+
+    def explore(self, asked: Asked) -> bytes:
+        return super().explore(asked) + bytes(5 * 2**20)

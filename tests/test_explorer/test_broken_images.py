@@ -67,7 +67,7 @@ BROKEN = {
     'svg with an entity': b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><svg>&a;</svg>',
     'eps': b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(/etc/passwd) (r) file\n',
     'zip': b'PK\x05\x06' + bytes(18), 'gzip': b'\x1f\x8b\x08' + bytes(20), 'elf': b'\x7fELF' + bytes(60),
-    'pickle': b'\x80\x04cos\nsystem\n(S"true"\ntR.', 'icon': b'\0\0\1\0\1\0' + bytes(30),
+    'pickle': b'\x80\x04cos\nsystem\n(S"true"\ntR.', 'icon': file('ICO'), 'pcx': file('PCX'), 'tga': file('TGA'),
     'psd': b'8BPS\0\1' + bytes(40),
     **{f'{name} cut': data[:len(data) // 2] for name, data in WHOLE.items()},
     **{f'{name} header alone': data[:12] for name, data in WHOLE.items()},

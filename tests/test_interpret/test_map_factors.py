@@ -91,7 +91,8 @@ def test_timm(attention, kwargs, fused):
 
 @torch.no_grad()
 def test_a_whole_vit_in_one_pass():
-    model = TimmViT('vit_small_patch16_dinov3', img_size=64, model_kwargs=dict(embed_dim=24, depth=3, num_heads=3)).eval()
+    small = dict(embed_dim=24, depth=3, num_heads=3)
+    model = TimmViT('vit_small_patch16_dinov3', img_size=64, model_kwargs=small).eval()
     attentions = {f'{i}': block.attn for i, block in enumerate(model.vit.blocks)}
     calls = []
     for attention in attentions.values():

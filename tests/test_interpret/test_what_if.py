@@ -27,8 +27,8 @@ class Segmentor(nn.Module):
     def __init__(self, backbone, attention, class_attention=None):
         super().__init__()
         self.backbone = backbone
-        self.decode_head = WhiteBoxMaskHead(16, 16, num_classes=5, num_layers=2, attention=attention, num_class_layers=1,
-                                            class_attention=class_attention)
+        self.decode_head = WhiteBoxMaskHead(16, 16, num_classes=5, num_layers=2, attention=attention,
+                                            num_class_layers=1, class_attention=class_attention)
 
     def forward(self, images):
         return self.decode_head(self.backbone(images))
@@ -39,32 +39,29 @@ def encoder(attention, **arch):
     return WhiteBoxTransformer(arch, img_size=48, out_type='featmap')
 
 
-def vit(**kwargs):
-    return TimmViT('vit_tiny_patch16_224', img_size=48, model_kwargs=dict(embed_dim=16, depth=2, num_heads=2), **kwargs)
+def vit(name='vit_tiny_patch16_224', **kwargs):
+    return TimmViT(name, img_size=48, model_kwargs=dict(embed_dim=16, depth=2, num_heads=2), **kwargs)
 
 
-def models():
-    for name, attention in ATTENTIONS.items():
-        yield name, encoder(attention), {**attention, 'num_heads': 2}
-    msca = dict(type='MSCA', num_heads=2)
-    yield 'timm', vit(), dict(type='CBSA', num_heads=2, pool_size=2)
-    yield 'adapted', vit(attention='agent', pool_size=2), dict(type='MSSA', num_heads=2, out_proj='shared')
-    yield 'eva', TimmViT('vit_small_patch16_dinov3', img_size=48, model_kwargs=dict(embed_dim=16, depth=2, num_heads=2)), \
-        dict(type='MSSA', num_heads=2, orthogonal='head', head_dims=4)
-    yield 'msca', encoder(ATTENTIONS['cbsa']), dict(type='MSSA', num_heads=2), msca
+MODELS = {
+    **{name: lambda attention=attention: (encoder(attention), {**attention, 'num_heads': 2})
+       for name, attention in ATTENTIONS.items()},
+    'timm': lambda: (vit(), dict(type='CBSA', num_heads=2, pool_size=2)),
+    'adapted': lambda: (vit(attention='agent', pool_size=2), dict(type='MSSA', num_heads=2, out_proj='shared')),
+    'eva': lambda: (vit('vit_small_patch16_dinov3'),
+                    dict(type='MSSA', num_heads=2, orthogonal='head', head_dims=4)),
+    'msca': lambda: (encoder(ATTENTIONS['cbsa']), dict(type='MSSA', num_heads=2), dict(type='MSCA', num_heads=2)),
+}
 
 
 def model_of(name):
     torch.manual_seed(0)
-    model = next(Segmentor(*parts) for found, *parts in models() if found == name).eval().double()
+    model = Segmentor(*MODELS[name]()).eval().double()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:  # no bias is zero, no scale one
                 parameter.add_(0.1 * torch.randn_like(parameter))
     return model
-
-
-NAMES = [name for name, *_ in models()]
 
 
 @torch.no_grad()
@@ -75,7 +72,7 @@ def run(model, what_if=(), images=None):
         return model(images)
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=MODELS)
 def model(request):
     model = model_of(request.param)
     before, clean = copy.deepcopy(model.state_dict()), run(model)
@@ -110,7 +107,7 @@ def test_a_head_off(model):
         by_hand = copy.deepcopy(model)
         by_hand.set_submodule(name, silenced(attention, 1))
         found = run(model, [dict(kind='head', layer=number, head=1)])
-        torch.testing.assert_close(found, run(by_hand), msg=lambda text: f'{name}: {text}')
+        torch.testing.assert_close(found, run(by_hand))
         assert not torch.equal(found, run(model))
 
 
@@ -130,7 +127,7 @@ def test_noise(model):
             for weight, *_ in attention_projections(by_hand)[name]:
                 noise = torch.randn(weight.shape, generator=generator).double()
                 weight.add_(0.5 * weight.square().mean().sqrt() * noise)
-        torch.testing.assert_close(found, run(by_hand), msg=lambda text: f'{name}: {text}')
+        torch.testing.assert_close(found, run(by_hand))
 
 
 class Passing(nn.Module):
@@ -247,5 +244,6 @@ def test_no_layer_with_a_contraction():
 
 
 def test_defaults_are_filled_in():
-    assert checked(model_of('timm'), ({'scale': 0.5, 'layer': 1, 'kind': 'noise'}, dict(kind='erase', patches=(3, 1, 3))),
-                   SIZE) == [dict(kind='noise', layer=1, scale=0.5, seed=0), dict(kind='erase', patches=[1, 3])]
+    given = ({'scale': 0.5, 'layer': 1, 'kind': 'noise'}, dict(kind='erase', patches=(3, 1, 3)))
+    assert checked(model_of('timm'), given, SIZE) == [
+        dict(kind='noise', layer=1, scale=0.5, seed=0), dict(kind='erase', patches=[1, 3])]

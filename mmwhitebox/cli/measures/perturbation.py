@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from prettytable import PrettyTable
 from rich.console import Console
 from rich.progress import Progress
+from torch.nn.utils import parametrize
 from torch.utils.data import DataLoader, Subset
 
 from mmwhitebox.apis.data import evaluation_split, scope_of
@@ -68,6 +69,7 @@ def choose_projections(model: BaseModel, args: argparse.Namespace) -> list[Proje
             for projection in layers[i]]
 
 
+@parametrize.cached()  # bases that are kept orthonormal are made of other weights: once, so that they take the noise
 def measure(args: argparse.Namespace, name: str, config: str, checkpoint: str) -> list[dict]:
     """Rows of one model: its score in every draw of the noise, and what the score is."""
     model = open_model(args, config, checkpoint)

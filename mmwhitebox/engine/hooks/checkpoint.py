@@ -17,6 +17,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, sav
 from mmengine.runner.checkpoint import _load_checkpoint
 
 from mmwhitebox.checkpoints.atomic import remove_stale, write_bytes
+from mmwhitebox.checkpoints.plain_checkpoint import histories, plain
 from mmwhitebox.checkpoints.verify import POINTER
 from mmwhitebox.errors import UserError, WriteError
 from mmwhitebox.registry import HOOKS
@@ -27,6 +28,8 @@ from ..verified_backend import NAME
 # In the message hub, and so in the checkpoint:
 SUPERSEDED = 'superseded_best_ckpts'  # to be deleted once the checkpoint is in place
 VALIDATED = 'last_validation'  # epoch or iteration of the last validation
+
+WEIGHTS = ('meta', 'state_dict')  # what a best checkpoint holds
 
 
 @contextmanager
@@ -87,6 +90,9 @@ class AtomicCheckpointHook(CheckpointHook):
     one at the very end does, the run ends with a UserError. A best checkpoint that cannot be written is not
     counted: the next better one is. Temporary files of killed runs are removed when training starts in their folder.
 
+    Plain ``torch.load(path, weights_only=True)`` reads every checkpoint, without this package. Weights, optimizer and
+    the place in the data are one file, so that no kill can part them; a best checkpoint is weights and ``meta`` alone.
+
     Local disk, and what is mounted as one, has all of this. On other storage (``out_dir='s3://...'``,
     ``backend_args``) an object is put, fetched and compared, see :class:`VerifiedBackend`. ``FlexibleRunner``'s
     strategies that write by themselves (DeepSpeed, FSDP, ColossalAI) have mmengine's guarantees only. One more
@@ -109,6 +115,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self.num_failures = 0
         self.failed_step: int | None = None
         self.to_repeat: tuple[int, dict] | None = None  # step and meta of a checkpoint that does not know the best
+        self.weights_alone = False  # of the checkpoint that is being written
 
     # Start of a training
 
@@ -145,6 +152,21 @@ class AtomicCheckpointHook(CheckpointHook):
         if validation_is_due(runner):
             runner.logger.info('The run was stopped before the validation that was due here; it is made up for.')
             runner.val_loop.run()
+
+    # What is in a checkpoint
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Leave plain types, and of a best checkpoint the weights; the other hooks have had their turn."""
+        for key in [key for key in checkpoint if self.weights_alone and key not in WEIGHTS]:
+            del checkpoint[key]
+        for key, value in checkpoint.items():
+            checkpoint[key] = plain(value)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Give the message hub its histories back."""
+        hub = checkpoint.get('message_hub', {})
+        if 'log_scalars' in hub:
+            hub['log_scalars'] = histories(hub['log_scalars'])
 
     # Regular checkpoints
 
@@ -266,6 +288,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 continue
             name = self._best_name(metric, step)
             path = self.file_backend.join_path(self.out_dir, name)
+            self.weights_alone = True
             try:
                 with promised(runner.message_hub, **self._best_info(runner, metric, score, path)):
                     on_all_ranks(lambda name=name: runner.save_checkpoint(
@@ -274,6 +297,8 @@ class AtomicCheckpointHook(CheckpointHook):
             except WriteError as error:
                 runner.logger.warning(f'The best checkpoint so far is not there: {error} The former one is kept.')
                 continue
+            finally:
+                self.weights_alone = False
             self._set_best_path(metric, path)
             updated = True
             runner.logger.info(f'The best checkpoint with {score:0.4f} {metric} at '
