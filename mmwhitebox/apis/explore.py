@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
+from mmpretrain.models import SelfSupDataPreprocessor
 from torch import Tensor, nn
 
 import mmwhitebox
@@ -109,8 +110,9 @@ def _see(model: BaseModel, image: ImageType, rgb: bool) -> Seen:
                         f'{taken}: the image is of another kind than those it was trained on, or the loading step '
                         '(color_type) makes it so.')
     sample, size = packed['data_samples'], tuple(packed['inputs'].shape[-2:])
-    batch = model.data_preprocessor(dict(inputs=[packed['inputs']], data_samples=[sample]), False)
-    tensor = batch['inputs']
+    inputs = packed['inputs'][None] if isinstance(model.data_preprocessor, SelfSupDataPreprocessor) else \
+        [packed['inputs']]  # of self-supervised models, images of one size
+    tensor = model.data_preprocessor(dict(inputs=inputs, data_samples=[sample]), False)['inputs']
     if isinstance(model, EncoderDecoder) and model.test_option('enlarge', False):
         tensor = model.enlarge(tensor, [sample.metainfo])[0]
         size = tuple(tensor.shape[-2:])

@@ -11,6 +11,17 @@ def unwrap(model: nn.Module) -> nn.Module:
         model = inner
 
 
+class Network(nn.Module):
+    """Image to class scores, without pre- and post-processing: :func:`logits` as a module."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return logits(self.model, images)
+
+
 def logits(model: nn.Module, images: Tensor) -> Tensor:
     """Class scores of whole images, through backbone, neck and head; no sliding window, no post-processing.
 
@@ -25,14 +36,3 @@ def logits(model: nn.Module, images: Tensor) -> Tensor:
     if hasattr(model, 'predict_pixels'):
         return model.predict_pixels(images)
     return (model.decode_head if hasattr(model, 'decode_head') else model.head)(model.extract_feat(images))
-
-
-class Network(nn.Module):
-    """Image to class scores, without pre- and post-processing: :func:`logits` as a module."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        return logits(self.model, images)

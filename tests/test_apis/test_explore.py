@@ -374,7 +374,7 @@ def test_facts_of_a_checkpoint(tmp_path):
     facts = described['facts']
     assert described['name'] == 'crate' and described['palette'] is None and described['task'] == 'classification'
     assert (facts['config'], facts['checkpoint'], facts['date'], facts['trained']) == (
-        path, str(best), '2026-01-31 18:05', 'iteration 331')
+        f'{tmp_path.name}/crate.py', f'{tmp_path.name}/{best.name}', '2026-01-31 18:05', 'iteration 331')
     assert facts['metrics']['accuracy/top1'] == 87.5 and 'loss' not in facts['metrics']
     classes = facts['metrics']['classes']
     assert classes[names[0]]['Recall'] == 75 and classes[names[1]]['Recall'] == 100
