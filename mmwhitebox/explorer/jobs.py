@@ -1,48 +1,20 @@
-"""The queue of what is asked of the models, and the process that works it off.
-
-The models live in one process beside the server's: a model that takes all memory or crashes takes that process along,
-not the page. It is started again then. One job runs at a time; the others wait here, where they can still be dropped.
-"""
+"""The queue of what is asked of the models: one job runs at a time, the others wait here, where they can be dropped."""
 import asyncio
 import contextlib
 import logging
-import multiprocessing
-import os
-import signal
-import sys
-import threading
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from mmwhitebox.errors import UserError
+from .process import Ended, JobError, ModelProcess
+from .runs import Asked
+
+if TYPE_CHECKING:
+    from .images import Pictures
 
 LOG = logging.getLogger(__name__)
 MAX_WAITING = 16
 MAX_KEPT_BYTES = 256 * 2**20
-KILLED = 'The process of the models has ended, perhaps for want of memory; it is being started again.'
-_work: Any = None  # of the process of the models
-
-
-class JobError(Exception):
-    """A job without a result: a status of HTTP and a sentence."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(status, sentence)
-        self.status, self.sentence = status, sentence
-
-
-class Ended(JobError):
-    """The process of the models has ended in the middle."""
-
-
-class Done(NamedTuple):
-    """What comes back from the process: a status of HTTP, and the result or a sentence."""
-    status: int
-    result: Any
 
 
 class Jobs:
@@ -50,43 +22,32 @@ class Jobs:
 
     Args:
         names (Sequence[str]): What each model is called until it is loaded.
-        factory (Callable): Called with ``args`` in that process, by its name. What it gives has ``load(number,
-            listed)``, ``explore(asked)`` and ``page(runs)``, see :class:`.models.Models`.
+        factory (Callable): Gives them, see :class:`.process.ModelProcess`: what has ``load(number, listed)``,
+            ``explore(asked)`` and ``page(runs)`` as :class:`.models.Models` has.
         args (tuple): Arguments of the factory. Defaults to none.
 
     Attributes:
         states (list[dict]): Of every model: ``ready`` (True, 'loading' or 'failed'), ``message``, and what ``load``
             gave as ``facts``.
+        home (ModelProcess): Where the models are.
     """
 
     def __init__(self, names: Sequence[str], factory: Callable, args: tuple = ()) -> None:
-        self.factory, self.args = factory, args
+        self.home = ModelProcess(factory, args)
         self.states: list[dict] = [dict(name=name, task=None, classes=[], palette=None, facts={}, ready='loading',
                                         message='') for name in names]
         self.kept: OrderedDict[tuple, bytes] = OrderedDict()
         self.waiting = 0
         self.turn = asyncio.Lock()
-        self.pictures: Any = None
-        self.executor: ProcessPoolExecutor | None = None
-        self.process: Any = None
+        self.pictures: Pictures | None = None
         self.loading: asyncio.Task | None = None
-        self.stopped = False
-
-    # Life of the process
 
     def start(self) -> None:
-        """Start the process, without waiting for it."""
-        self.executor = ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), _begin,
-                                            (self.factory, self.args))
-        before = set(multiprocessing.active_children())
-        masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # of a terminal, Ctrl-C goes to all
-        try:
-            self.executor.submit(os.getpid)  # it is started for its first job
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
-        self.process = next(iter(set(multiprocessing.active_children()) - before), None)
+        """Start the process, if it has not been started."""
+        if self.home.process is None:
+            self.home.start()
 
-    def load(self, pictures: Any) -> None:
+    def load(self, pictures: 'Pictures') -> None:
         """Load the models that are not there, one after another, in the background of the running loop.
 
         Args:
@@ -97,28 +58,15 @@ class Jobs:
 
     def stop(self) -> None:
         """End the process at once; what waits for it gets an error."""
-        self.stopped = True
         if self.loading is not None:
             self.loading.cancel()
-        self._end()
+        self.home.stop()
 
-    def _end(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-        if self.executor is not None:
-            self.executor.shutdown(wait=False, cancel_futures=True)
-
-    def _restart(self, executor: ProcessPoolExecutor) -> None:
-        """Start the process again, unless another request has noticed before."""
-        if self.executor is not executor or self.stopped:
-            return
-        LOG.warning(KILLED)
-        self._end()
-        self.start()
+    def _load_again(self) -> None:
         for state in self.states:
             if state['ready'] is True:
                 state['ready'] = 'loading'
-        if self.loading is None or self.loading.done():
+        if self.loading.done():
             self.load(self.pictures)
 
     async def _load(self) -> None:
@@ -141,9 +89,7 @@ class Jobs:
                 return await self._in_turn('load', number, self.pictures.paths)
         raise JobError(503, 'The process of the models has ended while it was loaded, perhaps for want of memory.')
 
-    # Jobs
-
-    async def explore(self, asked: Any) -> bytes:
+    async def explore(self, asked: Asked) -> bytes:
         """The answer to a run; of an undisturbed one, from memory if it is there.
 
         Raises:
@@ -157,7 +103,7 @@ class Jobs:
         with self._queued():
             return await self._in_turn('explore', asked, key=key, models=[asked.model])
 
-    async def page(self, runs: Sequence[Any]) -> bytes:
+    async def page(self, runs: Sequence[Asked]) -> bytes:
         """The page of some runs as one file.
 
         Raises:
@@ -198,21 +144,15 @@ class Jobs:
             return kept
         for number in models:  # the process may have been started again meanwhile
             self._check_ready(number)
-        executor = self.executor
         try:
-            done = await asyncio.wrap_future(executor.submit(_do, name, args))
-        except (BrokenProcessPool, RuntimeError, asyncio.CancelledError) as error:  # of one that was shut down, too
-            if asyncio.current_task().cancelling():  # this task, and not what it waits for
-                raise
-            self._restart(executor)
-            raise Ended(503, KILLED if not self.stopped else 'The explorer is ending.') from error
-        if done.status != 200:
-            raise JobError(done.status, done.result)
+            result = await self.home.call(name, *args)
+        except Ended:
+            if not self.home.stopped:
+                self._load_again()
+            raise
         if key is not None:
-            self._keep(key, done.result)
-        return done.result
-
-    # What is remembered
+            self._keep(key, result)
+        return result
 
     def _kept(self, key: tuple | None) -> bytes | None:
         if key not in self.kept:
@@ -224,35 +164,3 @@ class Jobs:
         self.kept[key] = result
         while sum(map(len, self.kept.values())) > MAX_KEPT_BYTES:
             self.kept.popitem(last=False)
-
-
-def _begin(factory: Callable, args: tuple) -> None:
-    """The beginning of the process of the models."""
-    global _work
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-    os.dup2(2, 1)  # standard output is the command's
-    try:
-        _work = factory(*args)
-    except BaseException:
-        traceback.print_exc(file=sys.stderr)
-        raise
-
-
-def _do(name: str, args: tuple) -> Done:
-    """Run a job, in the process of the models; no exception leaves it."""
-    try:
-        return Done(200, getattr(_work, name)(*args))
-    except UserError as error:
-        return Done(422, ' '.join(str(error).split()))
-    except Exception as error:
-        if is_out_of_memory(error):
-            return Done(507, 'The memory does not suffice for this model and this image; try a smaller image.')
-        traceback.print_exc(file=sys.stderr)
-        return Done(500, f'The computation failed ({type(error).__name__}); the log of the command says more.')
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory did not suffice, of the GPU or of the computer."""
-    return isinstance(error, MemoryError) or isinstance(error, RuntimeError) and any(
-        text in str(error) for text in ("can't allocate memory", 'not enough memory', 'out of memory'))

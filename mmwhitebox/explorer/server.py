@@ -20,7 +20,8 @@ from starlette.routing import Route
 from mmwhitebox.errors import ImageReadError, ImageSizeError, UserError
 
 from .images import NoSuchImageError, Picture, Pictures, check_listed
-from .jobs import JobError, Jobs
+from .jobs import Jobs
+from .process import JobError
 from .runs import Asked
 from .safety import Guard, answer, is_loopback, refusal
 
@@ -183,8 +184,7 @@ def explorer_app(pictures: Pictures, jobs: Jobs, host: str = '127.0.0.1', token:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        if jobs.executor is None:
-            jobs.start()
+        jobs.start()
         jobs.load(pictures)
         try:
             yield

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mmwhitebox.explorer import jobs
+from mmwhitebox.explorer import process
 from mmwhitebox.explorer.images import Pictures
 from mmwhitebox.explorer.models import Models
 from mmwhitebox.explorer.runs import Asked
@@ -77,7 +77,7 @@ def real(tmp_path_factory):
     ade = save_ade(folder / 'data', a=(64, 64))
     models = Models([tuple(save_model(folder, 'cbt_decoder_mini_ade20k.py', data_root=ade))], 'cpu')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs, '_work', models)
+        patch.setattr(process, '_work', models)
         models.sample = models.load(0)['samples'][0]
         yield models
 
@@ -93,7 +93,7 @@ ITEMS = st.fixed_dictionaries({'kind': st.sampled_from(['noise', 'head', 'skip',
 @given(what_if=st.lists(ITEMS | VALUES.filter(lambda value: isinstance(value, dict)), max_size=2))
 def test_a_model_refuses_what_it_does_not_know_in_a_line(real, what_if):
     what_if = json.loads(json.dumps(what_if).replace('NaN', '0').replace('Infinity', '0'))
-    done = jobs._do('explore', (Asked(0, 'a', 'a.jpg', real.sample, what_if), ))
+    done = process._do('explore', (Asked(0, 'a', 'a.jpg', real.sample, what_if), ))
     assert done.status == 200 and done.result[:4] == b'MMWB' or \
         done.status == 422 and done.result and '\n' not in done.result, done.result
 

@@ -10,14 +10,16 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import uvicorn
 
 from mmwhitebox.explorer import jobs as jobs_module
 from mmwhitebox.explorer.images import Pictures
-from mmwhitebox.explorer.jobs import JobError, Jobs
+from mmwhitebox.explorer.jobs import Jobs
 from mmwhitebox.explorer.listening import listen
+from mmwhitebox.explorer.process import JobError
 from mmwhitebox.explorer.runs import Asked
 from mmwhitebox.explorer.server import explorer_app
 from tests.configs import ROOT
@@ -49,6 +51,14 @@ async def running(models: int = 1, args: tuple = (), factory=StandIn):
 async def count(task) -> int:
     """How many runs had been done when an answer was made."""
     return json.loads(await task)['count']
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is no more."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] == 'Z'
+    except OSError:
+        return True
 
 
 def in_loop(test):
@@ -126,8 +136,8 @@ async def test_a_killed_process_is_started_again_and_what_waited_gets_an_answer(
 @in_loop
 async def test_a_process_killed_while_nobody_asked_is_started_again():
     async with running() as jobs:
-        os.kill(jobs.process.pid, signal.SIGKILL)
-        jobs.process.join()
+        os.kill(jobs.home.process.pid, signal.SIGKILL)
+        jobs.home.process.join()
         with pytest.raises(JobError, match='started again'):
             await jobs.explore(asked(QUICK))
         await jobs.loading
@@ -167,7 +177,7 @@ async def test_stopping_ends_the_process_at_once_with_what_runs_in_it():
         jobs.stop()
         with pytest.raises(JobError, match='ending'):
             await task
-        jobs.process.join()
+        jobs.home.process.join()
         assert time.monotonic() - start < 1
 
 
@@ -192,18 +202,17 @@ async def test_it_is_stopped_while_it_starts():
     jobs.load(Pictures())
     await asyncio.sleep(0.01)
     jobs.stop()
-    jobs.process.join()
-    assert jobs.process.exitcode == -signal.SIGKILL
+    wait_until(lambda: ended(jobs.home.process.pid))
 
 
 def test_the_process_does_not_outlive_the_server():
     code = ('import time; from mmwhitebox.explorer.jobs import Jobs; from tests.test_explorer.stand_in import StandIn\n'
             "if __name__ == '__main__':\n"
-            "    jobs = Jobs(['a'], StandIn); jobs.start(); print(jobs.process.pid, flush=True); time.sleep(60)")
+            "    jobs = Jobs(['a'], StandIn); jobs.start(); print(jobs.home.process.pid, flush=True); time.sleep(60)")
     with subprocess.Popen([sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         pid = int(server.stdout.readline())
         server.kill()
-    wait_until(lambda: not os.path.exists(f'/proc/{pid}') or ' Z ' in open(f'/proc/{pid}/stat').read())
+    wait_until(lambda: ended(pid))
 
 
 def test_ctrl_c_of_a_terminal_is_the_servers_alone_from_the_first_moment():
@@ -211,9 +220,9 @@ def test_ctrl_c_of_a_terminal_is_the_servers_alone_from_the_first_moment():
             "if __name__ == '__main__':\n"
             "    jobs = Jobs(['a'], StandIn)\n"
             '    try:\n'
-            '        jobs.start(); print(jobs.process.pid, flush=True); time.sleep(60)\n'
+            '        jobs.start(); print(jobs.home.process.pid, flush=True); time.sleep(60)\n'
             '    except KeyboardInterrupt:\n'
-            '        time.sleep(0.5); print(jobs.process.is_alive(), flush=True); jobs.stop()')
+            '        time.sleep(0.5); print(jobs.home.process.is_alive(), flush=True); jobs.stop()')
     with subprocess.Popen([sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True, start_new_session=True) as server:
         server.stdout.readline()

@@ -13,12 +13,13 @@ from mmwhitebox.apis.array_container import unpack
 from mmwhitebox.apis.explore import explore
 from mmwhitebox.apis.model_facts import describe_model
 from mmwhitebox.errors import CheckpointError, UserError
-from mmwhitebox.explorer import jobs, memory
+from mmwhitebox.explorer import memory, process
 from mmwhitebox.explorer.images import Pictures
 from mmwhitebox.explorer.models import Models
 from mmwhitebox.explorer.runs import Asked
 from tests.configs import reduced
 from tests.test_interpret.small import save_ade, save_config, save_model
+from tests.test_tools.test_hostile_checkpoint import Hostile
 
 from .conftest import explorer, run, save
 from .stand_in import held_models
@@ -107,8 +108,8 @@ def test_an_error_names_the_image_as_people_do(models, tmp_path):
     [dict(kind='noise', layer='0', scale='x', seed=None)],
     [dict(kind='contraction', layer=0, value='exp')], [dict(kind='skip', layer=True, extra=1)]])
 def test_disturbances_that_the_model_does_not_have_are_refused_in_a_line(models, monkeypatch, what_if):
-    monkeypatch.setattr(jobs, '_work', models)
-    done = jobs._do('explore', (asked(models, what_if), ))
+    monkeypatch.setattr(process, '_work', models)
+    done = process._do('explore', (asked(models, what_if), ))
     assert done.status == 422 and '\n' not in done.result
 
 
@@ -126,6 +127,17 @@ def test_checkpoints_that_do_not_fit_are_told(models, place):
         swapped.load(0)
 
 
+def test_a_checkpoint_that_would_run_code_is_refused_unless_it_is_trusted(place, tmp_path):
+    torch.save(dict(state_dict={}, extra=Hostile(tmp_path / 'victim')), tmp_path / 'hostile.pth')
+    source = (place.sources[0][0], str(tmp_path / 'hostile.pth'))
+    with pytest.raises(CheckpointError, match='was refused'):
+        Models([source], 'cpu').load(0)
+    assert not (tmp_path / 'victim').exists()
+    with pytest.raises(CheckpointError, match='not of this model'):
+        Models([source], 'cpu', trust_checkpoint=True).load(0)
+    assert (tmp_path / 'victim').exists()
+
+
 class Greedy:
     """A model that takes more memory than there is."""
 
@@ -134,8 +146,8 @@ class Greedy:
 
 
 def test_want_of_memory_is_told_as_such(monkeypatch):
-    monkeypatch.setattr(jobs, '_work', Greedy())
-    assert jobs._do('explore', (None, ))[0] == 507
+    monkeypatch.setattr(process, '_work', Greedy())
+    assert process._do('explore', (None, ))[0] == 507
 
 
 def test_the_memory_of_the_process_is_limited_to_what_is_free():
@@ -171,7 +183,7 @@ def test_a_picture_that_needs_more_memory_than_there_is_ends_in_a_sentence(place
     pictures = Pictures([save(tmp_path / 'small.png', (64, 64)), tmp_path / 'large.png'], tmp_path)
     with explorer(pictures, factory=held_models, args=([source], 2**28)) as client:
         small, large = pictures.listed
-        pid = client.jobs.process.pid
+        pid = client.jobs.home.process.pid
         answer = run(client, large)
         assert answer.status_code == 507 and 'memory' in answer.json()['error'], answer.text
-        assert run(client, small).status_code == 200 and client.jobs.process.pid == pid
+        assert run(client, small).status_code == 200 and client.jobs.home.process.pid == pid
