@@ -1,6 +1,7 @@
 """The explorer's page with its data inside, as one HTML file: it opens from a disk and asks nothing of anybody."""
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Hashable, Sequence
 from importlib.resources import files
@@ -83,8 +84,8 @@ def _blocks(explorations: 'Sequence[Exploration]', limit: int) -> list[str]:
     images: dict[Hashable, int] = {}
     blocks = []
     for number, (exploration, data) in enumerate(zip(explorations, fitting(explorations, limit))):
-        described, image = exploration.header['model'], exploration.header['image']
-        model = models.setdefault((described['name'], described['facts']['checkpoint']), len(models))
+        image = exploration.header['image']
+        model = models.setdefault(json.dumps(exploration.header['model'], sort_keys=True), len(models))
         picture = images.setdefault((image['name'], image['key']), len(images))
         blocks.append(f'<script type="application/octet-stream" id="run-{number}" data-model="{model}" '
                       f'data-image="{picture}">{base64.b64encode(data).decode()}</script>')

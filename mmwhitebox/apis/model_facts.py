@@ -62,9 +62,9 @@ def model_facts(model: BaseModel) -> dict:
         model (BaseModel): From :func:`mmwhitebox.apis.init_model`.
 
     Returns:
-        dict: ``config``, ``checkpoint``, ``parameters``, ``flops`` (of one image of ``flops_size``, height and width,
-        two per multiply-add), ``date`` (of the checkpoint), ``trained`` (epoch or iteration), ``version`` and
-        ``metrics``, see :func:`kept_scores`. None of what is not known.
+        dict: ``config`` and ``checkpoint`` (file and folder), ``parameters``, ``flops`` (of an image of ``flops_size``,
+        height and width, two per multiply-add), ``date`` (of the checkpoint), ``trained`` (epoch or iteration),
+        ``version`` and ``metrics``, see :func:`kept_scores`. None of what is not known.
     """
     with _COUNTING:
         if model not in _KNOWN:
@@ -72,11 +72,17 @@ def model_facts(model: BaseModel) -> dict:
             size = default_size(model.cfg)
             filename = getattr(model.cfg, 'filename', None)
             _KNOWN[model] = dict(
-                config=filename and str(filename), checkpoint=checkpoint and str(checkpoint),
-                parameters=count_parameters(model), flops=_flops(model, size), flops_size=list(size), date=_date(meta),
+                config=_short(filename), checkpoint=_short(checkpoint),
+                parameters=count_parameters(getattr(model, 'student', model)),  # a teacher is its copy
+                flops=_flops(model, size), flops_size=list(size), date=_date(meta),
                 trained=_steps(meta), version=f'mmwhitebox {mmwhitebox.__version__}',
                 metrics=checkpoint and kept_scores(Path(checkpoint)))
         return _KNOWN[model]
+
+
+def _short(path: str | Path | None) -> str | None:
+    """A file and its folder: pages are sent to others, whom the rest of the path does not concern."""
+    return '/'.join(Path(path).parts[-2:]) if path else None
 
 
 def _flops(model: BaseModel, size: tuple[int, int]) -> int | None:

@@ -15,6 +15,17 @@ def unwrap(model: nn.Module) -> nn.Module:
         model = inner
 
 
+class Network(nn.Module):
+    """Image to class scores, without pre- and post-processing: :func:`logits` as a module."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return logits(self.model, images)
+
+
 def logits(model: nn.Module, images: Tensor) -> Tensor:
     """Class scores of whole images, through backbone, neck and head; no sliding window, no post-processing.
 
@@ -55,14 +66,3 @@ def image_features(model: nn.Module, features: Any) -> Tensor:
     elif last.ndim == 4:
         last = last.mean((2, 3))
     return last.float()
-
-
-class Network(nn.Module):
-    """Image to class scores, without pre- and post-processing: :func:`logits` as a module."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        return logits(self.model, images)

@@ -302,12 +302,28 @@ def test_a_skipped_layer_gives_what_it_got(models, name):
     assert second['rates']['sparsity'] == dict(input=None, attention=None, feedforward=None)
 
 
+@pytest.mark.parametrize('name', ['cbt_mini_imagenet', 'cbt_decoder_mini_ade20k'])
+def test_values_that_are_no_numbers_are_kept_and_said(models, name):
+    model = copy.deepcopy(models(name))
+    with torch.no_grad():
+        for parameter in list(attention_layers(model).values())[1].parameters():
+            parameter.fill_(float('nan'))
+    found = explore(model, picture())
+    header, arrays = unpack(found.to_bytes())
+    assert 'no numbers' in header['notes'][0] and np.isnan(arrays['layer1.tokens']).all()
+    assert np.isfinite(arrays['layer0.tokens']).all()
+    answer = arrays[header['prediction'].get('logits') or header['prediction']['probabilities']]
+    assert np.isnan(answer).all() and not header['prediction'].get('top')
+
+
 def test_refusals(models, tmp_path):
     model = models('crate_mini_imagenet')
     with pytest.raises(UserError, match='no layer 9'):
         explore(model, picture(), [dict(kind='skip', layer=9)])
     with pytest.raises(UserError, match='40 x 50 as the image, not 50 x 40'):
         explore(model, picture(), ground_truth=np.zeros((50, 40), int))
+    with pytest.raises(UserError, match='array of class indices, not str'):
+        explore(model, picture(), ground_truth='mask.png')
     with pytest.raises(UserError, match='of float64'):
         explore(model, picture(), ground_truth=np.zeros((40, 50)))
     (tmp_path / 'a.jpg').write_bytes(b'nothing')
@@ -375,7 +391,7 @@ def test_facts_of_a_checkpoint(tmp_path):
     facts = described['facts']
     assert described['name'] == 'crate' and described['palette'] is None and described['task'] == 'classification'
     assert (facts['config'], facts['checkpoint'], facts['date'], facts['trained']) == (
-        path, str(best), '2026-01-31 18:05', 'iteration 331')
+        f'{tmp_path.name}/crate.py', f'{tmp_path.name}/{best.name}', '2026-01-31 18:05', 'iteration 331')
     assert facts['metrics']['accuracy/top1'] == 87.5 and 'loss' not in facts['metrics']
     classes = facts['metrics']['classes']
     assert classes[names[0]]['Recall'] == 75 and classes[names[1]]['Recall'] == 100

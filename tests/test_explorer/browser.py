@@ -146,9 +146,11 @@ class Tab:
         return self
 
     def settle(self) -> None:
-        """Until nothing is asked for and the frame is drawn."""
+        """Until what was asked for is there and drawn."""
+        frames = '() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))'
+        self.page.evaluate(frames)
         self.page.locator('#progress').wait_for(state='hidden')
-        self.page.evaluate('() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))')
+        self.page.evaluate(frames)
 
     def figure(self, name: str):
         """A figure of the first model."""

@@ -19,9 +19,13 @@ async function openCamera(take) {
     showError('The camera cannot be used: it is taken, or the browser does not allow it.');
     return;
   }
-  video.srcObject = stream;
   dialog.onclose = () => stream.getTracks().forEach(track => track.stop());
-  byId('shoot').onclick = () => {
+  const shoot = byId('shoot');
+  shoot.disabled = true;
+  video.onloadeddata = () => {
+    shoot.disabled = false;
+  };
+  shoot.onclick = () => {
     const canvas = newCanvas(video.videoWidth, video.videoHeight);
     canvas.getContext('2d').drawImage(video, 0, 0);
     canvas.toBlob(blob => {
@@ -29,5 +33,6 @@ async function openCamera(take) {
       take(blob, 'camera.png');
     }, 'image/png');
   };
+  video.srcObject = stream;
   dialog.showModal();
 }

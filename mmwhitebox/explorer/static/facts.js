@@ -48,7 +48,8 @@ export function factsElements(model, image) {
   const tables = Object.entries(metrics).filter(([, value]) => value && typeof value === 'object');
   const direct = isTable(metrics) && tables.every(([, value]) => !isTable(value));
   return [list, ...(direct ? [perClassTable('Per class', Object.fromEntries(tables))]
-    : tables.filter(([, value]) => isTable(value)).map(([name, value]) => perClassTable(name, value)))];
+    : tables.filter(([, value]) => isTable(value)).map(([name, value]) => perClassTable(name === 'classes' ? 'Per class' : name,
+      value)))];
 }
 
 function pictureFacts(image) {
