@@ -17,7 +17,7 @@ from torch import nn
 from mmwhitebox.config.check import check_config
 from mmwhitebox.engine import feature_validation
 from mmwhitebox.engine.feature_validation import bank_loader, batch_features
-from mmwhitebox.errors import ConfigError, UserError
+from mmwhitebox.errors import ConfigError, DatasetLayoutError, UserError
 from mmwhitebox.interpret import knn, linear_probe
 from mmwhitebox.models.access import image_features
 from tests.configs import ROOT
@@ -211,9 +211,15 @@ def test_a_bank_of_its_own(images, tmp_path, quick):
     runner = run(cfg)
     assert len(runner.val_loop.bank_loader.dataset) == 8
     assert 'knn/top1' in runner.val_loop.run()
-    cfg.val_cfg.bank = dict(bank, metainfo=dict(classes=('b', 'a')))
-    with pytest.raises(ConfigError, match='val_cfg.bank has the classes b, a, val_dataloader a, b'):
+    cfg.val_cfg.bank = dict(bank, data_root='nowhere')
+    with pytest.raises(DatasetLayoutError, match='folder nowhere does not exist'):
         run(cfg)
+    cfg.val_cfg.bank = dict(bank, metainfo=dict(classes=('b', 'a')))
+    with pytest.raises(DatasetLayoutError, match=r'val_cfg.bank \(CustomDataset\): the labels follow the names of the '):
+        run(cfg)
+    runner.val_loop.bank_loader.dataset._metainfo['classes'] = ('b', 'a')
+    with pytest.raises(ConfigError, match='val_cfg.bank has the classes b, a, val_dataloader a, b'):
+        runner.val_loop.check()
 
 
 def test_the_bank_has_every_image_once(images, tmp_path):
