@@ -215,7 +215,7 @@ def test_a_bank_of_its_own(images, tmp_path, quick):
     with pytest.raises(DatasetLayoutError, match='folder nowhere does not exist'):
         run(cfg)
     cfg.val_cfg.bank = dict(bank, metainfo=dict(classes=('b', 'a')))
-    with pytest.raises(DatasetLayoutError, match=r'val_cfg.bank \(CustomDataset\): the labels follow the names of the '):
+    with pytest.raises(DatasetLayoutError, match=r'val_cfg.bank \(CustomDataset\): the labels follow the names of'):
         run(cfg)
     runner.val_loop.bank_loader.dataset._metainfo['classes'] = ('b', 'a')
     with pytest.raises(ConfigError, match='val_cfg.bank has the classes b, a, val_dataloader a, b'):
