@@ -114,7 +114,7 @@ def test_a_name_resolves_in_a_fresh_process(config, tmp_path):
 @pytest.mark.parametrize('registry, name', [
     ('MODELS', 'WhiteBoxMaskHead'), ('DATASETS', 'CamVidDataset'), ('TRANSFORMS', 'LoadSegAnnotation'),
     ('HOOKS', 'AtomicCheckpointHook'), ('METRICS', 'PerClassIoUMetric'), ('OPTIM_WRAPPERS', 'BFloat16OptimWrapper'),
-    ('PARAM_SCHEDULERS', 'WarmupCosineLR'), ('INFERENCERS', 'WhiteBoxSegInferencer')])
+    ('PARAM_SCHEDULERS', 'WarmupCosineLR'), ('INFERENCERS', 'WhiteBoxSegInferencer'), ('LOOPS', 'FeatureValLoop')])
 def test_mmengine_alone_finds_what_is_registered(registry, name, tmp_path):
     code = f"from mmengine.registry import {registry}; print({registry}.get('mmwhitebox.{name}').__name__)"
     assert python(code, tmp_path).strip() == name

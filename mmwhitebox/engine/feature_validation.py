@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.utils.data import DataLoader
 
+from mmwhitebox.datasets import check_datasets
 from mmwhitebox.datasets.layout import leaf_datasets
-from mmwhitebox.errors import ConfigError, UserError, joined
+from mmwhitebox.errors import ConfigError, DatasetLayoutError, UserError, joined
 from mmwhitebox.models.access import image_features, unwrap
 from mmwhitebox.registry import LOOPS
 
@@ -57,6 +58,22 @@ def bank_loader(cfg: Config, bank: dict | None = None, split: str = 'val') -> di
               if key not in ('batch_sampler', 'num_batch_per_epoch', 'persistent_workers', 'drop_last')}
     return {**loader, 'sampler': dict(type='DefaultSampler', shuffle=False),
             'dataset': banks[0] if len(banks) == 1 else dict(type='ConcatDataset', datasets=banks)}
+
+
+def check_bank(cfg: Config, loader: dict) -> None:
+    """Check the folders of a bank that the config names, which no check of its splits sees.
+
+    Args:
+        cfg (Config): Full config.
+        loader (dict): From :func:`bank_loader`.
+
+    Raises:
+        DatasetLayoutError: As :func:`mmwhitebox.datasets.check_datasets`.
+    """
+    try:
+        check_datasets(Config(dict(default_scope=cfg.get('default_scope', 'mmseg'), val_dataloader=loader)), ('val', ))
+    except DatasetLayoutError as error:
+        raise DatasetLayoutError(str(error).replace('val_dataloader.dataset', 'val_cfg.bank')) from error
 
 
 def label_of(sample: BaseDataElement, name: str) -> int:
@@ -202,7 +219,10 @@ class FeatureValLoop(ValLoop):
                  bank: dict | None = None, fp16: bool = False) -> None:
         with kept_generators():
             super().__init__(runner, dataloader, evaluator, fp16)
-            self.bank_loader = runner.build_dataloader(bank_loader(runner.cfg, bank), seed=runner.seed)
+            loader = bank_loader(runner.cfg, bank)
+            if bank is not None:
+                check_bank(runner.cfg, loader)
+            self.bank_loader = runner.build_dataloader(loader, seed=runner.seed)
             self.check()
 
     @property

@@ -17,7 +17,7 @@ from mmwhitebox.cli.measures.outputs import save_numbers
 from mmwhitebox.cli.measures.selection import model_names
 from mmwhitebox.datasets import check_datasets
 from mmwhitebox.engine.feature_scores import Bank, KNNAccuracy, LinearProbeAccuracy
-from mmwhitebox.engine.feature_validation import bank_loader, check_labels, collect_bank, num_classes_of
+from mmwhitebox.engine.feature_validation import bank_loader, check_bank, check_labels, collect_bank, num_classes_of
 from mmwhitebox.engine.silence import silent
 from mmwhitebox.errors import NotApplicableError
 
@@ -38,9 +38,11 @@ def loaders(model: BaseModel) -> tuple[DataLoader, DataLoader]:
                                  'give one with labels, as configs/_base_/datasets/imagenet_224.py has it.')
     bank = (cfg.get('val_cfg') or {}).get('bank')
     check_datasets(cfg, (split, ) if bank else ('train', split))
+    known, held_out = bank_loader(cfg, bank, split), {**cfg[f'{split}_dataloader'], 'persistent_workers': False}
+    if bank:
+        check_bank(cfg, known)
     with building(cfg):
-        held_out = {**cfg[f'{split}_dataloader'], 'persistent_workers': False}
-        found = Runner.build_dataloader(bank_loader(cfg, bank, split)), Runner.build_dataloader(held_out)
+        found = Runner.build_dataloader(known), Runner.build_dataloader(held_out)
     for loader, name in zip(found, ('the bank', f'{split}_dataloader')):
         check_labels(loader, name)
     return found
