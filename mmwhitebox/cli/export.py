@@ -1,7 +1,7 @@
 """Export a trained model: as a folder to share, or as a file for deployment.
 
---format pretrained writes the folder that from_pretrained loads: weights, config, model card. It takes a work dir in the
-place of CONFIG CHECKPOINT, too: the best checkpoint, averaged weights if the training kept some.
+--format pretrained writes the folder that from_pretrained loads: weights, config, model card. It takes a work dir in
+the place of CONFIG CHECKPOINT, too: the best checkpoint, averaged weights if the training kept some.
 Of other formats, the file maps normalised images to logits; FILE.json, the model card, says how images are normalised,
 the classes, and how far the file agrees with the model. A file that does not agree is not kept.
 """
@@ -28,9 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='any height and width that is a multiple of the patch, from two patches on')
     parser.add_argument('--batch', type=positive_int, help='images in a batch of a graph (1)')
     folder = parser.add_argument_group('of a folder')
-    folder.add_argument('--licence', metavar='ID', help='licence of the model, for its card: apache-2.0, cc-by-4.0, ...')
-    folder.add_argument('--scores', metavar='FILE', help='results for the card, of mmwhitebox test --scores FILE; those '
-                        'of the validation by default')
+    folder.add_argument('--licence', metavar='ID',
+                        help='licence of the model, for its card: apache-2.0, cc-by-4.0, ...')
+    folder.add_argument('--scores', metavar='FILE', help='results for the card, of mmwhitebox test --scores FILE; '
+                        'those of the validation by default')
     add_trust(parser)
     add_overrides(parser)
 
@@ -39,9 +40,10 @@ def run(args: argparse.Namespace) -> None:
     """Export, and say what was written."""
     from mmwhitebox.errors import UserError
 
-    wrong = next((name for name in (OF_GRAPHS if args.format == 'pretrained' else OF_FOLDERS) if getattr(args, name)), '')
+    others = OF_GRAPHS if args.format == 'pretrained' else OF_FOLDERS
+    wrong = [name for name in others if getattr(args, name)]
     if wrong:
-        raise UserError(f'--{wrong} is not for --format {args.format}.')
+        raise UserError(f'--{wrong[0]} is not for --format {args.format}.')
     if args.format == 'pretrained':
         write_folder(args)
     else:
@@ -65,8 +67,8 @@ def write_folder(args: argparse.Namespace) -> None:
     if args.out is None:
         raise UserError('--out FOLDER is missing: where the model is written.')
     cfg = load_model_config(args.config, args.cfg_options)
-    print(f'{export_pretrained(cfg, args.checkpoint, args.out, metrics, args.licence, args.trust_checkpoint)}: the model '
-          f'of {args.checkpoint}')
+    folder = export_pretrained(cfg, args.checkpoint, args.out, metrics, args.licence, args.trust_checkpoint)
+    print(f'{folder}: the model of {args.checkpoint}')
 
 
 def write_file(args: argparse.Namespace) -> None:

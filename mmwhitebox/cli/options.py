@@ -62,7 +62,8 @@ def positive_int(text: str) -> int:
 def add_config(parser: argparse.ArgumentParser, checkpoint: bool = True) -> None:
     """CONFIG, and CHECKPOINT unless the command needs none."""
     folder = '; the folder of a pretrained model in the place of both' if checkpoint else ''
-    parser.add_argument('config', help=f'config file, or the name of one that is installed (cbt_decoder_ade20k){folder}')
+    parser.add_argument('config',
+                        help=f'config file, or the name of one that is installed (cbt_decoder_ade20k){folder}')
     if checkpoint:
         parser.add_argument('checkpoint', help='checkpoint of that config')
 

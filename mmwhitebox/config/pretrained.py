@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from safetensors import SafetensorError, safe_open
 
 from mmwhitebox.errors import CheckpointError, MissingCheckpointError
 
@@ -38,7 +39,8 @@ def file_in(folder: Path, name: str) -> Path:
     """
     path, home = folder / name, folder.resolve()
     if not path.exists() and not path.is_symlink():
-        others = sorted(other.name for other in folder.glob('*') if re.fullmatch(r'\.(bin|pth?|ckpt|pkl)', other.suffix))
+        others = sorted(other.name for other in folder.glob('*')
+                        if re.fullmatch(r'\.(bin|pth?|ckpt|pkl|pickle)', other.suffix))
         instead = f' {others[0]} is not read: it can run code.' if others and name == WEIGHTS else ''
         raise MissingCheckpointError(f'{folder} has no {name}, so it is no folder of save_pretrained.{instead}')
     places = [home]
@@ -119,13 +121,31 @@ def _check_classes(info: dict, path: Path) -> None:
         raise CheckpointError(f'{path} was refused: "shown" is no dict.')
 
 
-def config_of(info: dict[str, Any]) -> Config:
-    """The config of a whole model from what :func:`read_info` gives: model, test pipeline, classes."""
+def stored_shapes(path: Path) -> dict[str, list[int]]:
+    """Shapes of the tensors of a safetensors file, by name, without reading them.
+
+    Raises:
+        CheckpointError: It is no such file.
+    """
+    try:
+        with safe_open(path, 'pt') as file:
+            return {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f'{path} cannot be read as safetensors: {error}.') from error
+
+
+def config_of(info: dict[str, Any], weights: Path) -> Config:
+    """The config of a model from what :func:`read_info` gives: model, test pipeline, ``dataset_meta``.
+
+    ``pretrained_weights`` says how large its weights are, since a model far larger is not built.
+    """
     meta = {key: info[key] for key in ('classes', 'palette', 'shown') if info.get(key) is not None}
     parts = dict(default_scope=info['default_scope'], model=info['model'])
     if info.get('test_pipeline') is not None:
         parts['test_pipeline'] = info['test_pipeline']
     parts = with_tuples(parts, set(info['tuples']))
+    parts['pretrained_weights'] = dict(bytes=weights.stat().st_size, tensors=len(stored_shapes(weights)),
+                                       folder=str(weights.parent))
     return Config(dict(parts, dataset_meta=meta) if meta else parts)
 
 
@@ -149,5 +169,4 @@ def pretrained_config(folder: str | Path) -> Config:
     info = read_info(folder)
     if info['task'] == 'features':
         raise CheckpointError(f'{folder} holds a part of a model ({info.get("part")}), which gives no predictions.')
-    file_in(Path(folder), WEIGHTS)
-    return config_of(info)
+    return config_of(info, file_in(Path(folder), WEIGHTS))

@@ -6,22 +6,17 @@ import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from mmwhitebox.checkpoints import load_weights
-from mmwhitebox.config.errors import named_build_errors
-from mmwhitebox.config.pretrained import WEIGHTS, config_of, file_in, read_info
+from mmwhitebox.config.pretrained import WEIGHTS, config_of, file_in, read_info, stored_shapes
 from mmwhitebox.engine.devices import check_device
 from mmwhitebox.errors import CheckpointError, UserError, joined
 
+from ..allotment import allotted
 from ..data import building
 from ..inference import init_model
-from .allotment import Allotment
 from .sharing import fetched
-
-ROOM = 16  # times the size of the weights: what building a model may take in all
-LEAST_ROOM = 1 << 28  # bytes
 
 
 def from_pretrained(name: str | Path,
@@ -58,16 +53,11 @@ def from_pretrained(name: str | Path,
     info = read_info(folder)
     weights = file_in(folder, WEIGHTS)
     shapes = stored_shapes(weights)
-    cfg = config_of(info)
-    room = max(ROOM * weights.stat().st_size, LEAST_ROOM)
-    try:
-        with named_build_errors(cfg), Allotment(room, folder):
-            if info['task'] == 'features':
-                model = build_part(cfg, cfg_options, weights, device)
-            else:
-                model = init_model(cfg, str(weights), device, cfg_options, precision=precision)
-    except (MemoryError, RecursionError) as error:
-        raise CheckpointError(f'{folder}: its model cannot be built ({type(error).__name__}).') from error
+    cfg = config_of(info, weights)
+    if info['task'] == 'features':
+        model = build_part(cfg, cfg_options, weights, device)
+    else:
+        model = init_model(cfg, str(weights), device, cfg_options, precision=precision)
     differing = [key for key, value in model.state_dict().items() if shapes.get(key) != list(value.shape)]
     if differing and not cfg_options:
         raise CheckpointError(f'{weights} was refused: it does not have the shapes that its config says: '
@@ -75,23 +65,10 @@ def from_pretrained(name: str | Path,
     return model
 
 
-def stored_shapes(path: Path) -> dict[str, list[int]]:
-    """Shapes of the tensors of a safetensors file, by name, without reading them.
-
-    Raises:
-        CheckpointError: It is no such file.
-    """
-    try:
-        with safe_open(path, 'pt') as file:
-            return {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f'{path} cannot be read as safetensors: {error}.') from error
-
-
 def build_part(cfg: Config, cfg_options: dict | None, weights: Path, device: str | None) -> nn.Module:
     """A part of a model with its weights, in evaluation mode."""
     cfg.merge_from_dict(cfg_options or {})
-    with building(cfg):
+    with building(cfg), allotted(cfg):
         part: Any = revert_sync_batchnorm(MODELS.build(cfg.model))
     load_weights(part, weights)
     part.cfg = cfg

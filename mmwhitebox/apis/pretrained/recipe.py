@@ -79,8 +79,8 @@ def optimizer_of(wrapper: dict) -> str:
 
 def schedule_of(scheduler: dict) -> str:
     """A scheduler of the learning rate."""
-    return with_arguments(scheduler, [key for key in ('start_factor', 'power', 'eta_min', 'milestones', 'gamma', 'begin',
-                                                      'end', 'T_max', 'by_epoch') if key in scheduler])
+    return with_arguments(scheduler, ('start_factor', 'power', 'eta_min', 'milestones', 'gamma', 'begin', 'end',
+                                      'T_max', 'by_epoch'))
 
 
 def length_of(train_cfg: dict) -> str:

@@ -110,8 +110,8 @@ def full_config(model: nn.Module, cfg: Config | dict | None) -> Config:
     """
     cfg = getattr(model, 'cfg', None) if cfg is None else cfg
     if not isinstance(cfg, (dict, Config)):
-        raise UserError(f'{type(model).__name__} has no config: give cfg, the full config of the model or the dict that '
-                        'a part was built from.')
+        raise UserError(f'{type(model).__name__} has no config: give cfg, the full config of the model or the dict '
+                        'that a part was built from.')
     if 'model' not in cfg:
         if 'type' not in cfg:
             raise UserError('cfg has neither a model nor a type: give the full config of the model, or the dict that a '
