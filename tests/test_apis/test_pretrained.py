@@ -125,7 +125,8 @@ def test_the_card(tmp_path):
     folder = save_pretrained(model, tmp_path / 'unstated')
     page = (folder / 'README.md').read_text()
     assert '## Licence\n\nNot stated.' in page and 'None are known of these weights.' in page
-    assert 'lr=0.002, weight_decay=0.05), gradients clipped (max_norm=1.0) |' in page and '| length |' in page and 'RandomFlip' in page
+    assert 'lr=0.002, weight_decay=0.05), gradients clipped (max_norm=1.0) |' in page and 'RandomFlip' in page
+    assert '| length | 24 epochs |' in page and '| start | from scratch |' in page
     assert 'license' not in yaml.safe_load(page.split('---')[1])
     metrics = dict(on='test', scores={'mIoU': 51.5, 'aAcc': 70.}, intervals={'mIoU': [50., 53.25]}, images=20,
                    classes={'IoU': {'sky': 80., 'road': None}}, bootstrap=dict(level=0.95, draws=1000))
