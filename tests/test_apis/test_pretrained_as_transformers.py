@@ -33,7 +33,8 @@ def test_regions(photo):
         assert region['mask'].mode == 'L' and region['mask'].size == (52, 40)
         assert (mask[:, columns] == 255).all() and mask.sum() == 255 * mask[:, columns].size
         assert region['score'] == pytest.approx(result.probabilities[label][:, columns].mean(), abs=1e-6)
-    model = init_model(small_segmentor(), device='cpu', cfg_options={'model.test_cfg.keep_logits': False})
+    model = init_model(small_segmentor(), device='cpu', cfg_options={
+        'model.type': 'mmwhitebox.EncoderDecoder', 'model.test_cfg.keep_logits': False})
     assert [region['score'] for region in inference_model(model, photo).to_hf()] == [None] * len(
         np.unique(inference_model(model, photo).mask))
 
