@@ -35,6 +35,7 @@ from mmwhitebox.models.segmentors.alignment import covered_size, enlarge_logits
 from .data import building, scope_of
 from .inference import init_model
 from .inputs import local_path
+from .pipeline import InferencePipeline
 
 SUFFIXES = {'safetensors': '.safetensors', 'onnx': '.onnx', 'torch-export': '.pt2'}
 TOLERANCE = 1e-4
@@ -119,9 +120,8 @@ def normalization(preprocessor: nn.Module, channels: int = 3) -> dict:
     return dict(mean=mean, std=std, channel_order='of the files' if channels != 3 else 'RGB' if swaps else 'BGR')
 
 
-def pixel_range(model: BaseModel) -> str:
-    """In words: what pixels the loading step of the test pipeline gives."""
-    pipeline = model.test_pipeline
+def pixel_range(pipeline: InferencePipeline | None) -> str:
+    """In words: what pixels the loading step of a test pipeline gives."""
     value_range = getattr(pipeline and pipeline.loader, 'value_range', None)
     if value_range is not None:
         return f'(value - {value_range[0]}) * 255 / ({value_range[1]} - {value_range[0]}) of the values of files'
@@ -164,7 +164,7 @@ def model_card(model: BaseModel, checkpoint: Path, file_format: str, size: tuple
         task='segmentation' if is_segmentor else 'classification',
         **json.loads(json.dumps(model.dataset_meta)),  # classes, palette, what is shown
         **normalization(model.data_preprocessor, channels),
-        input='images: float32 (B, C, H, W), (pixel - mean) / std with pixels ' + pixel_range(model),
+        input='images: float32 (B, C, H, W), (pixel - mean) / std with pixels ' + pixel_range(model.test_pipeline),
         pipeline=plain_steps(model),
         output='logits: float32 ' + ('(B, classes, H, W)' if is_segmentor else '(B, classes)'),
         input_size=list(size),

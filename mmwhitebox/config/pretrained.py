@@ -21,6 +21,7 @@ WEIGHTS, CONFIG, PAGE, PREPROCESSOR = FILES = (
     'model.safetensors', 'config.json', 'README.md', 'preprocessor_config.json')
 FORMAT, VERSION = 'mmwhitebox', 1
 LARGEST_CONFIG = 1 << 24  # bytes
+LONGEST_NAME = 200
 COLOUR = range(256)
 TASKS = ('segmentation', 'classification', 'features')
 
@@ -104,6 +105,9 @@ def _check_classes(info: dict, path: Path) -> None:
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         raise CheckpointError(f'{path} has no list of classes, so nobody knows what its labels stand for: "classes" '
                               'must be a list of names.')
+    unshown = [name for name in classes if not name.isprintable() or len(name) > LONGEST_NAME]
+    if unshown:
+        raise CheckpointError(f'{path} was refused: the class {unshown[0][:LONGEST_NAME]!r} is no name to be shown.')
     segments = info['task'] == 'segmentation'
     if segments != ('decode_head' in model) or not isinstance(model.get('backbone'), dict):
         raise CheckpointError(f'{path} was refused: its model is not one of {info["task"]}.')

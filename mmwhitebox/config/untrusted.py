@@ -38,7 +38,7 @@ OF_STACK = ('torch', 'torchvision', 'functools', 'mmcv', 'mmengine', 'mmseg', 'm
 READING_KEYS = re.compile(r'init_cfg|pretrained|pretrained_\w+|custom_imports|_base_|_delete_|backend_args|'
                           r'file_client_args|load_from|command|(\w*_)?(path|paths|file|files|filename|dir|folder|root|'
                           r'url|urls|checkpoint|ckpt|cache|imports?)')
-PLAIN_TEXT = re.compile(r'[\w .,+\-()\[\]]*', re.ASCII)
+PLAIN_TEXT = re.compile(r'[\w .,+\-]*', re.ASCII)
 FILE_NAME = re.compile(r'.*\.(json|ya?ml|pkl|pickle|np[yz]|pth?|pt2|bin|ckpt|safetensors|onnx|py|so|txt|csv|tsv|zip|'
                        r'tar|gz|h5|mat|msgpack|jpe?g|png|tiff?)', re.IGNORECASE | re.DOTALL)
 NAME = re.compile(r'[A-Za-z_][\w\-]*', re.ASCII)

@@ -186,11 +186,43 @@ def test_classes_of_configs_become_names(tmp_path):
     cfg = Config(model.cfg.to_dict())
     cfg.model.type = type(model)
     cfg.model.backbone.type = 'mmwhitebox.models.backbones.WhiteBoxTransformer'
+    cfg.model.head.type = type(model.head)
     folder = save_pretrained(model, tmp_path / 'saved', cfg=cfg)
     info = json.loads((folder / 'config.json').read_text())
     assert info['model']['type'] == 'mmpretrain.ImageClassifier'
     assert info['model']['backbone']['type'] == 'mmwhitebox.WhiteBoxTransformer'
+    assert info['name'] == 'WhiteBoxTransformer + LinearClsHead'
     assert from_pretrained(folder, 'cpu').dataset_meta['classes'] == CLASSES
+
+
+def test_images_of_four_channels(tmp_path):
+    cfg = small_segmentor()
+    shown = dict(channels=4, display=[4, 1, 2], channel_axis=None, value_range=[0, 4095])
+    cfg.model.backbone.in_channels = 4
+    cfg.model.data_preprocessor.update(mean=[1., 2., 3., 4.], std=[5.] * 4, bgr_to_rgb=False)
+    cfg.test_pipeline[0].update(channels=4, value_range=(0, 4095))
+    cfg.test_dataloader.dataset.metainfo.shown = shown
+    model = init_model(cfg, device='cpu')
+    folder = save_pretrained(model, tmp_path / 'saved')
+    loaded = from_pretrained(folder, 'cpu')
+    assert loaded.dataset_meta == model.dataset_meta and loaded.dataset_meta['shown'] == shown
+    assert loaded.cfg.test_pipeline[0].value_range == (0, 4095)
+    image = np.random.default_rng(0).integers(0, 4095, (32, 40, 4)).astype(np.uint16)
+    own, found = (inference_model(network, image) for network in (model, loaded))
+    assert np.array_equal(own.probabilities, found.probabilities) and np.array_equal(own.overlay, found.overlay)
+    page = (folder / 'README.md').read_text()
+    assert 'mean [1.0, 2.0, 3.0, 4.0], standard deviation [5.0, 5.0, 5.0, 5.0] of pixels (value - 0) * 255 / ' in page
+    assert not (folder / 'preprocessor_config.json').exists()
+
+
+def test_half_precision_is_kept(tmp_path):
+    model = init_model(small_classifier(), device='cpu').bfloat16()
+    folder = save_pretrained(model, tmp_path / 'saved')
+    assert {value.dtype for value in load_file(folder / 'model.safetensors').values()
+            if value.is_floating_point()} == {torch.bfloat16}
+    loaded = from_pretrained(folder, 'cpu').state_dict()
+    assert all(torch.equal(value.float(), loaded[key]) for key, value in model.state_dict().items())
+    assert json.loads((folder / 'config.json').read_text())['mean'] == [123.675, 116.28, 103.53]
 
 
 def test_weights_that_are_nan_are_kept(tmp_path):

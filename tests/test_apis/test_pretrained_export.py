@@ -151,6 +151,7 @@ def test_a_work_dir_and_its_mistakes(tmp_path, capsys):
     assert export_work_dir(work)[1] == work / 'iter_10.pth' and saved_is(folder, models['iter_10.pth'].state_dict())
     for argv, match in (
             (['work', '--format', 'onnx'], 'CHECKPOINT is missing'),
+            (['work/pretrained', '--format', 'pretrained'], 'is the folder of a pretrained model already'),
             (['work', '--format', 'pretrained', '--dynamic'], '--dynamic is not for --format pretrained'),
             (['work', '--format', 'pretrained', '--cfg-options', 'a=1'], '--cfg-options changes a config'),
             (['work/mine.py', 'work/iter_10.pth', '--format', 'pretrained'], '--out FOLDER is missing'),

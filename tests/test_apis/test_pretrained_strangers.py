@@ -185,6 +185,7 @@ def test_other_formats_and_versions(folder):
 @pytest.mark.parametrize('place, value, match', [
     ('classes', ..., 'has no list of classes'), ('classes', None, 'has no list of classes'),
     ('classes', [], 'has no list of classes'), ('classes', 'sky', 'has no list of classes'),
+    ('classes', ['a', 'b', '\x1b[2J'], 'is no name to be shown'), ('classes', ['a', 'b', 'c' * 999], 'is no name'),
     ('classes', [1, 2, 3], 'has no list of classes'), ('classes', ['sky', 'road'], 'names 2 classes, its model tells'),
     ('palette', [[0, 0, 0]], 'no list of 3 RGB colours'), ('palette', [[0, 0, 256]] * 3, 'no list of 3 RGB colours'),
     ('palette', 5, 'no list of 3 RGB colours'), ('shown', 5, '"shown" is no dict'), ('task', 'x', "its task is 'x'"),

@@ -11,6 +11,7 @@ from mmpretrain.models import BaseClassifier
 from mmseg.models.segmentors.base import BaseSegmentor
 
 from mmwhitebox.checkpoints import load_weights, newest_checkpoint, safe_load
+from mmwhitebox.config.pretrained import is_pretrained
 from mmwhitebox.config.reading import load_model_config
 from mmwhitebox.config_parts import model_part
 from mmwhitebox.engine.hooks.validation_classes import NAME
@@ -140,6 +141,8 @@ def chosen_checkpoint(work_dir: Path, trust: bool = False) -> Path:
     Raises:
         UserError: There is none.
     """
+    if is_pretrained(work_dir):
+        raise UserError(f'{work_dir} is the folder of a pretrained model already.')
     if not work_dir.is_dir():
         raise UserError(f'{work_dir} is no folder: give the work dir of a training, or CONFIG and CHECKPOINT.')
     try:

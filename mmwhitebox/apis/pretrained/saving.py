@@ -16,14 +16,13 @@ from torch import Tensor, nn
 
 import mmwhitebox
 from mmwhitebox.config.pretrained import CONFIG, FILES, FORMAT, PAGE, PREPROCESSOR, VERSION, WEIGHTS, is_pretrained
-from mmwhitebox.config.untrusted import names_file
 from mmwhitebox.engine.silence import silent
 from mmwhitebox.errors import UserError, WriteError
 from mmwhitebox.interpret import count_parameters
 from mmwhitebox.models.access import unwrap
 
 from ..data import describe_data, pipeline_of, scope_of
-from ..export import default_size, model_name, normalization
+from ..export import default_size, model_name, normalization, pixel_range
 from ..inference import test_pipeline
 from .architecture import Plain
 from .loading import from_pretrained
@@ -85,10 +84,15 @@ def save_pretrained(model: nn.Module,
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f'.{folder.name}.', dir=folder.parent) as draft:
-            write(Path(draft), saved, info, licence, name or info['name'], folder.name)
+            write_weights(Path(draft), saved)
+            write_config(Path(draft), info)
             with silent():
                 loaded = from_pretrained(draft, 'cpu')
             compare(saved, loaded, folder)
+            if 'mean' in info:  # those of a model in half precision are rounded
+                info |= normalization(loaded.data_preprocessor, len(info['mean']))
+                write_config(Path(draft), info)
+            write_texts(Path(draft), info, licence, folder.name)
             folder.mkdir(exist_ok=True)
             for file in FILES:
                 if (Path(draft) / file).exists():
@@ -131,11 +135,11 @@ def describe(model: nn.Module, cfg: Config, part: str | None, metrics: dict | No
     whole = part is None and 'backbone' in cfg.model
     plain = Plain(scope_of(cfg))
     saved = model if part is None else getattr(model, part)
-    architecture = cfg.model if part is None else cfg.model[part]
+    architecture = plain.architecture(cfg.model if part is None else cfg.model[part])
     info: dict[str, Any] = dict(
         format=FORMAT, format_version=VERSION, name=name or described_name(cfg, architecture, whole),
         task='features', part=None if whole else part or kind_of_part(saved), default_scope=scope_of(cfg),
-        model=plain.architecture(architecture), parameters=count_parameters(saved), weights=weights)
+        model=architecture, parameters=count_parameters(saved), weights=weights)
     if whole:
         segments = isinstance(model, BaseSegmentor) or 'decode_head' in cfg.model
         meta = getattr(model, 'dataset_meta', None) or describe_data(cfg).meta
@@ -146,7 +150,7 @@ def describe(model: nn.Module, cfg: Config, part: str | None, metrics: dict | No
             task='segmentation' if segments else 'classification',
             test_pipeline=plain.pipeline(steps.steps) if steps else None, **meta,
             id2label={str(i): label for i, label in enumerate(meta['classes'])},
-            **normalization(model.data_preprocessor, channels), image_size=list(default_size(cfg)))
+            **normalization(model.data_preprocessor, channels), pixels=pixel_range(steps), image_size=list(default_size(cfg)))
         info['recipe'] = recipe_of(cfg) if cfg.get('train_dataloader') else None
     info |= dict(tuples=plain.tuples, metrics=metrics if whole else None,
                  versions={'mmwhitebox': mmwhitebox.__version__, **{package: version(package) for package in STACK}})
@@ -157,11 +161,10 @@ def described_name(cfg: Config, architecture: dict, whole: bool) -> str:
     """Name of a model: of its config file, or of what it is made of."""
     stem = Path(cfg.filename).stem if cfg.filename else None
     if whole:
-        return stem or model_name(cfg)
+        return stem or model_name(Config(dict(model=architecture)))
     kind = architecture.get('model_name') or architecture.get('arch')
-    kind = f' {kind}' if isinstance(kind, str) and not names_file(kind) else ''
-    cls = architecture['type'] if isinstance(architecture['type'], str) else architecture['type'].__name__
-    return cls.rpartition('.')[2] + kind + (f' of {stem}' if stem else '')
+    kind = f' {kind}' if isinstance(kind, str) else ''
+    return architecture['type'].rpartition('.')[2] + kind + (f' of {stem}' if stem else '')
 
 
 def kind_of_part(module: nn.Module) -> str:
@@ -170,13 +173,21 @@ def kind_of_part(module: nn.Module) -> str:
     return found[1] if found else 'part'
 
 
-def write(folder: Path, model: nn.Module, info: dict, licence: str | None, name: str, shown_folder: str) -> None:
-    """Write the files of a model to a folder."""
+def write_weights(folder: Path, model: nn.Module) -> None:
+    """Write the weights of a model to a folder."""
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
     save_file(tensors, folder / WEIGHTS, metadata=dict(format='pt'))
+
+
+def write_config(folder: Path, info: dict) -> None:
+    """Write ``config.json`` to a folder."""
     (folder / CONFIG).write_text(json.dumps(info, indent=1, ensure_ascii=False, allow_nan=False) + '\n',
                                  encoding='utf-8')
-    (folder / PAGE).write_text(page_of(info, licence, name, shown_folder), encoding='utf-8')
+
+
+def write_texts(folder: Path, info: dict, licence: str | None, shown_folder: str) -> None:
+    """Write the card, and what transformers reads, to a folder; ``shown_folder`` is its name on the card."""
+    (folder / PAGE).write_text(page_of(info, licence, info['name'], shown_folder), encoding='utf-8')
     preprocessor = preprocessor_of(info)
     if preprocessor is not None:
         (folder / PREPROCESSOR).write_text(json.dumps(preprocessor, indent=1) + '\n', encoding='utf-8')
@@ -189,11 +200,13 @@ def compare(model: nn.Module, loaded: nn.Module, folder: Path) -> None:
         WriteError: It differs.
     """
     own, found = model.state_dict(), loaded.state_dict()
-    wrong = [key for key in own if key not in found or not torch.equal(bits(own[key]), bits(found[key]))]
-    one, other = (normalization(m.data_preprocessor) if getattr(m, 'data_preprocessor', None) is not None else None
-                  for m in (model, loaded))
-    if wrong or one != other:
-        raise WriteError(f'{folder} was not written: read back, {wrong[0] if wrong else "the normalization"} differs.')
+    wrong = [key for key, value in own.items()
+             if key not in found or not torch.equal(bits(value), bits(found[key].to(value.dtype)))]
+    buffers = dict(loaded.named_buffers())
+    wrong += [key for key, value in model.named_buffers()
+              if key.startswith('data_preprocessor.') and not torch.equal(value.cpu(), buffers[key].to(value.dtype))]
+    if wrong:
+        raise WriteError(f'{folder} was not written: read back, {wrong[0]} differs.')
 
 
 def bits(value: Tensor) -> Tensor:
