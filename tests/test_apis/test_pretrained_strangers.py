@@ -70,7 +70,8 @@ class Runs:
 @pytest.mark.parametrize('name', ['os.system', 'mmengine.dump', 'mmengine.model.BaseModel', 'builtins.print',
                                   'subprocess.Popen', 'mmwhitebox.apis.init_model', 'mmseg.apis.init_model', 'Nothing',
                                   'mmdet.Mask2Former', 'os', '', ' ', '.', 'EncoderDecoder.__init__', '../x', 5, None,
-                                  ['EncoderDecoder'], {'type': 'os.system'}, 'torchvision/Lambda'])
+                                  ['EncoderDecoder'], {'type': 'os.system'}, 'torchvision/Lambda',
+                                  'evil.Conv2d', 'evil.Resize', 'mmengine.model.Conv2d', 'mmcv.transforms.Resize'])
 @pytest.mark.parametrize('place', ['model.type', 'model.backbone.type', 'model.decode_head.attention.type',
                                    'model.data_preprocessor.type', 'test_pipeline.1.type'])
 def test_names_that_no_registry_has(folder, place, name):

@@ -76,7 +76,7 @@ def body(info: dict[str, Any], licence: str | None, name: str, folder: str) -> I
         yield from ['## Results', '', *scored(info.get('metrics'))]
     if info.get('mean'):
         yield from ['## Images', '', f'Channels {info["channel_order"]}, mean {info["mean"]}, standard deviation '
-                    f'{info["std"]} of pixels {info["pixels"]}. The steps before are `test_pipeline` of config.json.', '']
+                    f'{info["std"]} of pixels {info["pixels"]}. The steps before: `test_pipeline` of config.json.', '']
     yield from ['## Licence', '', licence or 'Not stated.', '']
     yield from ['## Versions', '', ', '.join(f'{key} {value}' for key, value in info['versions'].items())]
 

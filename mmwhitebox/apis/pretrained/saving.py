@@ -150,7 +150,8 @@ def describe(model: nn.Module, cfg: Config, part: str | None, metrics: dict | No
             task='segmentation' if segments else 'classification',
             test_pipeline=plain.pipeline(steps.steps) if steps else None, **meta,
             id2label={str(i): label for i, label in enumerate(meta['classes'])},
-            **normalization(model.data_preprocessor, channels), pixels=pixel_range(steps), image_size=list(default_size(cfg)))
+            **normalization(model.data_preprocessor, channels), pixels=pixel_range(steps),
+            image_size=list(default_size(cfg)))
         info['recipe'] = recipe_of(cfg) if cfg.get('train_dataloader') else None
     info |= dict(tuples=plain.tuples, metrics=metrics if whole else None,
                  versions={'mmwhitebox': mmwhitebox.__version__, **{package: version(package) for package in STACK}})
