@@ -28,6 +28,7 @@ from torch.export import Dim, ExportedProgram
 
 import mmwhitebox
 from mmwhitebox.checkpoints import load_weights
+from mmwhitebox.config.untrusted import check_architecture, without_sources
 from mmwhitebox.errors import CheckpointError, UserError
 from mmwhitebox.interpret import count_flops, count_parameters
 from mmwhitebox.models.segmentors.alignment import covered_size, enlarge_logits
@@ -440,22 +441,10 @@ def _load_safetensors(path: Path) -> ExportedModel:
     if 'model_config' not in card:
         raise CheckpointError(f'{path} has no model card, so it holds weights only: give it to init_model '
                               'with the config that it belongs to.')
-    check_types(card['model_config'], path)
+    config = without_sources(card['model_config'])
+    check_architecture(config, scope_of(card), path)
     with building(card):
-        model = revert_sync_batchnorm(MODELS.build(Config(card['model_config'])))
+        model = revert_sync_batchnorm(MODELS.build(Config(config)))
     load_weights(model, path)
     network = LogitsNetwork(model).eval()
     return ExportedModel(lambda images: network(images.cpu()), card)
-
-
-def check_types(cfg, path: Path) -> None:
-    """Raise a CheckpointError unless all types of a card's config are names in the registries.
-
-    mmengine imports any other dotted name, so a card could call whatever it likes.
-    """
-    if isinstance(cfg, dict):
-        name = cfg.get('type')
-        if isinstance(name, str) and not re.fullmatch(r'((mmwhitebox|mmseg|mmpretrain)\.)?\w+', name):
-            raise CheckpointError(f'{path} was refused: its card names the type {name!r}.')
-    for value in cfg.values() if isinstance(cfg, dict) else cfg if isinstance(cfg, (list, tuple)) else ():
-        check_types(value, path)

@@ -107,6 +107,18 @@ def reads(key: str) -> bool:
     return READING_KEYS.fullmatch(key) is not None
 
 
+def is_source(key: Any, value: Any) -> bool:
+    """Whether an argument says where a training fetches or reads something; mmseg reads weights of classes, too."""
+    return reads(str(key)) or (key == 'class_weight' and isinstance(value, str))
+
+
+def without_sources(value: Any) -> Any:
+    """A config without the arguments by which a training fetches or reads something."""
+    if isinstance(value, dict):
+        return {key: without_sources(item) for key, item in value.items() if not is_source(key, item)}
+    return [without_sources(item) for item in value] if isinstance(value, list) else value
+
+
 def names_file(text: str) -> bool:
     """Whether a text could be a path, an address or the name of a file."""
     return PLAIN_TEXT.fullmatch(text) is None or FILE_NAME.fullmatch(text) is not None

@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 
-from mmwhitebox.config.untrusted import MODEL_PARTS, STEPS, find, names_file, reads
+from mmwhitebox.config.untrusted import MODEL_PARTS, STEPS, find, is_source, names_file
 from mmwhitebox.errors import UserError
 
 OF_TRAINING = ('train_cfg', 'keep_logits')  # the latter is chosen where a model is used
@@ -40,7 +40,7 @@ class Plain:
             kept = {}
             for key, item in value.items():
                 key = str(key)
-                if reads(key) or key in OF_TRAINING or (key == 'class_weight' and isinstance(item, str)):
+                if is_source(key, item) or key in OF_TRAINING:
                     continue
                 kept[key] = registered_name(item, f'{path}.type', scope, registries) if key == 'type' else \
                     self._plain(item, f'{path}.{key}', scope, registries)
