@@ -31,6 +31,14 @@ def is_pretrained(path: str | Path) -> bool:
     return all((Path(path) / name).is_file() for name in (WEIGHTS, CONFIG))
 
 
+def is_of_format(path: str | Path) -> bool:
+    """Whether the config in a folder says that it is of a model of ours, of whatever version."""
+    try:
+        return json.loads((Path(path) / CONFIG).read_text(encoding='utf-8'))['format'] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
 def file_in(folder: Path, name: str) -> Path:
     """A file of the folder, which lies in it; in the cache of the hub it may be a link to that cache's blobs.
 

@@ -160,6 +160,12 @@ def test_a_saved_model_is_replaced_and_other_files_are_not(tmp_path):
     with pytest.raises(UserError, match='has a README.md of something else'):
         save_pretrained(first, other)
     assert (other / 'README.md').read_text() == 'of a project' and len(list(tmp_path.iterdir())) == 2
+    (other / 'README.md').unlink()
+    for name, text in {'config.json': '{"model_type": "vit"}', 'model.safetensors': 'of transformers'}.items():
+        (other / name).write_text(text)
+    with pytest.raises(UserError, match='has a model.safetensors of something else'):
+        save_pretrained(first, other)
+    assert (other / 'model.safetensors').read_text() == 'of transformers'
 
 
 def test_mistakes_are_said_and_leave_nothing(tmp_path):
@@ -174,6 +180,9 @@ def test_mistakes_are_said_and_leave_nothing(tmp_path):
     with pytest.raises(UserError, match='There is no|no device|does not exist|sees none|cuda:9'):
         from_pretrained(tmp_path / 'saved', 'cuda:9')
     cfg = Config(dict(model.cfg.to_dict()))
+    cfg.model.backbone.patch_size = 4
+    with pytest.raises(UserError, match=f'^The model cannot be saved: Checkpoint {tmp_path}/other/model.safetensors'):
+        save_pretrained(model, tmp_path / 'other', cfg=cfg)
     cfg.model.backbone.arch.attention.type = 'builtins.print'
     with pytest.raises(UserError, match='model.backbone.arch.attention.type of the config is'):
         save_pretrained(model, tmp_path / 'other', cfg=cfg)

@@ -11,11 +11,12 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmseg.models.segmentors.base import BaseSegmentor
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import mmwhitebox
-from mmwhitebox.config.pretrained import CONFIG, FILES, FORMAT, PAGE, PREPROCESSOR, VERSION, WEIGHTS, is_pretrained
+from mmwhitebox.config.pretrained import CONFIG, FILES, FORMAT, PAGE, PREPROCESSOR, VERSION, WEIGHTS, is_of_format
 from mmwhitebox.engine.silence import silent
 from mmwhitebox.errors import UserError, WriteError
 from mmwhitebox.interpret import count_parameters
@@ -71,9 +72,9 @@ def save_pretrained(model: nn.Module,
     folder, model = Path(folder).expanduser(), unwrap(model)
     if folder.exists() and not folder.is_dir():
         raise UserError(f'{folder} is a file; a model is saved as a folder.')
-    if not is_pretrained(folder) and any((folder / name).exists() for name in FILES):
-        there = next(name for name in FILES if (folder / name).exists())
-        raise UserError(f'{folder} has a {there} of something else: name a folder of its own.')
+    there = [file for file in FILES if (folder / file).exists()]
+    if there and not is_of_format(folder):
+        raise UserError(f'{folder} has a {there[0]} of something else: name a folder of its own.')
     cfg = full_config(model, cfg)
     if part is not None:
         if part not in cfg.model or not isinstance(getattr(model, part, None), nn.Module):
@@ -86,8 +87,7 @@ def save_pretrained(model: nn.Module,
         with tempfile.TemporaryDirectory(prefix=f'.{folder.name}.', dir=folder.parent) as draft:
             write_weights(Path(draft), saved)
             write_config(Path(draft), info)
-            with silent():
-                loaded = from_pretrained(draft, 'cpu')
+            loaded = read_back(draft, folder)
             compare(saved, loaded, folder)
             if 'mean' in info:  # those of a model in half precision are rounded
                 info |= normalization(loaded.data_preprocessor, len(info['mean']))
@@ -99,11 +99,20 @@ def save_pretrained(model: nn.Module,
                     os.replace(Path(draft) / file, folder / file)
                 else:
                     (folder / file).unlink(missing_ok=True)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         if isinstance(error, UserError):
             raise
-        raise WriteError(f'{folder} cannot be written ({error.strerror or error}).') from error
+        raise WriteError(f'{folder} cannot be written ({getattr(error, "strerror", None) or error}).') from error
     return folder
+
+
+def read_back(draft: str, folder: Path) -> nn.Module:
+    """What was written, loaded; an error names the folder that it is for."""
+    try:
+        with silent():
+            return from_pretrained(draft, 'cpu')
+    except UserError as error:
+        raise UserError(f'The model cannot be saved: {str(error).replace(draft, str(folder))}') from error
 
 
 def full_config(model: nn.Module, cfg: Config | dict | None) -> Config:
