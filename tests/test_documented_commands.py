@@ -17,10 +17,11 @@ import torch.distributed.run
 from mmengine.config import DictAction
 from PIL import Image
 
-from mmwhitebox.apis import init_model, list_models
+from mmwhitebox.apis import init_model, list_models, save_pretrained
 from mmwhitebox.checkpoints.arrays import write_arrays
 from mmwhitebox.cli import options
 from mmwhitebox.cli.main import build_parser, main
+from mmwhitebox.config import pretrained
 from mmwhitebox.config.check import check_config
 from mmwhitebox.config.reading import load_config
 from mmwhitebox.engine.setup import use_amp
@@ -37,8 +38,9 @@ FOREIGN = {'source', 'pip', 'export', 'mkdir', 'eval', '.venv/bin/ruff'}  # prog
 # Of pip, srun, pytest, git, torchrun.
 FOREIGN_FLAGS = {'--help', '--force-reinstall', '--no-deps', '--signal', '--hypothesis-profile', '--short',
                  '--nproc_per_node'}
+A_FOLDER = 'work_dirs/my_data/pretrained'
 MADE_BY_THE_READER = ('my_decoder.py', 'my_data.py', 'my_good_data.py', 'my_bands.py', 'my_classes.py', 'data/mine',
-                       'CONFIG')
+                       'CONFIG', 'work_dirs/my_data', A_FOLDER)
 # Commands run as documented, in a folder laid out as the pages say: those that begin so, with what makes them short.
 OPTIONS_OF = {split: [f'{split}_dataloader.{key}' for key in ('num_workers=0', 'persistent_workers=False')]
               for split in ('train', 'val', 'test')}
@@ -62,9 +64,11 @@ QUICK = {
     'mmwhitebox infer cbt': [],
     'mmwhitebox infer my_data.py': [],
     'mmwhitebox explore cbt_decoder_mini_ade20k work_dirs/quickstart/iter_330.pth --images photo.jpg --export': [],
+    'mmwhitebox infer work_dirs/my_data/pretrained': [],
     'mmwhitebox measure': [],
     'mmwhitebox measure complexity --curve': ['--dims', '16', '--num-heads', '2'],
     'mmwhitebox export cbt_decoder_mini_ade20k work_dirs/quickstart/iter_330.pth --format safetensors': [],
+    'mmwhitebox export my_data.py': [],
 }
 SLOW = {
     'python tools/train.py configs/cbt_decoder/cbt_decoder_mini_ade20k.py': [
@@ -105,6 +109,7 @@ NOT_RUN = {
     'python -m benchmarks': 'hours; tests/test_benchmarks/test_benchmarks.py',
     'mmwhitebox train cbt_small_imagenet': 'ImageNet; the miniature is',
     'mmwhitebox weights get': 'a network; tests/test_tools/test_weights.py',
+    'mmwhitebox export work_dirs/my_data': 'the work dir of a training; tests/test_apis/test_pretrained_export.py',
 }
 TOOLS = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / 'tools').rglob('*.py'))
          if re.search(r'ArgumentParser\(|cli.main|run_module', path.read_text())]
@@ -162,7 +167,9 @@ class Parsed(Exception):
 def parse(monkeypatch, script: str, args: list[str]) -> argparse.Namespace:
     """Run a script as far as its parser; ``mmwhitebox`` is the command itself."""
     if script == 'mmwhitebox':
-        return options.parse(build_parser(), args)
+        with monkeypatch.context() as patch:
+            patch.setattr(pretrained, 'is_pretrained', lambda path: path == A_FOLDER)
+            return options.parse(build_parser(), args)
 
     def stop(method):
         def parsed(self, *given, **kwargs):
@@ -285,6 +292,7 @@ def place(tmp_path_factory):
         save_weights('cbt_decoder_ade20k', 'work_dirs/cbt_decoder_ade20k/iter_161664.pth', **one_layer)
         save_weights('crate_mae_mini_imagenet', 'work_dirs/crate_mae_mini_imagenet/epoch_24.pth')
         save_weights('my_data.py', 'work_dirs/my_data/iter_200.pth')
+        save_pretrained(init_model('my_data.py', 'work_dirs/my_data/iter_200.pth', 'cpu'), A_FOLDER)
         save_weights('cbt_small_imagenet', 'work_dirs/cbt_small_imagenet/epoch_150.pth')
         torch.save(dict(state_dict=Golden('hybrid_model').params), 'cbt_small.pth')  # an official one
         torch.save(Golden('crate_alpha_model').params, 'crate_alpha_B16.pth')

@@ -13,11 +13,12 @@ from .inference import (
     iter_inference,
     list_images,
 )
+from .pretrained import export_pretrained, export_work_dir, from_pretrained, push_to_hub, save_pretrained
 from .result import ClsResult, SegResult
 from .zoo import build_model
 
 __all__ = [
     'ClsResult', 'Exploration', 'ExportedModel', 'SegResult', 'WhiteBoxSegInferencer', 'build_model', 'config_path',
-    'explore', 'export_model', 'inference_model', 'init_model', 'iter_inference', 'list_images', 'list_models',
-    'load_exported'
+    'explore', 'export_model', 'export_pretrained', 'export_work_dir', 'from_pretrained', 'inference_model',
+    'init_model', 'iter_inference', 'list_images', 'list_models', 'load_exported', 'push_to_hub', 'save_pretrained'
 ]

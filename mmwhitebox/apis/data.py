@@ -58,8 +58,9 @@ def building(cfg: Config) -> Iterator[None]:
 def describe_data(cfg: Config, checkpoint_meta: dict | None = None) -> DataDescription:
     """Classes, palette and test pipeline of a config, and of a checkpoint of it.
 
-    Names are looked up in the checkpoint, which knows what its labels were in training, in the datasets of the test,
-    validation and training loader, within wrappers too, and at last counted. Names of another number than the head has
+    Names are looked up in the checkpoint, which knows what its labels were in training, in ``dataset_meta`` of the
+    config (of a pretrained model), in the datasets of the test, validation and training loader, within wrappers too,
+    and at last counted. Names of another number than the head has
     classes are passed over. A class keeps the colour that its dataset gives to that name; where there is none,
     colours are those that mmseg generates.
 
@@ -70,7 +71,7 @@ def describe_data(cfg: Config, checkpoint_meta: dict | None = None) -> DataDescr
     count, segments = count_classes(cfg), 'decode_head' in cfg.model
     with building(cfg):
         parts = [part for split in HELD_OUT_FIRST for part in datasets(cfg, split)]
-        known = [meta_of(checkpoint_meta or {})]
+        known = [meta_of(checkpoint_meta or {}), cfg.get('dataset_meta') or {}]
         own = {name: colour for part in reversed(parts) for name, colour in colours_of(part).items()}
         known += [{'classes': known_classes(part), 'palette': palette_of(part)} for part in parts]
     known = [{**meta, 'classes': [str(name) for name in meta['classes']]} for meta in known if meta.get('classes')]
@@ -88,7 +89,8 @@ def describe_data(cfg: Config, checkpoint_meta: dict | None = None) -> DataDescr
         palette = next((colours for colours in given if colours and len(colours) == len(classes)), None)
         spare = generated_palette(len(classes))
         palette = [list(map(int, c)) for c in palette or [own.get(name, spare[i]) for i, name in enumerate(classes)]]
-    shown = next(filter(None, ((part.cfg.get('metainfo') or {}).get('shown') for part in parts)), None)
+    told = [*(part.cfg.get('metainfo') or {} for part in parts), cfg.get('dataset_meta') or {}]
+    shown = next(filter(None, (meta.get('shown') for meta in told)), None)
     return DataDescription(classes, palette, pipeline_of(cfg), shown and dict(shown))
 
 

@@ -28,6 +28,7 @@ from torch.export import Dim, ExportedProgram
 
 import mmwhitebox
 from mmwhitebox.checkpoints import load_weights
+from mmwhitebox.config.untrusted import check_architecture, without_sources
 from mmwhitebox.errors import CheckpointError, UserError
 from mmwhitebox.interpret import count_flops, count_parameters
 from mmwhitebox.models.segmentors.alignment import covered_size, enlarge_logits
@@ -35,6 +36,7 @@ from mmwhitebox.models.segmentors.alignment import covered_size, enlarge_logits
 from .data import building, scope_of
 from .inference import init_model
 from .inputs import local_path
+from .pipeline import InferencePipeline
 
 SUFFIXES = {'safetensors': '.safetensors', 'onnx': '.onnx', 'torch-export': '.pt2'}
 TOLERANCE = 1e-4
@@ -119,9 +121,8 @@ def normalization(preprocessor: nn.Module, channels: int = 3) -> dict:
     return dict(mean=mean, std=std, channel_order='of the files' if channels != 3 else 'RGB' if swaps else 'BGR')
 
 
-def pixel_range(model: BaseModel) -> str:
-    """In words: what pixels the loading step of the test pipeline gives."""
-    pipeline = model.test_pipeline
+def pixel_range(pipeline: InferencePipeline | None) -> str:
+    """In words: what pixels the loading step of a test pipeline gives."""
     value_range = getattr(pipeline and pipeline.loader, 'value_range', None)
     if value_range is not None:
         return f'(value - {value_range[0]}) * 255 / ({value_range[1]} - {value_range[0]}) of the values of files'
@@ -164,7 +165,7 @@ def model_card(model: BaseModel, checkpoint: Path, file_format: str, size: tuple
         task='segmentation' if is_segmentor else 'classification',
         **json.loads(json.dumps(model.dataset_meta)),  # classes, palette, what is shown
         **normalization(model.data_preprocessor, channels),
-        input='images: float32 (B, C, H, W), (pixel - mean) / std with pixels ' + pixel_range(model),
+        input='images: float32 (B, C, H, W), (pixel - mean) / std with pixels ' + pixel_range(model.test_pipeline),
         pipeline=plain_steps(model),
         output='logits: float32 ' + ('(B, classes, H, W)' if is_segmentor else '(B, classes)'),
         input_size=list(size),
@@ -440,22 +441,10 @@ def _load_safetensors(path: Path) -> ExportedModel:
     if 'model_config' not in card:
         raise CheckpointError(f'{path} has no model card, so it holds weights only: give it to init_model '
                               'with the config that it belongs to.')
-    check_types(card['model_config'], path)
+    config = without_sources(card['model_config'])
+    check_architecture(config, scope_of(card), path)
     with building(card):
-        model = revert_sync_batchnorm(MODELS.build(Config(card['model_config'])))
+        model = revert_sync_batchnorm(MODELS.build(Config(config)))
     load_weights(model, path)
     network = LogitsNetwork(model).eval()
     return ExportedModel(lambda images: network(images.cpu()), card)
-
-
-def check_types(cfg, path: Path) -> None:
-    """Raise a CheckpointError unless all types of a card's config are names in the registries.
-
-    mmengine imports any other dotted name, so a card could call whatever it likes.
-    """
-    if isinstance(cfg, dict):
-        name = cfg.get('type')
-        if isinstance(name, str) and not re.fullmatch(r'((mmwhitebox|mmseg|mmpretrain)\.)?\w+', name):
-            raise CheckpointError(f'{path} was refused: its card names the type {name!r}.')
-    for value in cfg.values() if isinstance(cfg, dict) else cfg if isinstance(cfg, (list, tuple)) else ():
-        check_types(value, path)

@@ -25,6 +25,7 @@ from mmwhitebox.errors import ImageReadError, ImageSizeError, UserError
 from mmwhitebox.registry import INFERENCERS
 
 from .ahead import map_ahead
+from .allotment import allotted
 from .data import building, describe_data, pipeline_of
 from .inputs import SINGLE, ImageType, images_of, local_path, prepared
 from .pipeline import InferencePipeline
@@ -86,7 +87,7 @@ def init_model(config: str | Path | Config,
         cfg.model.train_cfg = None
     if 'decode_head' in cfg.model:
         cfg.model.setdefault('test_cfg', ConfigDict(mode='whole')).setdefault('keep_logits', 'factors')
-    with building(cfg):
+    with building(cfg), allotted(cfg):
         model: Any = revert_sync_batchnorm(MODELS.build(cfg.model))
     meta = load_weights(model, checkpoint, trust_checkpoint) if checkpoint else {}
     model.dataset_meta = describe_data(cfg, meta).meta

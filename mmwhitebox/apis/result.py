@@ -1,7 +1,7 @@
 """SegResult and ClsResult: what a model says of one image, with everything a person asks for next."""
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
@@ -153,6 +153,26 @@ class SegResult(Result, SegDataSample):
             Image.fromarray(self.overlay).save(path, comment=self.note)
         return path
 
+    def to_hf(self) -> list[dict[str, Any]]:
+        """What ``pipeline('image-segmentation')`` of transformers gives of a semantic segmentation.
+
+        Returns:
+            list[dict]: Of every class that was found, in the order of the classes: ``label``, its name; ``score``, the
+            mean probability of that class over its region (transformers has None there), None if the result has no
+            probabilities; ``mask``, a PIL image of mode 'L' with 255 in the region and 0 elsewhere.
+        """
+        mask, found = self.mask, []
+        known = self.probabilities if 'logit_map' in self or 'seg_logits' in self else None
+        for label in np.unique(mask):
+            region = mask == label
+            score = None
+            if known is not None:
+                values = known[label] if len(known) > 1 else known[0] if label else 1 - known[0]
+                score = float(values[region].mean(dtype=np.float64))
+            found.append(dict(score=score, label=self.class_names[label],
+                              mask=Image.fromarray(region.astype(np.uint8) * 255)))
+        return found
+
     def __repr__(self) -> str:
         labels, counts = np.unique(self.mask, return_counts=True)
         order = np.argsort(-counts, kind='stable')
@@ -181,6 +201,10 @@ class ClsResult(Result, DataSample):
         """Names and probabilities of the k most likely classes (or of all, if there are fewer), best first."""
         scores = self.probabilities
         return [(self.class_names[i], float(scores[i])) for i in np.argsort(-scores, kind='stable')[:k]]
+
+    def to_hf(self, top_k: int = 5) -> list[dict[str, Any]]:
+        """What ``pipeline('image-classification')`` of transformers gives: ``label`` and ``score``, best first."""
+        return [dict(label=label, score=score) for label, score in self.top(top_k)]
 
     @property
     def picture(self) -> np.ndarray:

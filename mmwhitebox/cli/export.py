@@ -1,36 +1,88 @@
-"""Export a trained model for deployment.
+"""Export a trained model: as a folder to share, or as a file for deployment.
 
-The file maps normalised images to logits; FILE.json, the model card, says how images are normalised, the
-classes, and how far the file agrees with the model. A file that does not agree is not kept.
+--format pretrained writes the folder that from_pretrained loads: weights, config, model card. It takes a work dir in
+the place of CONFIG CHECKPOINT, too: the best checkpoint, averaged weights if the training kept some.
+Of other formats, the file maps normalised images to logits; FILE.json, the model card, says how images are normalised,
+the classes, and how far the file agrees with the model. A file that does not agree is not kept.
 """
 import argparse
 import warnings
 
 from .options import add_config, add_overrides, add_trust, positive_int
 
+OF_GRAPHS = ('size', 'dynamic', 'batch')
+OF_FOLDERS = ('licence', 'scores')
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    add_config(parser)
-    parser.add_argument('--format', required=True, choices=('safetensors', 'onnx', 'torch-export'), help='kind of file')
-    parser.add_argument('--out', required=True, metavar='FILE',
-                        help='output file: .safetensors, .onnx or .pt2, as the format is')
+    add_config(parser, checkpoint=False)
+    parser.add_argument('checkpoint', nargs='?',
+                        help='checkpoint of that config; none if the work dir of a training is given, for a folder')
+    parser.add_argument('--format', required=True, choices=('pretrained', 'safetensors', 'onnx', 'torch-export'),
+                        help='a folder, or which kind of file')
+    parser.add_argument('--out', metavar='PATH', help='output folder (WORK_DIR/pretrained), or output file: '
+                        '.safetensors, .onnx or .pt2, as the format is')
     parser.add_argument('--size', type=positive_int, nargs=2, metavar=('H', 'W'), help="image size; the config's own")
     parser.add_argument('--dynamic', action='store_true',
                         help='any height and width that is a multiple of the patch, from two patches on')
-    parser.add_argument('--batch', type=positive_int, default=1, help='images in a batch of a graph (%(default)s)')
+    parser.add_argument('--batch', type=positive_int, help='images in a batch of a graph (1)')
+    folder = parser.add_argument_group('of a folder')
+    folder.add_argument('--licence', metavar='ID',
+                        help='licence of the model, for its card: apache-2.0, cc-by-4.0, ...')
+    folder.add_argument('--scores', metavar='FILE', help='results for the card, of mmwhitebox test --scores FILE; '
+                        'those of the validation by default')
     add_trust(parser)
     add_overrides(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Export, and say how far the file agrees with the model."""
+    """Export, and say what was written."""
+    from mmwhitebox.errors import UserError
+
+    others = OF_GRAPHS if args.format == 'pretrained' else OF_FOLDERS
+    wrong = [name for name in others if getattr(args, name)]
+    if wrong:
+        raise UserError(f'--{wrong[0]} is not for --format {args.format}.')
+    if args.format == 'pretrained':
+        write_folder(args)
+    else:
+        write_file(args)
+
+
+def write_folder(args: argparse.Namespace) -> None:
+    """Write the folder of a pretrained model."""
+    from mmwhitebox.apis import export_pretrained, export_work_dir
+    from mmwhitebox.apis.pretrained.results import read_scores
+    from mmwhitebox.config.reading import load_model_config
+    from mmwhitebox.errors import UserError
+
+    metrics = read_scores(args.scores) if args.scores else None
+    if args.checkpoint is None:
+        if args.cfg_options:
+            raise UserError('--cfg-options changes a config: give CONFIG and CHECKPOINT in the place of the work dir.')
+        folder, checkpoint = export_work_dir(args.config, args.out, metrics, args.licence, args.trust_checkpoint)
+        print(f'{folder}: the model of {checkpoint}')
+        return
+    if args.out is None:
+        raise UserError('--out FOLDER is missing: where the model is written.')
+    cfg = load_model_config(args.config, args.cfg_options)
+    folder = export_pretrained(cfg, args.checkpoint, args.out, metrics, args.licence, args.trust_checkpoint)
+    print(f'{folder}: the model of {args.checkpoint}')
+
+
+def write_file(args: argparse.Namespace) -> None:
+    """Write a file for deployment."""
     from mmwhitebox.apis import export_model
     from mmwhitebox.config.reading import load_model_config
+    from mmwhitebox.errors import UserError
 
+    missing = 'CHECKPOINT' if args.checkpoint is None else '--out FILE' if args.out is None else ''
+    if missing:
+        raise UserError(f'{missing} is missing: mmwhitebox export CONFIG CHECKPOINT --format {args.format} --out FILE.')
     warnings.filterwarnings('ignore', module='torch|copyreg')
     cfg = load_model_config(args.config, args.cfg_options)
-    card = export_model(cfg, args.checkpoint, args.out, args.format, args.size, args.dynamic, args.batch,
+    card = export_model(cfg, args.checkpoint, args.out, args.format, args.size, args.dynamic, args.batch or 1,
                         args.trust_checkpoint)
     sizes = ', '.join('x'.join(map(str, size)) for size in card['agreement']['sizes'])
     print(f'{args.out}: {card["model"]}, {card["parameters"] / 1e6:.2f} M parameters, '

@@ -1,6 +1,7 @@
 """Arguments that commands share, and how the arguments of a command are read."""
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from mmengine.config import DictAction
 
@@ -28,7 +29,23 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
     argv = list(argv)
     while argv and argv[0] in getattr(parser, 'commands', ()):
         parser = parser.commands[argv.pop(0)]
-    return parser.parse_args(argv) if hasattr(parser, 'commands') else parser.parse_intermixed_args(argv)
+    if hasattr(parser, 'commands'):
+        return parser.parse_args(argv)
+    return parser.parse_intermixed_args(with_weights(parser, argv))
+
+
+def with_weights(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
+    """The arguments, with the weights of a pretrained folder that stands in the place of CONFIG CHECKPOINT."""
+    from mmwhitebox.config.pretrained import WEIGHTS, is_pretrained
+
+    needed = {action.dest for action in parser._actions if not action.option_strings and action.nargs is None}
+    if {'config', 'checkpoint'} <= needed:
+        for i, word in enumerate(argv):
+            if not word.startswith('-') and not (i and argv[i - 1].startswith('--')) and is_pretrained(word):
+                given = Path(argv[i + 1]).resolve() if i + 1 < len(argv) else None
+                named = given == (Path(word) / WEIGHTS).resolve()  # by a caller who read it already
+                return [*argv[:i + 1], *([] if named else [str(Path(word) / WEIGHTS)]), *argv[i + 1:]]
+    return list(argv)
 
 
 def positive_int(text: str) -> int:
@@ -44,7 +61,9 @@ def positive_int(text: str) -> int:
 
 def add_config(parser: argparse.ArgumentParser, checkpoint: bool = True) -> None:
     """CONFIG, and CHECKPOINT unless the command needs none."""
-    parser.add_argument('config', help='config file, or the name of one that is installed (cbt_decoder_ade20k)')
+    folder = '; the folder of a pretrained model in the place of both' if checkpoint else ''
+    parser.add_argument('config',
+                        help=f'config file, or the name of one that is installed (cbt_decoder_ade20k){folder}')
     if checkpoint:
         parser.add_argument('checkpoint', help='checkpoint of that config')
 

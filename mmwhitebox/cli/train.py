@@ -3,9 +3,10 @@
 Asked to stop by SIGTERM, SIGINT (Ctrl-C) or SIGUSR1, it finishes the iteration, writes a checkpoint, prints the command
 that goes on from there and ends with status 75; a second signal ends it at once. --resume goes on exactly where it
 stopped. A training that is done says where its best checkpoint is, how every class was met in its validation, and what
-to type next.
+to type next. WORK_DIR/pretrained then holds that model as a folder to share.
 """
 import argparse
+from pathlib import Path
 
 from .options import add_config, add_run
 
@@ -32,6 +33,7 @@ def run(args: argparse.Namespace) -> None:
     """Train."""
     from torch.distributed.elastic.multiprocessing.errors import record
 
+    from mmwhitebox.apis import export_pretrained
     from mmwhitebox.config.reading import load_config
     from mmwhitebox.engine.training import train
     from mmwhitebox.engine.training_end import named_config, say_end
@@ -40,4 +42,6 @@ def run(args: argparse.Namespace) -> None:
     runner = record(train)(  # torchrun then shows the traceback of the process that failed first
         cfg, resume=args.resume, resume_schedule=args.resume_schedule, amp=args.amp,
         auto_scale_lr=args.auto_scale_lr, trust_checkpoint=args.trust_checkpoint, check=not args.no_config_check)
-    say_end(runner, named_config(runner.cfg, args.config, bool(args.cfg_options)))
+    say_end(runner, named_config(runner.cfg, args.config, bool(args.cfg_options)),
+            lambda checkpoint: export_pretrained(runner.cfg, checkpoint, Path(runner.work_dir) / 'pretrained',
+                                                 trust_checkpoint=args.trust_checkpoint))

@@ -15,6 +15,7 @@ from .bases import current_path
 from .check import check_config
 from .names import SUFFIXES, by_name, config_path, is_name
 from .own_data import fill_own_data
+from .pretrained import is_pretrained, pretrained_config
 
 READERS = {Config._file2dict.__code__, Config._parse_lazy_import.__code__, Config._is_lazy_import.__code__}
 IMPORTER = import_modules_from_strings.__code__
@@ -124,7 +125,8 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
     """Read a config, apply overrides, fill in one's own data, decide the work dir (argument, config, file name).
 
     Args:
-        path (str): Config file, or the name of an installed one (:func:`.names.list_models`).
+        path (str): Config file, the name of an installed one (:func:`.names.list_models`), or the folder of a
+            pretrained model.
         options (dict, optional): Overrides, key with dots -> value.
         work_dir (str, optional): Folder for what a run writes.
         launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'. Defaults to 'none'.
@@ -136,7 +138,7 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
     typed = path
     if not path.endswith(SUFFIXES) and not Path(path).is_file() and (is_name(path) or not Path(path).is_dir()):
         path = config_path(path)
-    cfg = read_config(path)
+    cfg = pretrained_config(path) if is_pretrained(path) else read_config(path)
     for key, value in (options or {}).items():
         try:
             cfg.merge_from_dict({key: value})

@@ -195,7 +195,8 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None, show_dir: str
     if check:
         check_config(cfg, training=False)
     if not cfg.get('test_dataloader'):
-        raise UserError(f'{cfg.filename} has no test_dataloader, so there is nothing to evaluate on.')
+        raise UserError(f'{cfg.filename or "The folder of a pretrained model"} has no test_dataloader, so there is '
+                        'nothing to evaluate on.')
     cfg.load_from, cfg.resume = None, False  # the given checkpoint is evaluated, not one of the config
     leave_out_scores(cfg, bool(out or show_dir))
     if evaluators(cfg) or metrics or boundary_tolerance or bootstrap:

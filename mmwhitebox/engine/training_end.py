@@ -3,7 +3,7 @@ import io
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ MATRIX, CLASSES = 'confusion_matrix', 'class_scores.csv'
 MOST_ROWS = 40  # of the table; of more classes the lowest are shown
 
 
-def say_end(runner: Runner, config: str) -> None:
+def say_end(runner: Runner, config: str, save: Callable[[str], Path] | None = None) -> None:
     """Log where the best checkpoint is, what its validation says of every class, and the next commands.
 
     Writes the confusion matrix of that validation to the work dir, as ``confusion_matrix.png`` and ``.csv``, and the
@@ -37,6 +37,8 @@ def say_end(runner: Runner, config: str) -> None:
     Args:
         runner (Runner): A training that is done.
         config (str): What names its config on a command line.
+        save (Callable, optional): Saves the model of a checkpoint as a folder to share, and returns that. Defaults to
+            None.
     """
     if not is_main_process():
         return
@@ -59,9 +61,21 @@ def say_end(runner: Runner, config: str) -> None:
         lines.append(f'Last checkpoint: {shown(checkpoint)}' if checkpoint else 'There is no checkpoint.')
     if entry is not None:
         lines += said_classes(runner, entry)
+    if save is not None and checkpoint is not None and Path(checkpoint).is_file():
+        lines += said_folder(runner, checkpoint, save)
     if checkpoint is not None and Path(checkpoint).is_file():
         lines += ['Next:', *(f'  {shlex.join(command)}' for command in next_commands(runner, config, checkpoint)[:2])]
     runner.logger.info('\n'.join(lines))
+
+
+def said_folder(runner: Runner, checkpoint: str, save: Callable[[str], Path]) -> Iterator[str]:
+    """Save the model of a checkpoint to be shared, as a line; what fails is a warning, the training is done."""
+    try:
+        folder = shown(save(checkpoint))
+        yield f'To keep and to share: {folder}, loaded by mmwhitebox.apis.from_pretrained({folder!r})'
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        runner.logger.warning(f'The model is not saved as a folder to share: {reason}')
 
 
 def found_file(path: str, work_dir: str) -> str | None:

@@ -263,7 +263,7 @@ def test_safetensors_of_others_are_refused(tmp_path):
         load_exported(tmp_path / 'model.safetensors')
     config = dict(type='EncoderDecoder', backbone=[dict(type='os.system', command='id')])
     save_file(weights, tmp_path / 'model.safetensors', dict(model_config=json.dumps(config)))
-    with pytest.raises(CheckpointError, match="was refused: its card names the type 'os.system'"):
+    with pytest.raises(CheckpointError, match="was refused: model.backbone.0.type is 'os.system', which no registry"):
         load_exported(tmp_path / 'model.safetensors')
 
 
@@ -303,3 +303,25 @@ def test_the_card_says_how_images_come_to_the_network(export):
     card, *_ = export(cfg, 'safetensors')
     assert card['pipeline'] == [raw, dict(type='PackSegInputs')]
     assert card['input'].endswith('as the first step of "pipeline" gives them')
+
+
+def test_a_card_of_others_reads_no_files(export, tmp_path):
+    """What a training reads is left out, what could be a file or fetches something is refused."""
+    from safetensors.torch import save_file
+    cfg = segmentor(SEGMENTER)
+    cfg.model.decode_head.loss_decode = dict(type='CrossEntropyLoss', class_weight=[1., 2., 3.])
+    card, network, _ = export(cfg, 'safetensors')
+    config = json.loads(json.dumps(card['model_config']))
+    state = {key: value.clone() for key, value in network.model.state_dict().items()}
+
+    def load(**changes):
+        given = {**config, 'backbone': {**config['backbone'], **changes}}
+        save_file(state, tmp_path / 'model.safetensors', dict(model_config=json.dumps(given)))
+        return load_exported(tmp_path / 'model.safetensors')
+
+    config['decode_head']['loss_decode']['class_weight'] = str(tmp_path / 'weights.pkl')
+    assert_equal_on([(32, 32)], network, load(pretrained='nowhere.npz', init_cfg=dict(type='Pretrained')))
+    for changes in (dict(model_name='hf-hub:stranger/model'), dict(type='mmpretrain.TIMMBackbone'),
+                    dict(_scope_='numpy')):
+        with pytest.raises(CheckpointError, match='model.safetensors was refused: model.backbone'):
+            load(**changes)
