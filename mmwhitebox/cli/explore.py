@@ -101,6 +101,7 @@ def serve(args: argparse.Namespace, sources: list[tuple[str, str]]) -> None:
     names = [Path(config).stem for config, _ in sources]
     jobs = Jobs(names, open_models, (sources, args.device, args.trust_checkpoint))
     with listen(args.host, args.port) as listening:
+        print('starting; Ctrl-C ends it', file=sys.stderr)
         jobs.start()  # it imports and loads while this process does
         try:
             pictures = check(args, sources)
@@ -111,7 +112,6 @@ def serve(args: argparse.Namespace, sources: list[tuple[str, str]]) -> None:
             app = explorer_app(pictures, jobs, args.host, token, args.api_only)
             address = address_of(listening, args.host, token)
             print(address, flush=True)
-            print('Ctrl-C ends it.', file=sys.stderr)
             if args.browser and not args.api_only and has_screen():
                 threading.Thread(target=webbrowser.open, args=(address, ), daemon=True).start()
             serve_app(app, listening, jobs)

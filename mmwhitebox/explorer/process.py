@@ -80,7 +80,7 @@ class ModelProcess:
         if self.process is not None:
             self.process.kill()
         if self.executor is not None:
-            self.executor.shutdown(wait=self.process is not None, cancel_futures=True)  # dead, it is not waited for long
+            self.executor.shutdown(wait=self.process is not None, cancel_futures=True)  # it is dead by then
 
     async def call(self, name: str, *args: Any) -> Any:
         """Do a job.
