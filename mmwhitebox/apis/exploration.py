@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mmwhitebox.checkpoints.atomic import write_bytes
-from mmwhitebox.errors import UserError
+from mmwhitebox.errors import UserError, WriteError
 from mmwhitebox.interpret.coding_rate import QUANTITIES, STAGES
 
 from .array_book import ArrayBook
@@ -84,7 +84,10 @@ class Exploration:
         path = Path(path)
         if path.suffix.lower() not in PAGE_SUFFIXES:
             raise UserError(f'{path}: the page is a file NAME.html.')
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WriteError(f'{path} cannot be written ({error.strerror}).') from error
         write_bytes(path, page([self]).encode())
         return path
 

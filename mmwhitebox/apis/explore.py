@@ -1,5 +1,6 @@
 """Everything that the layers of a model say about one image: maps, tokens, rates and answer, in one forward pass."""
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -93,7 +94,7 @@ def explore(model: BaseModel, image: ImageType, what_if: Sequence[Mapping] = (),
         format=FORMAT, version=f'mmwhitebox {mmwhitebox.__version__}', model=describe_model(model), image=picture,
         grid=list(hw_shape), patch=list(patch), prediction=prediction,
         ground_truth=None if truth is None else book.add('ground_truth', truth),
-        layers=layers, what_if=applied, notes=_notes(model))
+        layers=layers, what_if=applied, notes=_notes(model, book))
     return Exploration(header, book)
 
 
@@ -152,7 +153,8 @@ def _classify(model: BaseModel, seen: Seen, book: ArrayBook) -> dict:
     best = scores.topk(min(TOP, len(scores)))
     names = [str(label) for label in _meta(model).get('classes') or range(len(scores))]
     return dict(kind='classification', probabilities=book.add('probabilities', scores),
-                top=[[names[i], score] for i, score in zip(best.indices.tolist(), best.values.tolist())])
+                top=[[names[i], score] for i, score in zip(best.indices.tolist(), best.values.tolist())
+                     if math.isfinite(score)])
 
 
 def _encode(model: BaseModel, seen: Seen, book: ArrayBook) -> None:
@@ -165,7 +167,9 @@ def _encode(model: BaseModel, seen: Seen, book: ArrayBook) -> None:
 
 def _labels(ground_truth: np.ndarray, seen: Seen) -> np.ndarray:
     """Labels at the size at which the model saw the image, every pixel the nearest one: (h, w)."""
-    labels = np.asarray(ground_truth)
+    if not isinstance(ground_truth, np.ndarray):
+        raise UserError(f'ground_truth is an array of class indices, not {type(ground_truth).__name__}.')
+    labels = ground_truth
     if labels.dtype.kind not in 'uib' or labels.shape != seen.original:
         raise UserError(f'ground_truth is an array of class indices, {seen.original[0]} x {seen.original[1]} as the '
                         f'image, not {" x ".join(map(str, labels.shape))} of {labels.dtype}.')
@@ -173,8 +177,10 @@ def _labels(ground_truth: np.ndarray, seen: Seen) -> np.ndarray:
     return labels[rows[:, None], columns].astype(np.uint8 if labels.max(initial=0) <= 255 else np.int32)
 
 
-def _notes(model: BaseModel) -> list[str]:
+def _notes(model: BaseModel, book: ArrayBook) -> list[str]:
     notes = []
     if (getattr(model, 'test_cfg', None) or {}).get('mode') == 'slide':
         notes.append('The picture was seen in one piece; when this model is tested, it sees windows of it.')
+    if not all(np.isfinite(array).all() for array in book.arrays.values()):
+        notes.append('Some values are infinite or no numbers: broken weights, or too strong a disturbance.')
     return notes

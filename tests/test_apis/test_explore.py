@@ -301,12 +301,28 @@ def test_a_skipped_layer_gives_what_it_got(models, name):
     assert second['rates']['sparsity'] == dict(input=None, attention=None, feedforward=None)
 
 
+@pytest.mark.parametrize('name', ['cbt_mini_imagenet', 'cbt_decoder_mini_ade20k'])
+def test_values_that_are_no_numbers_are_kept_and_said(models, name):
+    model = copy.deepcopy(models(name))
+    with torch.no_grad():
+        for parameter in list(attention_layers(model).values())[1].parameters():
+            parameter.fill_(float('nan'))
+    found = explore(model, picture())
+    header, arrays = unpack(found.to_bytes())
+    assert 'no numbers' in header['notes'][0] and np.isnan(arrays['layer1.tokens']).all()
+    assert np.isfinite(arrays['layer0.tokens']).all()
+    answer = arrays[header['prediction'].get('logits') or header['prediction']['probabilities']]
+    assert np.isnan(answer).all() and not header['prediction'].get('top')
+
+
 def test_refusals(models, tmp_path):
     model = models('crate_mini_imagenet')
     with pytest.raises(UserError, match='no layer 9'):
         explore(model, picture(), [dict(kind='skip', layer=9)])
     with pytest.raises(UserError, match='40 x 50 as the image, not 50 x 40'):
         explore(model, picture(), ground_truth=np.zeros((50, 40), int))
+    with pytest.raises(UserError, match='array of class indices, not str'):
+        explore(model, picture(), ground_truth='mask.png')
     with pytest.raises(UserError, match='of float64'):
         explore(model, picture(), ground_truth=np.zeros((40, 50)))
     (tmp_path / 'a.jpg').write_bytes(b'nothing')

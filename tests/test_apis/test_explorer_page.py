@@ -12,7 +12,7 @@ from mmwhitebox.apis.array_book import ArrayBook
 from mmwhitebox.apis.array_container import unpack
 from mmwhitebox.apis.exploration import Exploration
 from mmwhitebox.apis.page_budget import LIMIT, fitting
-from mmwhitebox.errors import UserError
+from mmwhitebox.errors import UserError, WriteError
 
 EVIL = '</script><script>alert(1)</script><!--"\'&amp;'
 
@@ -128,6 +128,9 @@ def test_saving(static, tmp_path):
     found = exploration()
     path = found.save(tmp_path / 'new' / 'page.html')
     assert path.read_text() == explorer_page.page([found])
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(WriteError, match='file/page.html cannot be written'):
+        found.save(tmp_path / 'file' / 'page.html')
     with pytest.raises(UserError, match='page.png: the page is a file NAME.html'):
         found.save(tmp_path / 'page.png')
 
