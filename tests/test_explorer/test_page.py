@@ -379,12 +379,12 @@ def test_the_address_holds_what_is_seen(opened):
     tab = opened('layer=1')
     tab.point(*PLACE, click=True)
     tab.page.locator('#heads').select_option('1')
-    tab.page.locator('#skip').check()
+    tab.page.locator('#noise').fill('0.5')
     tab.settle()
     numbers = tab.numbers('attention')
     tab.page.wait_for_timeout(400)
     again = opened(tab.page.url.partition('#')[2])
-    assert again.page.locator('#skip').is_checked() and again.numbers('attention') == numbers
+    assert again.page.locator('#noise').input_value() == '0.5' and again.numbers('attention') == numbers
 
 
 @pytest.mark.parametrize('state', [
