@@ -369,8 +369,7 @@ def test_figures_are_saved_as_pictures(opened):
     tab = opened('layer=1')
     for name in ('picture', 'strip', 'curves', 'attention', 'footprints', 'classes', 'probabilities'):
         with Image.open(tab.saved(name, 'png')) as image:
-            image.load()
-            assert min(image.size) > 100 and len(image.convert('RGB').getcolors(1 << 24)) > 5, name
+            assert min(image.size) > 100 and len(image.convert('RGB').resize((64, 64)).getcolors(64 * 64)) > 5, name
         root = ET.parse(tab.saved(name, 'svg')).getroot()
         assert root.tag == '{http://www.w3.org/2000/svg}svg' and 'var(' not in ET.tostring(root, 'unicode')
 
