@@ -64,13 +64,14 @@ class Masks:
 class JobsHere:
     """Models that answer in this process, one after another."""
 
-    executor = True  # nothing is to be started
-
     def __init__(self, models: Sequence, masks: Masks) -> None:
         self.models, self.masks = Models([]), masks
         self.models.loaded = {number: (model, masks) for number, model in enumerate(models)}
         self.states = [dict(describe_model(model), ready=True, message='') for model in models]
         self.turn = asyncio.Lock()
+
+    def start(self) -> None:
+        pass
 
     def load(self, pictures: Pictures) -> None:
         pictures.learn([], [self.masks.path])
@@ -159,7 +160,9 @@ class Tab:
     def saved(self, name: str, kind: str) -> Path:
         """What a figure saves; the pointer stays where it is."""
         with self.page.expect_download() as download:
-            self.figure(name).locator(f'.{kind}').evaluate('button => button.click()')
+            button = self.figure(name).locator(f'.{kind}')
+            button.evaluate('button => button.focus({preventScroll: true})')
+            self.page.keyboard.press('Enter')  # of what no person did, a browser saves ten files alone
         return Path(download.value.path())
 
     def numbers(self, name: str) -> list[dict]:
