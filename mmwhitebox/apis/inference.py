@@ -86,7 +86,9 @@ def init_model(config: str | Path | Config,
     if 'train_cfg' in cfg.model:
         cfg.model.train_cfg = None
     if 'decode_head' in cfg.model:
-        cfg.model.setdefault('test_cfg', ConfigDict(mode='whole')).setdefault('keep_logits', 'factors')
+        if cfg.model.get('test_cfg') is None:
+            cfg.model.test_cfg = ConfigDict(mode='whole')
+        cfg.model.test_cfg.setdefault('keep_logits', 'factors')
     with building(cfg), allotted(cfg):
         model: Any = revert_sync_batchnorm(MODELS.build(cfg.model))
     meta = load_weights(model, checkpoint, trust_checkpoint) if checkpoint else {}

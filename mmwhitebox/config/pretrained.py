@@ -55,7 +55,10 @@ def file_in(folder: Path, name: str) -> Path:
     places = [home]
     if home.parent.name == 'snapshots':
         places.append(home.parent.parent / 'blobs')
-    target = path.resolve()
+    try:
+        target = path.resolve()
+    except (OSError, RuntimeError) as error:  # a link to itself
+        raise CheckpointError(f'{path} was refused: it is a link to nothing.') from error
     if not any(target.is_relative_to(place) for place in places):
         raise CheckpointError(f'{path} was refused: it is a link out of its folder.')
     if not target.is_file():
@@ -73,7 +76,7 @@ def read_info(folder: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: It is missing, broken, of another format or version, or says what is refused.
     """
-    from .untrusted import check_architecture, check_pipeline
+    from .untrusted import check_architecture, check_pipeline, check_values
 
     path = file_in(Path(folder), CONFIG)
     try:
@@ -102,7 +105,11 @@ def read_info(folder: str | Path) -> dict[str, Any]:
     check_architecture(info.get('model'), scope, path)
     if info.get('test_pipeline') is not None:
         check_pipeline(info['test_pipeline'], scope, path)
+    if info.get('shown') is not None:
+        check_values(info['shown'], 'shown', path)
     if info['task'] != 'features':
+        if not isinstance(info['model'].get('data_preprocessor'), dict):
+            raise CheckpointError(f'{path} was refused: its model has no data_preprocessor.')
         _check_classes(info, path)
     return info
 

@@ -1,7 +1,8 @@
 """What the config of a stranger may say: registered names and plain values; nothing that reads, fetches or runs.
 
 mmengine's ``Registry.get`` imports any dotted name that no registry has, so a config could call whatever it likes. Here
-names are looked up in the registries alone. Some of the stack's classes read files or fetch weights when they are
+names are looked up in the registries alone, in those by which their place is built: what another registry has would be
+imported as a module all the same. Some of the stack's classes read files or fetch weights when they are
 built; they are not among those that are taken.
 """
 import inspect
@@ -20,7 +21,11 @@ from mmwhitebox.errors import CheckpointError
 from mmwhitebox.registry import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS
 
 SCOPES = ('mmengine', 'mmseg', 'mmpretrain', 'mmwhitebox')
-MODEL_PARTS = (mm.MODELS, mm.TASK_UTILS, BATCH_AUGMENTS, ATTENTIONS, FEEDFORWARDS, EMBEDDINGS)
+MODEL_PARTS = (mm.MODELS, )
+PLACES: dict[str, tuple[Registry, ...]] = dict(  # by the key of a part; all others are built by MODELS
+    attention=(ATTENTIONS, ), class_attention=(ATTENTIONS, ), feedforward=(FEEDFORWARDS, ), stem=(EMBEDDINGS, ),
+    position=(EMBEDDINGS, ), sampler=(mm.TASK_UTILS, ), assigner=(mm.TASK_UTILS, ), match_costs=(mm.TASK_UTILS, ),
+    augments=(BATCH_AUGMENTS, ))
 STEPS = (mm.TRANSFORMS, )
 # Of the stack, the modules whose classes are taken, and those among them that read or fetch when they are built.
 NETWORKS = ('torch.nn.', 'mmcv.cnn.', 'mmengine.model.', 'mmengine.utils.dl_utils.', 'mmseg.structures.sampler.',
@@ -39,7 +44,7 @@ READING_KEYS = re.compile(r'init_cfg|pretrained|pretrained_\w+|custom_imports|_b
                           r'file_client_args|load_from|command|(\w*_)?(path|paths|file|files|filename|dir|folder|root|'
                           r'url|urls|checkpoint|ckpt|cache|imports?)')
 PLAIN_TEXT = re.compile(r'[\w .,+\-]*', re.ASCII)
-FILE_NAME = re.compile(r'.*\.(json|ya?ml|pkl|pickle|np[yz]|pth?|pt2|bin|ckpt|safetensors|onnx|py|so|txt|csv|tsv|zip|'
+FILE_NAME = re.compile(r'(.*\.)?(json|ya?ml|pkl|pickle|np[yz]|pth?|pt2|bin|ckpt|safetensors|onnx|py|so|txt|csv|tsv|zip|'
                        r'tar|gz|h5|mat|msgpack|jpe?g|png|tiff?)', re.IGNORECASE | re.DOTALL)
 NAME = re.compile(r'[A-Za-z_][\w\-]*', re.ASCII)
 LARGEST = 1 << 20  # whole number: no size, depth or number of classes is larger
@@ -72,15 +77,32 @@ def check_pipeline(steps: Any, scope: str, source: Any) -> None:
     if not isinstance(steps, list) or not steps or not all(isinstance(step, dict) for step in steps):
         raise CheckpointError(f'{source} was refused: its test_pipeline is no list of steps.')
     _check(steps, 'test_pipeline', scope, STEPS, source)
+    if not all('type' in step for step in steps) or not steps[-1]['type'].rpartition('.')[2].startswith('Pack'):
+        raise CheckpointError(f'{source} was refused: each step of its test_pipeline has a type, and the last one '
+                              'packs the image.')
     if not reads_image(find(steps[0].get('type'), steps[0].get('_scope_', scope), STEPS)):
         raise CheckpointError(f'{source} was refused: its test_pipeline does not begin with a step that loads the '
                               'image.')
 
 
+def check_values(values: Any, path: str, source: Any) -> None:
+    """Look at values that name no class.
+
+    Raises:
+        CheckpointError: They are refused.
+    """
+    _check(values, path, 'mmengine', STEPS, source)
+
+
+def registries_of(key: str, around: tuple[Registry, ...]) -> tuple[Registry, ...]:
+    """The registries by which a part is built: by its key in a model, those of steps in a pipeline."""
+    return around if around is STEPS else PLACES.get(key, MODEL_PARTS)
+
+
 def find(name: Any, scope: str, registries: Sequence[Registry]) -> Any:
     """What a name stands for in the first of some registries that has it, or in their parents; None if nothing."""
-    given, _, key = name.rpartition('.') if isinstance(name, str) else ('', '', '')
-    if not NAME.fullmatch(key) or (given or scope) not in SCOPES:
+    given, dot, key = name.rpartition('.') if isinstance(name, str) else ('', '', '')
+    if (dot and not given) or not NAME.fullmatch(key) or (given or scope) not in SCOPES:
         return None
     for node in _nodes(registries, given or scope):
         node.import_from_location()
@@ -137,7 +159,7 @@ def why_not(cls: Any, registries: Sequence[Registry]) -> str | None:
     return None
 
 
-def _check(value: Any, path: str, scope: str, registries: Sequence[Registry], source: Any, depth: int = 0) -> None:
+def _check(value: Any, path: str, scope: str, registries: tuple[Registry, ...], source: Any, depth: int = 0) -> None:
     def refuse(what: str) -> None:
         raise CheckpointError(f'{source} was refused: {path} {what}.')
 
@@ -149,14 +171,16 @@ def _check(value: Any, path: str, scope: str, registries: Sequence[Registry], so
             refuse(f'asks for the scope {own!r}; there are {", ".join(SCOPES)}')
         if 'type' in value:
             _check_type(value['type'], path, own, registries, source)
+            if registries[0].scope == 'mmwhitebox':  # in full, so that no other registry would import a module
+                value['type'] = f'mmwhitebox.{value["type"].rpartition(".")[2]}'
         for key, item in value.items():
             if not isinstance(key, str) or not NAME.fullmatch(key):
                 refuse(f'has the key {key!r}')
-            if reads(key) and item:
+            if is_source(key, item) and item:
                 raise CheckpointError(f'{source} was refused: {path}.{key} would fetch or read something, or run '
                                       'code.')
             if key not in ('type', '_scope_'):
-                _check(item, f'{path}.{key}', own, registries, source, depth + 1)
+                _check(item, f'{path}.{key}', own, registries_of(key, registries), source, depth + 1)
     elif isinstance(value, list):
         for i, item in enumerate(value):
             _check(item, f'{path}.{i}', scope, registries, source, depth + 1)
@@ -177,7 +201,7 @@ def _check_type(name: Any, path: str, scope: str, registries: Sequence[Registry]
     """Raise a CheckpointError unless a type is the name of a class that is taken."""
     found = find(name, scope, registries)
     if found is None:
-        raise CheckpointError(f'{source} was refused: {path}.type is {name!r}, which no registry of '
+        raise CheckpointError(f'{source} was refused: {path}.type is {name!r}, which no registry of this place in '
                               f'{", ".join(SCOPES)} has. A class of your own is registered by importing its module '
                               'first.')
     reason = why_not(found, registries)

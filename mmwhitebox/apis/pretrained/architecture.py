@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 
-from mmwhitebox.config.untrusted import MODEL_PARTS, STEPS, find, is_source, names_file
+from mmwhitebox.config.untrusted import MODEL_PARTS, STEPS, find, is_source, names_file, registries_of
 from mmwhitebox.errors import UserError
 
 OF_TRAINING = ('train_cfg', 'keep_logits')  # the latter is chosen where a model is used
@@ -34,7 +34,7 @@ class Plain:
         """Steps of a test pipeline."""
         return self._plain(list(steps), 'test_pipeline', self.scope, STEPS)
 
-    def _plain(self, value: Any, path: str, scope: str, registries: Sequence[Registry]) -> Any:
+    def _plain(self, value: Any, path: str, scope: str, registries: tuple[Registry, ...]) -> Any:
         if isinstance(value, dict):
             scope = value.get('_scope_', scope)
             kept = {}
@@ -43,7 +43,7 @@ class Plain:
                 if is_source(key, item) or key in OF_TRAINING:
                     continue
                 kept[key] = registered_name(item, f'{path}.type', scope, registries) if key == 'type' else \
-                    self._plain(item, f'{path}.{key}', scope, registries)
+                    self._plain(item, f'{path}.{key}', scope, registries_of(key, registries))
             return kept
         if isinstance(value, (list, tuple)):
             if isinstance(value, tuple):

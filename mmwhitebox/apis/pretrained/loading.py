@@ -54,10 +54,16 @@ def from_pretrained(name: str | Path,
     weights = file_in(folder, WEIGHTS)
     shapes = stored_shapes(weights)
     cfg = config_of(info, weights)
-    if info['task'] == 'features':
-        model = build_part(cfg, cfg_options, weights, device)
-    else:
-        model = init_model(cfg, str(weights), device, cfg_options, precision=precision)
+    try:
+        if info['task'] == 'features':
+            model = build_part(cfg, cfg_options, weights, device)
+        else:
+            model = init_model(cfg, str(weights), device, cfg_options, precision=precision)
+    except UserError:
+        raise
+    except Exception as error:  # what a stranger's config can make a constructor raise
+        reason = next(iter(str(error).splitlines()), '') or type(error).__name__
+        raise CheckpointError(f'{folder} holds no model that can be built ({reason}).') from error
     differing = [key for key, value in model.state_dict().items() if shapes.get(key) != list(value.shape)]
     if differing and not cfg_options:
         raise CheckpointError(f'{weights} was refused: it does not have the shapes that its config says: '

@@ -54,12 +54,13 @@ def with_arguments(part: dict, keys: Sequence[str]) -> str:
 def start_of(cfg: Config) -> str:
     """What the weights were before the training, as far as the config says."""
     backbone = cfg.model.get('backbone') or {}
-    if cfg.get('load_from'):
+    resumed = cfg.get('resume')  # load_from is then what it went on from
+    if cfg.get('load_from') and not resumed:
         return 'weights of a checkpoint'
     if backbone.get('pretrained') or (backbone.get('init_cfg') or {}).get('type') == 'Pretrained':
         kind = backbone.get('model_name') or backbone.get('arch')
         return 'a pretrained encoder' + (f', {kind}' if isinstance(kind, str) else '')
-    return 'from scratch'
+    return '' if resumed else 'from scratch'
 
 
 def optimizer_of(wrapper: dict) -> str:

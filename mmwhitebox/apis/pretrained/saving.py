@@ -92,9 +92,10 @@ def save_pretrained(model: nn.Module,
             if 'mean' in info:  # those of a model in half precision are rounded
                 info |= normalization(loaded.data_preprocessor, len(info['mean']))
                 write_config(Path(draft), info)
-            write_texts(Path(draft), info, licence, folder.name)
+            write_texts(Path(draft), info, licence, folder.resolve().name)
             folder.mkdir(exist_ok=True)
-            for file in FILES:
+            (folder / CONFIG).unlink(missing_ok=True)  # a folder cut short here is refused, and never half of each
+            for file in (*(file for file in FILES if file != CONFIG), CONFIG):
                 if (Path(draft) / file).exists():
                     os.replace(Path(draft) / file, folder / file)
                 else:

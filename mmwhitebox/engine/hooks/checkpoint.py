@@ -29,7 +29,7 @@ from ..verified_backend import NAME
 SUPERSEDED = 'superseded_best_ckpts'  # to be deleted once the checkpoint is in place
 VALIDATED = 'last_validation'  # epoch or iteration of the last validation
 
-WEIGHTS = ('meta', 'state_dict')  # what a best checkpoint holds
+WEIGHTS = ('meta', 'state_dict', 'ema_state_dict')  # what a best checkpoint holds, the last if there is an average
 
 
 @contextmanager
