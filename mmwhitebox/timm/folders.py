@@ -10,7 +10,7 @@ from mmwhitebox.engine.silence import silent
 from mmwhitebox.errors import CheckpointError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 
-SIZES = dict(embed_dims='embed_dim', num_layers='depth', num_heads='num_heads')  # as timm calls them
+SIZES = ('embed_dims', 'num_layers', 'num_heads', 'num_class_layers')
 START = ('init_std', 'init_cfg', 'layer_scale_init_value')  # no matter for weights that are loaded
 KEPT = ('img_size', 'patch_size', 'attention', 'feedforward', 'stem', 'position', 'norm_cfg', 'layer_scale_init_value',
         'final_norm', 'interpolate_mode')
@@ -47,10 +47,7 @@ def arguments_of(name: str, arch: str, folder: str | Path) -> tuple[dict[str, An
         raise CheckpointError(f'{name}: {folder} holds the first {len(encoder.layers)} layers of {encoder.num_layers} '
                               'only, since no other is used there.')
     own = {key: cfg[key] for key in KEPT if key in cfg}
-    own['in_chans'] = encoder.in_channels
-    if not isinstance(kind, str):
-        own |= {named: kind[key] for key, named in SIZES.items()}
-        own.setdefault('layer_scale_init_value', kind.get('layer_scale_init_value', 0.))
+    own |= dict(arch=kind, in_chans=encoder.in_channels)
     pooled = 'avg' if pools_patches(encoder, model.cfg.model if whole else {}) else 'token'
     own |= dict(class_token=cfg.get('with_cls_token', True), global_pool=pooled)
     return own, overlay(folder, info, encoder, model)

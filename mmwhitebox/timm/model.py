@@ -5,6 +5,7 @@ from typing import Any
 
 from timm.layers.pool1d import global_pool_nlc
 from timm.models._features import feature_take_indices
+from timm.models._input import update_model_input_size
 from torch import Tensor, nn
 
 from mmwhitebox.engine.silence import silent
@@ -22,7 +23,8 @@ class WhiteBoxModel(nn.Module):
     ``backbone.*``, ``head.fc.*``.
 
     Args:
-        arch (str | dict): As in :class:`.WhiteBoxTransformer`.
+        arch (str | dict): As in :class:`.WhiteBoxTransformer`. In :func:`timm.create_model` that of the name, or a
+            dict that differs from it in its sizes.
         img_size (int | tuple[int, int]): Image size (height, width) that a learned position table is made for; any
             size is taken in use. Defaults to 224.
         patch_size (int): Defaults to 16.
@@ -87,6 +89,7 @@ class WhiteBoxModel(nn.Module):
         self.feature_info = [dict(module=f'backbone.layers.{i}', num_chs=self.embed_dim, reduction=patch_size)
                              for i in range(self.backbone.num_layers)]
         self.head = nn.Sequential(OrderedDict(drop=nn.Dropout(drop_rate), fc=self._classifier()))
+        self.register_load_state_dict_pre_hook(with_prefix)
         with silent():
             self.backbone.init_weights()
 
@@ -163,7 +166,7 @@ class WhiteBoxModel(nn.Module):
                                   positions.num_extra_tokens)
             positions.table = nn.Parameter(table.clone(), requires_grad=positions.table.requires_grad)
             positions.grid_size = grid
-        remember_input_size(self, (height, width))
+        update_model_input_size(self, (height, width))
 
     def forward_intermediates(self,
                               x: Tensor,
@@ -267,10 +270,10 @@ def check_pool(global_pool: str, class_token: bool) -> None:
         raise ValueError("global_pool='token' needs a class token, which this model does not have: take 'avg'.")
 
 
-def remember_input_size(model: nn.Module, size: tuple[int, int]) -> None:
-    """Tell timm, which prepares images and saves models by it."""
-    try:
-        from timm.models._input import update_model_input_size
-    except ImportError:
-        return  # an older timm goes by the size of the images
-    update_model_input_size(model, size)
+def with_prefix(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *args) -> None:
+    """Load hook: the keys of an encoder alone as those of the encoder of this model."""
+    own = [key for key in state_dict if key.startswith(prefix)]
+    if not any(key.startswith(f'{prefix}backbone.') for key in own):
+        for key in own:
+            if not key.startswith(f'{prefix}head.'):
+                state_dict[f'{prefix}backbone.{key.removeprefix(prefix)}'] = state_dict.pop(key)

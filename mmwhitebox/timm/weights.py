@@ -9,7 +9,7 @@ from mmwhitebox.errors import CheckpointError, joined
 from mmwhitebox.models.embeddings import LearnedPositions
 from mmwhitebox.models.position_tables import KEY as GRID_KEY
 
-from .model import WhiteBoxModel
+from .model import WhiteBoxModel, with_prefix
 
 HEAD = 'head.fc.'
 
@@ -24,8 +24,7 @@ def fitted(state_dict: dict[str, Tensor], model: WhiteBoxModel) -> dict[str, Ten
     Raises:
         CheckpointError: They are of another model; the message names what differs.
     """
-    if not any(key.startswith('backbone.') for key in state_dict):
-        state_dict = {key if key.startswith(HEAD) else f'backbone.{key}': value for key, value in state_dict.items()}
+    with_prefix(model, state_dict, '')
     given = OrderedDict((key, value) for key, value in state_dict.items() if key.startswith(('backbone.', HEAD)))
     given._metadata = {'backbone.pos_embed': grid_of(given, model)}
     loaded, own = as_loaded(model, given), model.state_dict()

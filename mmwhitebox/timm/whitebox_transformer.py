@@ -8,12 +8,13 @@ from typing import Any
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model, resolve_pretrained_cfg
+from timm.models._input import update_model_args
 from torch import nn
 
 from mmwhitebox.errors import CheckpointError, ConfigError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 
-from .folders import arguments_of
+from .folders import arguments_of, same_kind
 from .model import WhiteBoxModel
 from .weights import fitted
 
@@ -57,22 +58,28 @@ def create(name: str, pretrained: bool | str | Path = False, **kwargs) -> nn.Mod
     if unknown:
         raise ConfigError(f'{name}: unknown argument {", ".join(unknown)}; the arguments of the model are '
                           f'{", ".join(OF_MODEL)}.')
+    own: dict[str, Any] = {}
     if not isinstance(pretrained, bool):
         own, told = arguments_of(name, ARCHS[name], pretrained)
         told |= kwargs.pop('pretrained_cfg_overlay', None) or {}
         kwargs = {**own, **kwargs, 'pretrained_cfg_overlay': told}
+    elif not same_kind(kwargs.get('arch', ARCHS[name]), ARCHS[name]):
+        raise ConfigError(f'{name}: arch must be {ARCHS[name]!r}, or a dict that differs from it in its sizes only.')
     elif pretrained:
         cfg = resolve_pretrained_cfg(name, kwargs.get('pretrained_cfg'), kwargs.get('pretrained_cfg_overlay'))
         if not cfg.has_weights and not cfg.state_dict:
             raise CheckpointError(f'{name}: no weights are hosted. Give a folder of save_pretrained, '
                                   'pretrained=FOLDER, or a file, pretrained_cfg_overlay=dict(file=FILE); '
                                   'pretrained=False begins anew.')
-    return build_model_with_cfg(
+    model = build_model_with_cfg(
         WhiteBoxModel, name, bool(pretrained), pretrained_filter_fn=fitted,
-        feature_cfg=dict(out_indices=3, feature_cls='getter'), arch=ARCHS[name], **kwargs)
+        feature_cfg=dict(out_indices=3, feature_cls='getter'), **{'arch': ARCHS[name], **kwargs})
+    if own:
+        update_model_args(model, **own)  # what timm saves a model with
+    return model
 
 
-OF_MODEL = tuple(key for key in inspect.signature(WhiteBoxModel).parameters if key != 'arch')
+OF_MODEL = tuple(inspect.signature(WhiteBoxModel).parameters)
 OF_TIMM = ('features_only', 'out_indices', 'feature_cls', 'pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir',
            'pretrained_model_args', 'pretrained_strict')
 

@@ -283,10 +283,11 @@ def test_weights_begin_as_the_arch_says():
 
 
 @pytest.mark.parametrize('arguments, said', [
-    (dict(mlp_ratio=2), 'cbt_tiny: unknown argument mlp_ratio; the arguments of the model are img_size, patch_size'),
+    (dict(mlp_ratio=2), 'cbt_tiny: unknown argument mlp_ratio; the arguments of the model are arch, img_size, patch_size'),
     (dict(pretrained=True), 'cbt_tiny: no weights are hosted. Give a folder of save_pretrained'),
     (dict(global_pool='map'), "global_pool='map' is none of 'token', 'avg'"),
     (dict(class_token=False, global_pool='token'), "global_pool='token' needs a class token"),
+    (dict(arch='crate-tiny'), "cbt_tiny: arch must be 'cbt-tiny', or a dict that differs from it in its sizes only"),
     (dict(depth=0), 'num_layers=0 must be a positive integer'),
 ])
 def test_mistakes_are_refused_in_one_line(arguments, said):
