@@ -5,13 +5,14 @@ from typing import Any
 
 from timm.layers.pool1d import global_pool_nlc
 from timm.models._features import feature_take_indices
-from timm.models._input import update_model_input_size
 from torch import Tensor, nn
 
 from mmwhitebox.engine.silence import silent
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from mmwhitebox.models.embeddings import LearnedPositions
 from mmwhitebox.ops.resampling import fit_positions
+
+from .record import note
 
 POOLS = ('token', 'avg', 'avgmax', 'max', '')
 
@@ -166,7 +167,7 @@ class WhiteBoxModel(nn.Module):
                                   positions.num_extra_tokens)
             positions.table = nn.Parameter(table.clone(), requires_grad=positions.table.requires_grad)
             positions.grid_size = grid
-        update_model_input_size(self, (height, width))
+        note(self, img_size=(height, width))
 
     def forward_intermediates(self,
                               x: Tensor,
@@ -195,11 +196,15 @@ class WhiteBoxModel(nn.Module):
             prefix tokens a list of pairs.
 
         Raises:
-            ValueError: Another ``output_fmt``.
+            ValueError: Another ``output_fmt``, or prefix tokens of ToST or DMST, whose class token joins after the last
+                layer.
         """
         if output_fmt not in ('NCHW', 'NLC'):
             raise ValueError(f"output_fmt={str(output_fmt)!r} is neither 'NCHW' nor 'NLC'.")
         encoder = self.backbone
+        if return_prefix_tokens and encoder.class_layers:
+            raise ValueError('return_prefix_tokens: the class token of this model joins after the last layer; '
+                             "global_pool='avg' builds it without one.")
         taken, last = feature_take_indices(len(encoder.layers), indices)
         layers = encoder.layers[:last + 1] if stop_early else encoder.layers
         x, (height, width) = encoder.embed(x)

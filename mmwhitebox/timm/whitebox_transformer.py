@@ -8,7 +8,6 @@ from typing import Any
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model, resolve_pretrained_cfg
-from timm.models._input import update_model_args
 from torch import nn
 
 from mmwhitebox.errors import CheckpointError, ConfigError
@@ -16,6 +15,7 @@ from mmwhitebox.models.backbones import WhiteBoxTransformer
 
 from .folders import arguments_of, same_kind
 from .model import WhiteBoxModel
+from .record import note
 from .weights import fitted
 
 # timm has the ViTs itself, under names that begin so.
@@ -75,7 +75,7 @@ def create(name: str, pretrained: bool | str | Path = False, **kwargs) -> nn.Mod
         WhiteBoxModel, name, bool(pretrained), pretrained_filter_fn=fitted,
         feature_cfg=dict(out_indices=3, feature_cls='getter'), **{'arch': ARCHS[name], **kwargs})
     if own:
-        update_model_args(model, **own)  # what timm saves a model with
+        note(model, **own)
     return model
 
 
