@@ -10,7 +10,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model, resolve_pretrained_cfg
 from torch import nn
 
-from mmwhitebox.errors import CheckpointError, ConfigError
+from mmwhitebox.errors import CheckpointError, ConfigError, MissingCheckpointError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 
 from .folders import arguments_of, same_kind
@@ -59,7 +59,7 @@ def create(name: str, pretrained: bool | str | Path = False, **kwargs) -> nn.Mod
         raise ConfigError(f'{name}: unknown argument {", ".join(unknown)}; the arguments of the model are '
                           f'{", ".join(OF_MODEL)}.')
     own: dict[str, Any] = {}
-    if not isinstance(pretrained, bool):
+    if isinstance(pretrained, (str, Path)):
         own, told = arguments_of(name, ARCHS[name], pretrained)
         told |= kwargs.pop('pretrained_cfg_overlay', None) or {}
         kwargs = {**own, **kwargs, 'pretrained_cfg_overlay': told}
@@ -71,6 +71,8 @@ def create(name: str, pretrained: bool | str | Path = False, **kwargs) -> nn.Mod
             raise CheckpointError(f'{name}: no weights are hosted. Give a folder of save_pretrained, '
                                   'pretrained=FOLDER, or a file, pretrained_cfg_overlay=dict(file=FILE); '
                                   'pretrained=False begins anew.')
+        if cfg.file and cfg.source != 'local-dir' and not Path(cfg.file).is_file():
+            raise MissingCheckpointError(f'{name}: {cfg.file}, the file of pretrained_cfg, is not there.')
     model = build_model_with_cfg(
         WhiteBoxModel, name, bool(pretrained), pretrained_filter_fn=fitted,
         feature_cfg=dict(out_indices=3, feature_cls='getter'), **{'arch': ARCHS[name], **kwargs})

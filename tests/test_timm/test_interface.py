@@ -303,6 +303,7 @@ def test_weights_begin_as_the_arch_says():
 @pytest.mark.parametrize('arguments, said', [
     (dict(mlp_ratio=2), 'cbt_tiny: unknown argument mlp_ratio; the arguments of the model are arch, img_size'),
     (dict(pretrained=True), 'cbt_tiny: no weights are hosted. Give a folder of save_pretrained'),
+    (dict(pretrained=True, pretrained_cfg_overlay=dict(file='gone.pth')), 'cbt_tiny: gone.pth, the file'),
     (dict(global_pool='map'), "global_pool='map' is none of 'token', 'avg'"),
     (dict(class_token=False, global_pool='token'), "global_pool='token' needs a class token"),
     (dict(arch='crate-tiny'), "cbt_tiny: arch must be 'cbt-tiny', or a dict that differs from it in its sizes only"),

@@ -170,6 +170,7 @@ def test_a_checkpoint_of_a_training_for_timm(tmp_path):
 
 
 def test_what_timm_saves_it_loads(tmp_path):
+    pytest.importorskip('timm.models._input', reason='an older timm keeps no notes')
     model, x = classifier(attention=dict(type='CBSA', pool_size=2)), images()
     loaded = timm.create_model('cbt_tiny', pretrained=folder_of(model, tmp_path)).eval()
     save_for_hf(loaded, str(tmp_path / 'timm'))
