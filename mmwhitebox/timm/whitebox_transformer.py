@@ -51,20 +51,20 @@ def create(name: str, pretrained: bool | str | Path = False, **kwargs) -> nn.Mod
         **kwargs: Arguments of :class:`.WhiteBoxModel`, and timm's own: ``features_only``, ``out_indices``, ...
 
     Raises:
-        ConfigError: An unknown argument.
+        ConfigError: An unknown argument, or another arch.
         CheckpointError: There are no weights, or they are of another model.
     """
     unknown = sorted(set(kwargs) - set(OF_MODEL) - set(OF_TIMM))
     if unknown:
         raise ConfigError(f'{name}: unknown argument {", ".join(unknown)}; the arguments of the model are '
                           f'{", ".join(OF_MODEL)}.')
+    if not same_kind(kwargs.get('arch', ARCHS[name]), ARCHS[name]):
+        raise ConfigError(f'{name}: arch must be {ARCHS[name]!r}, or a dict that differs from it in its sizes only.')
     own: dict[str, Any] = {}
     if isinstance(pretrained, (str, Path)):
         own, told = arguments_of(name, ARCHS[name], pretrained)
         told |= kwargs.pop('pretrained_cfg_overlay', None) or {}
         kwargs = {**own, **kwargs, 'pretrained_cfg_overlay': told}
-    elif not same_kind(kwargs.get('arch', ARCHS[name]), ARCHS[name]):
-        raise ConfigError(f'{name}: arch must be {ARCHS[name]!r}, or a dict that differs from it in its sizes only.')
     elif pretrained:
         cfg = resolve_pretrained_cfg(name, kwargs.get('pretrained_cfg'), kwargs.get('pretrained_cfg_overlay'))
         if not cfg.has_weights and not cfg.state_dict:

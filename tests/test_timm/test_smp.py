@@ -9,7 +9,8 @@ from tests.test_timm.small import images
 smp = pytest.importorskip('segmentation_models_pytorch', reason='segmentation-models-pytorch is not installed')
 
 
-@pytest.mark.parametrize('name, args', [('cbt_tiny', {}), ('tost_tiny', dict(global_pool='avg', decoder_readout='ignore'))])
+@pytest.mark.parametrize('name, args', [
+    ('cbt_tiny', {}), ('tost_tiny', dict(global_pool='avg', decoder_readout='ignore'))])
 def test_dpt(name, args):
     model = smp.DPT(encoder_name=f'tu-{name}', encoder_weights=None, classes=3, **args).eval()
     assert model(images(1, 3, 64, 96)).shape == (1, 3, 64, 96)
