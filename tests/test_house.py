@@ -19,7 +19,7 @@ FLOORS = (
     ('config', ),
     ('engine', ),
     ('apis', ),
-    ('explorer', ),
+    ('explorer', 'timm'),
     ('cli', ),
 )
 ENTRANCES = ('__main__.py', 'doctor.py')  # they only call the command

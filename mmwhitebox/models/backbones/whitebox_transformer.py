@@ -401,10 +401,29 @@ class WhiteBoxTransformer(BaseBackbone):
     def _prepend_class_token(self, x: Tensor) -> Tensor:
         return torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
 
-    def _run(self, layer: nn.Module, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+    def run(self, layer: nn.Module, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """Tokens of a grid (H, W) after a layer, (B, N, D); with ``with_cp`` recomputed in the backward pass."""
         if self.with_cp and torch.is_grad_enabled():
             return checkpoint(layer, x, hw_shape, use_reentrant=False, context_fn=recompute_contexts)
         return layer(x, hw_shape)
+
+    def embed(self, x: Tensor, mask: Tensor | None = None,
+              mask_token: Tensor | None = None) -> tuple[Tensor, tuple[int, int]]:
+        """What the first layer gets of images: tokens (B, N, D) and their grid (H, W); arguments of :meth:`forward`."""
+        x, hw_shape = self.stem(x)  # (B, H*W, D)
+        if mask is not None:
+            x = torch.where(mask[..., None], mask_token.to(x), x)
+        if self.num_extra_tokens:
+            x = self._prepend_class_token(x)
+        return x + self.pos_embed(hw_shape), hw_shape
+
+    def attend_class(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """Tokens after the class-attention layers, the class token first; as they are where there are none."""
+        if self.class_layers:
+            x = self._prepend_class_token(x)
+            for layer in self.class_layers:
+                x = self.run(layer, x, hw_shape)
+        return x
 
     def covered_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Pixels (height, width) that the feature maps of images of ``size`` cover: whole patches."""
@@ -423,22 +442,14 @@ class WhiteBoxTransformer(BaseBackbone):
             tuple[Tensor]: One tensor per index, in the order of the layers.
         """
         out_type = self.out_type if mask is None else 'raw'
-        x, hw_shape = self.stem(x)  # (B, H*W, D)
-        if mask is not None:
-            x = torch.where(mask[..., None], mask_token.to(x), x)
-        if self.num_extra_tokens:
-            x = self._prepend_class_token(x)
-        x = x + self.pos_embed(hw_shape)
+        x, hw_shape = self.embed(x, mask, mask_token)
         outs = []
         for i, layer in enumerate(self.layers):
-            x = self._run(layer, x, hw_shape)
+            x = self.run(layer, x, hw_shape)
             if i in self.out_indices and i < self.num_layers - 1:
                 outs.append(self._format_output(self._select_output(x, hw_shape, out_type), hw_shape, out_type))
         if self.out_indices[-1] == self.num_layers - 1:
-            if self.class_layers:
-                x = self._prepend_class_token(x)
-                for layer in self.class_layers:
-                    x = self._run(layer, x, hw_shape)
+            x = self.attend_class(x, hw_shape)
             outs.append(self._format_output(self.norm(self._select_output(x, hw_shape, out_type)), hw_shape, out_type))
         return tuple(outs)
 
