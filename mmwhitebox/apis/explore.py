@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
-from mmpretrain.models import SelfSupDataPreprocessor
 from torch import Tensor, nn
 
 import mmwhitebox
@@ -18,7 +17,7 @@ from mmwhitebox.interpret.attention_map import scaled_dot_products
 from mmwhitebox.interpret.capture import capture
 from mmwhitebox.interpret.patch_maps import patch_grid, patch_size, seen_image
 from mmwhitebox.interpret.what_if import disturbed
-from mmwhitebox.models.access import logits
+from mmwhitebox.models.access import logits, preprocessed
 from mmwhitebox.models.segmentors import EncoderDecoder
 from mmwhitebox.models.segmentors.alignment import covered_size
 
@@ -111,9 +110,7 @@ def _see(model: BaseModel, image: ImageType, rgb: bool) -> Seen:
                         f'{taken}: the image is of another kind than those it was trained on, or the loading step '
                         '(color_type) makes it so.')
     sample, size = packed['data_samples'], tuple(packed['inputs'].shape[-2:])
-    inputs = packed['inputs'][None] if isinstance(model.data_preprocessor, SelfSupDataPreprocessor) else \
-        [packed['inputs']]  # of self-supervised models, images of one size
-    tensor = model.data_preprocessor(dict(inputs=inputs, data_samples=[sample]), False)['inputs']
+    tensor = preprocessed(model, [packed['inputs']], [sample])['inputs']
     if isinstance(model, EncoderDecoder) and model.test_option('enlarge', False):
         tensor = model.enlarge(tensor, [sample.metainfo])[0]
         size = tuple(tensor.shape[-2:])

@@ -22,6 +22,7 @@ from mmwhitebox.config.own_data import fill_own_data
 from mmwhitebox.datasets import LoadImage
 from mmwhitebox.engine.devices import autocast_dtype, check_device
 from mmwhitebox.errors import ImageReadError, ImageSizeError, UserError
+from mmwhitebox.models.access import adopt_teacher
 from mmwhitebox.registry import INFERENCERS
 
 from .ahead import map_ahead
@@ -92,6 +93,7 @@ def init_model(config: str | Path | Config,
     with building(cfg), allotted(cfg):
         model: Any = revert_sync_batchnorm(MODELS.build(cfg.model))
     meta = load_weights(model, checkpoint, trust_checkpoint) if checkpoint else {}
+    adopt_teacher(model)
     model.dataset_meta = describe_data(cfg, meta).meta
     model.cfg = cfg
     model.checkpoint, model.checkpoint_meta = checkpoint, meta

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 from mmwhitebox.datasets import check_datasets
 from mmwhitebox.datasets.layout import leaf_datasets
 from mmwhitebox.errors import ConfigError, DatasetLayoutError, UserError, joined
-from mmwhitebox.models.access import image_features, unwrap
+from mmwhitebox.models.access import image_features, preprocessed, unwrap
 from mmwhitebox.registry import LOOPS
 
 from .feature_scores import Bank, FeatureAccuracy
@@ -113,10 +113,7 @@ def batch_features(model: nn.Module, batch: dict, mixed: bool = False) -> tuple[
     Returns:
         tuple[Tensor, list, Any]: Features (B, D), data samples, and what ``extract_feat`` gave.
     """
-    inputs = batch['inputs']
-    if isinstance(inputs, list) and len({image.shape for image in inputs}) == 1:
-        batch = {**batch, 'inputs': torch.stack(inputs)}  # mmpretrain's preprocessor of views takes a list for views
-    data = model.data_preprocessor(batch, False)
+    data = preprocessed(model, batch['inputs'], batch['data_samples'])
     with torch.no_grad(), autocast(enabled=mixed):
         found = model.extract_feat(data['inputs'])
     return image_features(model, found), data['data_samples'], found
@@ -165,6 +162,10 @@ def collect_bank(model: nn.Module, loader: DataLoader, name: str = 'The bank', m
         labels += [label_of(sample, name) for sample in samples]
     size = len(loader.dataset)
     every = gather_samples(torch.cat(features), size)
+    broken = int((~every.isfinite().all(1)).sum())
+    if broken:
+        raise UserError(f'{name}: the features of {broken} of {size} images are not finite (NaN or infinite): the '
+                        'model is broken, or its weights are.')
     truth = gather_samples(torch.tensor(labels, device=every.device), size)
     return Bank(every, truth, num_classes_of(loader) or int(truth.max()) + 1)
 
@@ -282,6 +283,9 @@ class FeatureValLoop(ValLoop):
         if self.predicts:
             with autocast(enabled=self.fp16):
                 samples = self.model.head.predict(found, samples)
+        if not features.isfinite().all():
+            raise UserError('val_dataloader: features are not finite (NaN or infinite): the model is broken, or its '
+                            'weights are.')
         for sample, feature in zip(samples, features):
             label_of(sample, 'val_dataloader')
             sample.set_field(feature, 'features', dtype=Tensor)

@@ -1,6 +1,8 @@
 """A model as others hold it: inside wrappers, with its scores behind a head."""
 from typing import Any
 
+import torch
+from mmpretrain.models import SelfSupDataPreprocessor
 from torch import Tensor, nn
 
 from mmwhitebox.errors import UserError
@@ -13,6 +15,23 @@ def unwrap(model: nn.Module) -> nn.Module:
         if not isinstance(inner, nn.Module):
             return model
         model = inner
+
+
+def adopt_teacher(model: nn.Module) -> None:
+    """Let a student be its teacher, which is what is used after such a training; other models stay as they are."""
+    if hasattr(model, 'student') and hasattr(model, 'teacher'):
+        model.student.load_state_dict(model.teacher.module.state_dict())
+
+
+def preprocessed(model: nn.Module, inputs: list[Tensor], data_samples: list) -> dict:
+    """What a model's data preprocessor makes of a batch of testing: ``inputs`` (B, C, H, W) and ``data_samples``.
+
+    mmpretrain's preprocessor of self-supervised models takes a list to be views of the same images, so it gets images
+    of one size as one tensor.
+    """
+    if isinstance(model.data_preprocessor, SelfSupDataPreprocessor):
+        inputs = torch.stack(list(inputs))
+    return model.data_preprocessor(dict(inputs=inputs, data_samples=data_samples), False)
 
 
 class Network(nn.Module):

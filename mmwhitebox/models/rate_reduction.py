@@ -22,7 +22,7 @@ from mmwhitebox.errors import ConfigError
 from mmwhitebox.ops.coding_rate import gram_rate
 from mmwhitebox.registry import MODELS
 
-from .regularization import Regularizer, check_weight
+from .regularization import Regularizer, check_precision, check_weight
 
 
 def unit_rows(z: Tensor) -> Tensor:
@@ -48,15 +48,15 @@ class RateReductionLoss(nn.Module, Regularizer):
         loss_weight (float): Factor of the loss. Defaults to 1.
 
     Raises:
-        ConfigError: A negative weight. As a regularizer: of a segmentor, of images with several labels or with mixed
-            ones (mixup, cutmix).
+        ConfigError: A negative weight, an ``eps_squared`` that is not positive. As a regularizer: of a segmentor, of
+            images with several labels or with mixed ones (mixup, cutmix).
     """
 
     log_name = 'mcr2'
 
     def __init__(self, eps_squared: float = 0.01, loss_weight: float = 1.) -> None:
         super().__init__()
-        self.eps_squared = eps_squared
+        self.eps_squared = check_precision('RateReductionLoss: eps_squared', eps_squared)
         self.loss_weight = check_weight('RateReductionLoss: loss_weight', loss_weight)
 
     def watch(self, model: nn.Module) -> dict[str, nn.Module]:
@@ -103,11 +103,16 @@ class SimDINOLoss(nn.Module):
         reduce_cov (bool): Sum the covariance over the processes. Defaults to True.
         smooth (bool): Take the expansion of the mean of the student's and the teacher's features, which the published
             code advises when the loss has spikes. Defaults to False: of the student's.
+
+    Raises:
+        ConfigError: A negative ``coeff``, an ``eps`` that is not positive.
     """
 
     def __init__(self, coeff: float = 1., eps: float = 0.05, reduce_cov: bool = True, smooth: bool = False) -> None:
         super().__init__()
-        self.coeff, self.eps, self.reduce_cov, self.smooth = coeff, eps, reduce_cov, smooth
+        self.coeff = check_weight('SimDINOLoss: coeff', coeff)
+        self.eps = check_precision('SimDINOLoss: eps', eps)
+        self.reduce_cov, self.smooth = reduce_cov, smooth
 
     def forward(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
         """Loss of student (V, B, p), the first two global, and teacher (2, B, p), scaled to unit length.

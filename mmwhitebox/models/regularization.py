@@ -22,6 +22,13 @@ def check_weight(name: str, weight: float) -> float:
     return weight
 
 
+def check_precision(name: str, eps: float) -> float:
+    """The precision of a code; a ConfigError unless it is a finite number above 0."""
+    if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not 0 < eps < float('inf'):
+        raise ConfigError(f'{name}={eps!r}: the precision of a code is a number above 0.')
+    return eps
+
+
 class Regularizer(ABC):
     """A loss on what modules of a model give. It has no parameters."""
 

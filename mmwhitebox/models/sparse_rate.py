@@ -21,7 +21,7 @@ from mmwhitebox.ops.coding_rate import coding_rate
 from mmwhitebox.registry import MODELS
 
 from .attention_layers import CompressionLayer, attention_layers, compression_layers
-from .regularization import Regularizer, check_weight
+from .regularization import Regularizer, check_precision, check_weight
 
 
 @MODELS.register_module()
@@ -52,10 +52,12 @@ class SparseRateRegularizer(Regularizer):
                  eps_squared: float = 0.01) -> None:
         self.weight = check_weight('SparseRateRegularizer: weight', weight)
         self.lam = check_weight('SparseRateRegularizer: lam', lam)
-        if not eps_squared > 0:
-            raise ConfigError(f'SparseRateRegularizer: eps_squared={eps_squared!r} must be above 0.')
-        self.eps_squared = eps_squared
+        self.eps_squared = check_precision('SparseRateRegularizer: eps_squared', eps_squared)
         self.numbers = [layers] if isinstance(layers, int) else layers
+        if self.numbers is not None and not (isinstance(self.numbers, (list, tuple)) and
+                                             all(type(number) is int for number in self.numbers)):
+            raise ConfigError(f'SparseRateRegularizer: layers={layers!r}: give the number of a layer, a list of them, '
+                              'or None for all.')
         self.layers: list[CompressionLayer] = []
 
     def watch(self, model: nn.Module) -> dict[str, nn.Module]:

@@ -130,7 +130,45 @@ def test_arguments_that_read_fetch_or_run(folder, place, key, value):
 @pytest.mark.parametrize('place', ['model.backbone.model_name', 'model.decode_head.class_weight', 'test_pipeline.0.x'])
 def test_texts_that_could_be_files_addresses_or_code(folder, place, value):
     spoil(folder, place, value)
-    refused(folder, 'could be the name of a file or an address')
+    refused(folder, 'would fetch or read' if 'class_weight' in place else 'could be the name of a file or an address')
+
+
+@pytest.mark.parametrize('place', ['model.decode_head.class_weight', 'model.decode_head.loss_decode.class_weight'])
+@pytest.mark.parametrize('name', ['pkl', 'pickle', 'json', 'npy'])
+def test_weights_of_classes_are_numbers(folder, monkeypatch, place, name):
+    """mmengine reads a file whose whole name is a suffix, too."""
+    monkeypatch.chdir(folder)
+    (folder / name).write_bytes(b'[1]')
+    spoil(folder, place, name)
+    refused(folder, 'would fetch or read')
+
+
+@pytest.mark.parametrize('place, name', [
+    ('model.type', 'CBSA'), ('model.backbone.type', 'ISTA'), ('model.data_preprocessor.type', 'CBSA'),
+    ('model.decode_head.loss_decode.type', 'OHEMPixelSampler'), ('model.type', '.EncoderDecoder'),
+    ('model.backbone.type', 'Mixup')])
+def test_a_name_of_another_registry_is_no_module(folder, monkeypatch, place, name):
+    (folder / f'{name.strip(".")}.py').write_text('raise SystemExit("ran")')
+    monkeypatch.syspath_prepend(str(folder))
+    spoil(folder, place, name)
+    refused(folder, 'no registry')
+
+
+@pytest.mark.parametrize('place, value', [
+    ('test_pipeline.1', {}), ('model.test_cfg', None), ('model.data_preprocessor', None), ('test_pipeline.0.odd', 1),
+    ('shown', {'a': [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]})])
+def test_what_builds_nothing_is_said_in_a_line(folder, place, value):
+    spoil(folder, place, value)
+    if place == 'model.test_cfg':
+        from_pretrained(folder, 'cpu')
+    else:
+        refused(folder)
+
+
+def test_a_link_to_itself_is_refused(folder):
+    (folder / 'config.json').unlink()
+    (folder / 'config.json').symlink_to('config.json')
+    refused(folder, 'link')
 
 
 @pytest.mark.parametrize('scope', ['os', 'mmdet', 'numpy', '', 'mmwhitebox.apis', None, 3, ['mmseg']])

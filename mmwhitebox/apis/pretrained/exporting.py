@@ -16,6 +16,7 @@ from mmwhitebox.config.reading import load_model_config
 from mmwhitebox.config_parts import model_part
 from mmwhitebox.engine.hooks.validation_classes import NAME
 from mmwhitebox.errors import CheckpointError, UserError
+from mmwhitebox.models.access import adopt_teacher
 
 from ..data import building
 from ..inference import init_model
@@ -77,6 +78,7 @@ def encoder_with_head(cfg: Config, checkpoint: str | Path, trust: bool) -> BaseM
     with building(cfg):
         model: Any = revert_sync_batchnorm(MODELS.build(cfg.model))
     load_weights(model, checkpoint, trust)
+    adopt_teacher(model)
     model.cfg = cfg
     return model
 

@@ -23,6 +23,7 @@ from mmwhitebox.datasets.viewable import read_viewable, viewable_input
 from mmwhitebox.engine.devices import check_device
 from mmwhitebox.engine.work_dir import prepare_folder
 from mmwhitebox.errors import NotApplicableError, UserError
+from mmwhitebox.models.access import preprocessed
 
 
 class Input(NamedTuple):
@@ -91,9 +92,8 @@ def iter_inputs(model: BaseModel, args: argparse.Namespace) -> Iterator[Input]:
             image = read_viewable(source, packed['data_samples'].ori_shape, shown).image
         else:
             image = viewable_input(packed['inputs'].numpy(), shown).image
-        batch = model.data_preprocessor(
-            dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False)
-        yield Input(name, batch['inputs'], np.ascontiguousarray(image), packed['data_samples'])
+        tensor = preprocessed(model, [packed['inputs']], [packed['data_samples']])['inputs']
+        yield Input(name, tensor, np.ascontiguousarray(image), packed['data_samples'])
 
 
 def _files(model: BaseModel, images: Sequence[str]) -> tuple:
