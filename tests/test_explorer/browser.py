@@ -64,13 +64,14 @@ class Masks:
 class JobsHere:
     """Models that answer in this process, one after another."""
 
-    executor = True  # nothing is to be started
-
     def __init__(self, models: Sequence, masks: Masks) -> None:
         self.models, self.masks = Models([]), masks
         self.models.loaded = {number: (model, masks) for number, model in enumerate(models)}
         self.states = [dict(describe_model(model), ready=True, message='') for model in models]
         self.turn = asyncio.Lock()
+
+    def start(self) -> None:
+        pass
 
     def load(self, pictures: Pictures) -> None:
         pictures.learn([], [self.masks.path])

@@ -311,7 +311,7 @@ def test_what_is_no_picture_is_said_in_a_sentence(opened):
     assert tab.page.locator('#error').is_hidden()
 
 
-@pytest.mark.parametrize('event', ['drop', 'paste'])
+@pytest.mark.parametrize('event', ['drop', pytest.param('paste', marks=pytest.mark.slow)])
 def test_a_picture_that_is_dropped_or_pasted(event, opened):
     tab = opened()
     tab.page.evaluate('''([event, bytes]) => {
@@ -323,6 +323,7 @@ def test_a_picture_that_is_dropped_or_pasted(event, opened):
     tab.page.get_by_role('heading', name='given.png').wait_for()
 
 
+@pytest.mark.slow
 def test_the_camera(opened):
     tab = opened(permissions=['camera'])
     tab.page.get_by_role('button', name='Camera').click()
@@ -353,6 +354,18 @@ def test_the_exported_file_shows_the_same_numbers_without_a_server(opened, tmp_p
         assert alone.numbers(name) == served_numbers[name], name
 
 
+def test_a_notebook_shows_the_page(models, folder, browser):
+    found = explore(models[CONFIGS[0]], folder / 'a.png')
+    page = browser.new_page()
+    errors = []
+    page.on('pageerror', lambda error: errors.append(str(error)))
+    page.set_content(found._repr_html_())
+    page.frame_locator('iframe').locator('[data-figure=attention] canvas').first.wait_for()
+    page.frame_locator('iframe').get_by_role('heading', name='a.png').wait_for()
+    page.close()
+    assert not errors
+
+
 def test_figures_are_saved_as_pictures(opened):
     tab = opened('layer=1')
     for name in ('picture', 'strip', 'curves', 'attention', 'footprints', 'classes', 'probabilities'):
@@ -376,7 +389,8 @@ def test_the_address_holds_what_is_seen(opened):
 
 
 @pytest.mark.parametrize('state', [
-    'layer="<b>"&pins=[1]&heads=-1&whatIf=[{"kind":"x"},null]&hidden="a"&opacity=9', 'layer=%', 'pins=[{"token":"none"}]',
+    'layer="<b>"&pins=[1]&heads=-1&whatIf=[{"kind":"x"},null]&hidden="a"&opacity=9',
+    pytest.param('layer=%&pins=[{"token":"none"}]', marks=pytest.mark.slow),
     'whatIf=[{"kind":"erase","grid":[1000,1000],"patches":[5]}]&heads=99&layer=99'])
 def test_a_broken_address_does_no_harm(state, opened):
     tab = opened(state)
@@ -451,7 +465,7 @@ def test_no_serious_barrier(scheme, opened):
     assert not serious, '\n'.join(serious)
 
 
-@pytest.mark.parametrize('width', [390, 1280, 3840])
+@pytest.mark.parametrize('width', [390, pytest.param(3840, marks=pytest.mark.slow)])
 def test_nothing_sticks_out(width, opened):
     tab = opened('layer=1&heads="all"', viewport=dict(width=width, height=900))
     assert tab.page.evaluate('() => document.documentElement.scrollWidth') <= width
@@ -476,6 +490,7 @@ def test_first_paint_and_hover_are_measured(opened, capsys):
     assert paint < 5000 and hover < 1000  # a machine with a full load
 
 
+@pytest.mark.slow
 def test_requests_that_fail_are_said(browser, address):
     tab = Tab(browser, address + '#models=["0"]').wait()
     tab.context.set_offline(True)

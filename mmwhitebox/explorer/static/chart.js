@@ -41,7 +41,7 @@ export function chart({title, unit, layers, series, current}, width, height, ink
     parts.push(svg('line', {x1: LEFT, x2: width - RIGHT, y1: y, y2: y, stroke: ink.line, 'stroke-width': 0.75}),
       svgText(tickText(tick), LEFT - 5, y + 3.5, {fill: ink.faint, 'font-size': 10, 'text-anchor': 'end'}));
   }
-  const every = Math.ceil(span * 16 / (width - LEFT - RIGHT));
+  const every = Math.ceil(span * 20 / (width - LEFT - RIGHT));
   for (const number of layers.filter(other => (other - first) % every === 0)) {
     parts.push(svgText(String(number), xOf(number), height - BOTTOM + 12, {fill: ink.faint, 'font-size': 10,
       'text-anchor': 'middle'}));

@@ -3,7 +3,7 @@ import {areaColour, COLOUR_MAPS, cssColour} from './colour.js';
 import {svg, svgText} from './svg.js';
 
 const STOPS = 16;
-const BAR_WIDTH = 80;
+const BAR_WIDTH = 64;
 const BAR_HEIGHT = 8;
 export const COLOUR_BAR_HEIGHT = 16;
 let bars = 0;

@@ -58,7 +58,7 @@ export class Curves extends Figure {
     Object.assign(this, {run, base, layer});
     this.numbers = base.header.layers.map(other => other.number);
     this.draw();
-    this.table.replaceChildren(this.currentNumbers());
+    this.table.replaceChildren(...this.currentNumbers());
   }
 
   // The lines of a quantity; the undisturbed ones first, so that they lie behind.
@@ -134,7 +134,7 @@ export class Curves extends Figure {
     const rows = QUANTITIES.map(([quantity, title, unit]) => [`${title} [${unit}]`,
       ...STAGES.map(([stage]) => cell(quantity, stage))]).filter(row => row.slice(1).some(text => /\d/.test(text)));
     const caption = `Layer ${this.layer.number}` + (this.run === this.base ? '' : ' (undisturbed in brackets)');
-    return tableOf(caption, ['', ...STAGES.map(([, name]) => name.replace('after ', ''))], rows);
+    return rows.length === 0 ? [] : [tableOf(caption, ['', ...STAGES.map(([, name]) => name.replace('after ', ''))], rows)];
   }
 
   toSvg() {

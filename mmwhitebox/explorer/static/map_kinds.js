@@ -3,7 +3,7 @@ import {attentionRows, cellOf, footprints, hardAssignment, headMaps, headMean} f
 import {mainRepresentative, similarity} from './maps.js';
 
 const NO_TOKEN = 'This layer has no such token.';
-const CLASSES_ONLY = 'In this layer the classes alone look at the patches: choose a class as the query.';
+const CLASSES_ONLY = 'In this layer the class tokens alone look at the patches: choose one as the query.';
 
 // The maps of the chosen heads, out of (heads, cells).
 function ofHeads(values, heads, choice) {

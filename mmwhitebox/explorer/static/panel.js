@@ -2,7 +2,7 @@
 import {Segmentation} from './answer.js';
 import {Classes} from './classes.js';
 import {Curves} from './curves.js';
-import {erasedOf, takenBy} from './disturbances.js';
+import {describeAll, erasedOf, takenBy} from './disturbances.js';
 import {element, fromTemplate} from './elements.js';
 import {factsElements, factsLine} from './facts.js';
 import {MAP_KINDS} from './map_kinds.js';
@@ -34,7 +34,7 @@ export class Panel {
     this.find = find;
     find('h2').textContent = model.name;
     this.element.setAttribute('aria-label', `Model ${model.name}`);
-    this.showFacts(model);
+    this.find('.facts').textContent = factsLine(model);
     const name = (id, withLayer = true) => () => safeName(this.run.header.model.name, this.run.header.image.name,
       withLayer ? `layer${this.layer.number}` : '', id);
     this.picture = new Picture(name('picture', false), store, paint);
@@ -50,14 +50,11 @@ export class Panel {
     find('.columns').hidden = true;
   }
 
-  showFacts(model) {
-    this.find('.facts').textContent = factsLine(model);
-  }
-
   show(base, run) {
     Object.assign(this, {base, run});
     this.find('.columns').hidden = false;
-    this.showFacts(run.header.model);
+    const disturbed = run === base ? '' : `disturbed: ${describeAll(run.header.what_if)}`;
+    this.find('.facts').textContent = [factsLine(run.header.model), disturbed].filter(Boolean).join(' · ');
     this.find('.about > div').replaceChildren(...factsElements(run.header.model, run.header.image));
     const notes = [...(run.header.notes ?? [])];
     this.find('.notes').replaceChildren(...notes.map(text => element('li', {textContent: text})));

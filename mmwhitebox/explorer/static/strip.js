@@ -37,7 +37,7 @@ export class Strip extends TileFigure {
     const {layers} = run.header;
     this.layers = layers;
     const offered = MAP_KINDS.filter(kind => !kind.mosaic && layers.some(kind.applies));
-    const kind = offered.find(other => other.id === state.strip) ?? offered[0];
+    const kind = offered.find(other => other.id === state.strip) ?? commonest(offered, layers);
     this.showChoice(offered, kind);
     this.setTitle('Through the layers', 'One map in every layer, for the same query; each has its own colour scale. '
       + 'Click a layer, turn the wheel over the strip, or use the arrow keys to move to it.');
@@ -89,6 +89,13 @@ export class Strip extends TileFigure {
     return `${mapKind(this.choice.value).name} through the layers, ${this.run.header.model.name}, `
       + this.run.header.image.name;
   }
+}
+
+// The first kind that patches have in most of the layers.
+function commonest(offered, layers) {
+  const has = (kind, layer) => kind.applies(layer) && (kind.id !== 'attention' || !layer.maps.attention.queries);
+  return ['attention', 'assignment', 'similarity', 'pca'].map(id => offered.find(kind => kind.id === id))
+    .find(kind => kind && layers.filter(layer => has(kind, layer)).length * 2 > layers.length) ?? offered[0];
 }
 
 function barOf(kind, layer) {

@@ -112,7 +112,7 @@ export class TileFigure extends Figure {
 
   captionOf(tile) {
     const value = this.valueAtCursor(tile);
-    return tile.label ? `${tile.label}  ${value}`.trim() : value && `${value} at the cursor`;
+    return tile.label && value ? `${tile.label}: ${value}` : tile.label || (value && `${value} at the cursor`);
   }
 
   valueAtCursor(tile) {
