@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mmwhitebox.cli import report_page
+from mmwhitebox.cli import report_measures
 from mmwhitebox.errors import UserError
 from tests.test_interpret.small import command, save_ade, save_images, save_model
 
@@ -16,7 +16,8 @@ def test_one_self_contained_page(tmp_path, monkeypatch, capsys):
     images = save_images(tmp_path / 'photos', a=(48, 64), b=(64, 48))
     model = save_model(tmp_path, NAME, data_root=data_root)
     main = command('report')
-    monkeypatch.setattr(report_page, 'SECTIONS', [each for each in report_page.SECTIONS if each.tool != 'synthetic'])
+    monkeypatch.setattr(report_measures, 'SECTIONS',
+                        [each for each in report_measures.SECTIONS if each.tool != 'synthetic'])
     out = tmp_path / 'report'
     assert main([*model, images, '--out', str(out), '--device', 'cpu', '--background', 'wall']) == 0
     page = (out / 'report.html').read_text()
@@ -48,8 +49,8 @@ def test_a_section_that_fails_is_a_failure(tmp_path, monkeypatch, capsys):
     (tmp_path / 'broken.jpg').write_bytes(b'\xff\xd8\xff')
     model = save_model(tmp_path, NAME)
     main = command('report')
-    monkeypatch.setattr(report_page, 'SECTIONS',
-                        [each for each in report_page.SECTIONS if each.tool in ('coding_rate', 'membership')])
+    monkeypatch.setattr(report_measures, 'SECTIONS',
+                        [each for each in report_measures.SECTIONS if each.tool in ('coding_rate', 'membership')])
     assert main([*model, str(tmp_path / 'broken.jpg'), '--out', str(tmp_path / 'report'), '--device', 'cpu']) == 1
     page = (tmp_path / 'report' / 'report.html').read_text()
     assert 'Failed: ' in page and 'Not for this model: ' in page
