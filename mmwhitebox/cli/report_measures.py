@@ -75,8 +75,8 @@ def figures(paths: Sequence[Path], room: int) -> tuple[str, int]:
     for number, path in enumerate(paths):
         source = data_uri(path.read_bytes(), path.suffix[1:])
         if used + len(source) > room:
-            return f'{shown}<p class="facts">{len(paths) - number} more in {text(path.parent)}: this page would be ' \
-                   'too large.</p>', used
+            more = f'{len(paths) - number} more are in the folder {path.parent.name}: this page would be too large.'
+            return f'{shown}<p class="facts">{text(more)}</p>', used
         shown += f'<figure class="wide"><img alt="{text(path.stem)}" src="{source}"></figure>'
         used += len(source)
     return shown, used

@@ -40,12 +40,11 @@ dt { color: var(--faint); } dd { margin: 0; } .failed { color: light-dark(#a33c0
 .table { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; font-weight: 400; padding: .1rem 1rem .1rem 0; } th:first-child { text-align: left; }
 thead { color: var(--faint); } tbody tr { border-top: 1px solid var(--line); }
-.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 17.5rem)); gap: .5rem;
-  font-size: .85rem; }
+.panels { display: flex; gap: .5rem; font-size: .85rem; } .panels > div { flex: 0 1 17.5rem; min-width: 0; }
 .panels p { margin: 0; } .panels img { width: 100%; } .panels ol { margin: 0; padding-left: 1.3rem; }
 .legend { font-size: .85rem; } .legend span { margin-right: 1rem; }
 .legend i { display: inline-block; width: .8rem; height: .8rem; margin-right: .3rem; outline: 1px solid var(--line); }
-iframe { width: min(100vw - 3rem, 110rem); margin-left: calc(50% - min(50vw - 1.5rem, 55rem)); height: 94vh;
+iframe { width: min(100vw - 2rem, 110rem); margin-left: calc(50% - min(50vw - 1rem, 55rem)); height: 94vh;
   border: 1px solid var(--line); box-sizing: border-box; }
 '''
 
@@ -108,16 +107,16 @@ def identity(model: dict, args: argparse.Namespace) -> str:
     """A list of what is known of a model; what is not known is left out."""
     facts = model['facts']
     height, width = facts['flops_size']
-    trained = ', '.join(filter(None, [facts['trained'], facts['date'] and f'written {facts["date"]}']))
+    trained = ', '.join(filter(None, [facts['trained'], facts['date']]))
+    images = ', '.join(Path(image).name for image in args.images) or 'the test set of the config'
     classes = ', '.join(map(str, model['classes']))
     lines = {
-        'Config': text(args.config), 'Checkpoint': text(args.checkpoint), 'Task': text(model['task']),
+        'Config': text(facts['config']), 'Checkpoint': text(facts['checkpoint']), 'Task': text(model['task']),
         'Classes': classes and f'<details><summary>{len(model["classes"])}</summary>{text(classes)}</details>',
         'Parameters': f'{amount(facts["parameters"])} ({facts["parameters"]:,})',
         'FLOPs': facts['flops'] and f'{amount(facts["flops"])} ({facts["flops"]:,}) for {width} × {height} pixels, '
                                     'two per multiply-add',
-        'Checkpoint of': text(trained),
-        'Images': text(', '.join(args.images) or 'the test set of the config') + f', at most {args.max_images}',
+        'Trained': text(trained), 'Images': f'{text(images)}, at most {args.max_images} of them',
         'This page': f'{datetime.now():%Y-%m-%d %H:%M}, {facts["version"]}, ' + ', '.join(
             f'{module.__name__} {module.__version__}' for module in (torch, mmengine, mmseg, mmpretrain))}
     return '<dl>' + ''.join(f'<dt>{name}</dt><dd>{line}</dd>' for name, line in lines.items() if line) + '</dl>'
@@ -171,19 +170,18 @@ def examples(model: BaseModel, truth: GroundTruth, paths: Sequence[str]) -> str:
 
 def example(result: SegResult | ClsResult, path: str, truth: GroundTruth) -> str:
     """A figure: the image, its ground truth if there is one, and the prediction."""
-    image = result.image
-    panels, legend = [panel('image', image)], ''
+    image, legend = result.image, ''
+    panels = [panel('image', image)]
     if isinstance(result, SegResult):
-        labels = truth.labels(path)
-        for title, mask in (('ground truth', labels), ('prediction', result.mask)):
-            if mask is not None and mask.shape == image.shape[:2]:
-                panels.append(panel(title, painted(image, mask, result.palette)))
-        legend = class_shares(result)
+        masks = {'ground truth': truth.labels(path), 'prediction': result.mask}
+        masks = {title: mask for title, mask in masks.items() if mask is not None}
+        panels += [panel(title, painted(image, mask, result.palette)) for title, mask in masks.items()]
+        legend = class_shares(result, masks.get('ground truth', result.mask))
     else:
         rows = ''.join(f'<li>{text(name)}: {score:.1%}</li>' for name, score in result.top())
         panels.append(f'<div><p>prediction</p><ol>{rows}</ol></div>')
-    return f'<figure><div class="panels">{"".join(panels)}</div>{legend}<figcaption class="facts">{text(path)}' \
-           '</figcaption></figure>'
+    return f'<figure><div class="panels">{"".join(panels)}</div>{legend}<figcaption class="facts">' \
+           f'{text(Path(path).name)}</figcaption></figure>'
 
 
 def panel(title: str, picture: np.ndarray) -> str:
@@ -198,15 +196,16 @@ def painted(image: np.ndarray, labels: np.ndarray, palette: Sequence) -> np.ndar
     return blend(image, np.asarray(small), palette, OPACITY)
 
 
-def class_shares(result: SegResult) -> str:
-    """Names, colours and shares of the predicted classes, the largest first."""
-    labels, counts = np.unique(result.mask, return_counts=True)
-    order = np.argsort(-counts, kind='stable')
-    shown = ''.join('<span><i style="background:rgb({},{},{})"></i>'.format(*result.palette[labels[i]]) +
-                    f'{text(result.class_names[labels[i]])} {counts[i] / counts.sum():.1%}</span>'
-                    for i in order[:MOST_CLASSES])
-    more = f'and {len(order) - MOST_CLASSES} more' if len(order) > MOST_CLASSES else ''
-    return f'<p class="legend">{shown}{more}</p>'
+def class_shares(result: SegResult, truth: np.ndarray) -> str:
+    """Names and colours of the classes in a prediction or in the ground truth, with what is predicted of each."""
+    most = len(result.class_names)
+    shares = np.bincount(result.mask.ravel(), minlength=most)[:most] / result.mask.size
+    labels = np.union1d(result.mask, truth[truth < most])
+    labels = labels[np.argsort(-shares[labels], kind='stable')]
+    shown = ''.join('<span><i style="background:rgb({},{},{})"></i>'.format(*result.palette[label]) +
+                    f'{text(result.class_names[label])} {shares[label]:.1%}</span>' for label in labels[:MOST_CLASSES])
+    more = f'and {len(labels) - MOST_CLASSES} more' if len(labels) > MOST_CLASSES else ''
+    return f'<p class="legend"><span>predicted:</span>{shown}{more}</p>'
 
 
 def explorer(explorations: Iterable[Exploration]) -> str:
