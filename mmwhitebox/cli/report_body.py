@@ -45,5 +45,6 @@ class Body:
 
     def html(self) -> str:
         """All parts, and one line of what is not shown."""
-        reasons = ' '.join(f'{text(title)} ({text(reason.rstrip("."))}).' for title, reason in self.absent.items())
-        return '\n'.join([*self.parts, f'<p class="facts">Not shown: {reasons}</p>' if reasons else ''])
+        reasons = '; '.join(f'{title} ({reason.partition(". ")[0].rstrip(".")})' for title, reason in
+                            self.absent.items())
+        return '\n'.join([*self.parts, f'<p class="facts">Not shown: {text(reasons)}.</p>' if reasons else ''])

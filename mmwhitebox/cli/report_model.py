@@ -42,7 +42,7 @@ th, td { text-align: right; font-weight: 400; padding: .1rem 1rem .1rem 0; } th:
 thead { color: var(--faint); } tbody tr { border-top: 1px solid var(--line); }
 .panels { display: flex; gap: .5rem; font-size: .85rem; } .panels > div { flex: 0 1 17.5rem; min-width: 0; }
 .panels p { margin: 0; } .panels img { width: 100%; } .panels ol { margin: 0; padding-left: 1.3rem; }
-.legend { font-size: .85rem; } .legend span { margin-right: 1rem; }
+.legend { font-size: .85rem; } .legend span { display: inline-block; margin-right: 1rem; }
 .legend i { display: inline-block; width: .8rem; height: .8rem; margin-right: .3rem; outline: 1px solid var(--line); }
 iframe { width: min(100vw - 2rem, 110rem); margin-left: calc(50% - min(50vw - 1rem, 55rem)); height: 94vh;
   border: 1px solid var(--line); box-sizing: border-box; }
@@ -150,16 +150,18 @@ def tested(args: argparse.Namespace) -> dict:
     return {**{name: value for name, value in found['scores'].items() if value is not None}, 'classes': classes}
 
 
-def class_table(rows: dict[str, dict[str, float]]) -> str:
-    """The scores of the classes; folded away if they are many."""
-    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-    if not columns:
+def class_table(classes: dict[str, dict[str, float]]) -> str:
+    """The scores of the classes that have any; folded away if they are many."""
+    rows = {label: row for label, row in classes.items() if row}
+    if not rows:
         return ''
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
     head = ''.join(f'<th scope="col">{text(name)}</th>' for name in ['Class, in percent', *columns])
     body = ''.join(f'<tr><th scope="row">{text(label)}</th>' + ''.join(
         f'<td>{row[name]:.2f}</td>' if name in row else '<td>–</td>' for name in columns) + '</tr>'
         for label, row in rows.items())
-    return (f'<details{" open" if len(rows) <= OPEN_ROWS else ""}><summary>{len(rows)} classes</summary>'
+    some = f' of {len(classes)}, the others do not occur' if len(rows) < len(classes) else ''
+    return (f'<details{" open" if len(rows) <= OPEN_ROWS else ""}><summary>{len(rows)} classes{some}</summary>'
             f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>')
 
 
