@@ -3,6 +3,7 @@ import {agreement} from './answer.js';
 import {classColour, cssColour} from './colour.js';
 import {pin} from './cursor.js';
 import {element} from './elements.js';
+import {sourceOf} from './disturbances.js';
 import {Figure} from './figure.js';
 import {PAPER_INK} from './ink.js';
 import {percent} from './numbers.js';
@@ -105,9 +106,10 @@ export class Classes extends Figure {
   }
 
   toSvg() {
-    const {model, image} = this.run.header;
-    const width = 420;
-    const parts = [svgText(`Classes, ${model.name}, ${image.name}`, 8, 18, {fill: PAPER_INK.text,
+    const {model} = this.run.header;
+    const title = `Classes, ${sourceOf(this.run.header)}`;
+    const width = Math.max(420, 7 * title.length);
+    const parts = [svgText(title, 8, 18, {fill: PAPER_INK.text,
       'font-weight': 'bold'})];
     this.present.forEach(({name, index, share, before, iou}, i) => {
       const y = 28 + 18 * i;

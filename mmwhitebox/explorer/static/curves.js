@@ -1,6 +1,7 @@
 // The curves of a model: coding rates and sparsity by layer, and the numbers of the current layer.
 import {chart, layerAt, legendEntry} from './chart.js';
 import {element} from './elements.js';
+import {sourceOf} from './disturbances.js';
 import {Figure} from './figure.js';
 import {PAGE_INK, PAPER_INK} from './ink.js';
 import {short} from './numbers.js';
@@ -140,10 +141,9 @@ export class Curves extends Figure {
   toSvg() {
     const width = 300;
     const {shown} = this;
-    const {model, image} = this.run.header;
     const parts = shown.map((quantity, i) => svg('g', {transform: `translate(${8 + i * (width + 12)} 26)`},
       this.drawOne(quantity, width, SAVED_HEIGHT, PAPER_INK)));
-    parts.push(svgText(`Coding rates, ${model.name}, ${image.name}`, 8, 18, {fill: PAPER_INK.text,
+    parts.push(svgText(`Coding rates, ${sourceOf(this.run.header)}`, 8, 18, {fill: PAPER_INK.text,
       'font-weight': 'bold'}), svg('g', {transform: `translate(8 ${SAVED_HEIGHT + 32})`}, this.legend(4 * ENTRY_WIDTH, PAPER_INK)[0]));
     return svgFigure(Math.max(540, 8 + shown.length * (width + 12)), SAVED_HEIGHT + 32 + LEGEND_HEIGHT + 4, PAPER_INK.back,
       ...parts);

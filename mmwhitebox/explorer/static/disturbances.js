@@ -16,6 +16,11 @@ export function describeAll(items) {
   return items.length ? items.map(describe).join(', ') : 'nothing is disturbed';
 }
 
+// What a saved figure is of: model, picture, and what was disturbed.
+export function sourceOf({model, image, what_if: items}) {
+  return [model.name, image.name, items.length ? `disturbed: ${describeAll(items)}` : ''].filter(Boolean).join(', ');
+}
+
 function takes(layer, item) {
   return Boolean(layer?.what_if.includes(item.kind)) && (item.kind !== 'head' || item.head < layer.heads);
 }

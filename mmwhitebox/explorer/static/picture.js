@@ -3,6 +3,7 @@ import {keepSharp, setAspect} from './canvas_size.js';
 import {classColour, cssColour} from './colour.js';
 import {followPointer, walk} from './cursor.js';
 import {element} from './elements.js';
+import {sourceOf} from './disturbances.js';
 import {Figure} from './figure.js';
 import {PAPER_INK} from './ink.js';
 import {cellOf} from './maps.js';
@@ -140,7 +141,7 @@ export class Picture extends Figure {
         svgText(model.classes[label], x + 15, y + 9, {fill: PAPER_INK.text})];
     });
     return svgFigure(SAVED_WIDTH + 16, 44 + height + Math.ceil(classes.length / across) * LEGEND_ROW, PAPER_INK.back,
-      svgText(`${image.name}, ${model.name}`, 8, 18, {fill: PAPER_INK.text, 'font-weight': 'bold'}),
+      svgText(sourceOf(this.run.header), 8, 18, {fill: PAPER_INK.text, 'font-weight': 'bold'}),
       svg('image', {x: 8, y: 26, width: SAVED_WIDTH, height, href: canvas.toDataURL('image/png')}), ...legend);
   }
 

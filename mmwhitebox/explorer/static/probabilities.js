@@ -1,6 +1,7 @@
 // The likeliest classes: of the pixel under the cursor, or of the picture.
 import {classColour, cssColour} from './colour.js';
 import {element} from './elements.js';
+import {sourceOf} from './disturbances.js';
 import {Figure} from './figure.js';
 import {PAPER_INK} from './ink.js';
 import {percent} from './numbers.js';
@@ -63,9 +64,10 @@ export class Probabilities extends Figure {
   }
 
   toSvg() {
-    const {model, image} = this.run.header;
+    const {model} = this.run.header;
     const place = this.place ? ` at (${this.place.x.toFixed(3)}, ${this.place.y.toFixed(3)})` : '';
-    const parts = [svgText(`Probabilities${place}, ${model.name}, ${image.name}`, 8, 18, {fill: PAPER_INK.text,
+    const title = `Probabilities${place}, ${sourceOf(this.run.header)}`;
+    const parts = [svgText(title, 8, 18, {fill: PAPER_INK.text,
       'font-weight': 'bold'})];
     this.top.forEach((index, i) => {
       const y = 28 + 18 * i;
@@ -74,7 +76,7 @@ export class Probabilities extends Figure {
         svg('rect', {x: 150, y: y + 2, width, height: 10, fill: cssColour(classColour(model, index))}),
         svgText(percent(this.values[index]), 155 + width, y + 11, {fill: PAPER_INK.faint}));
     });
-    return svgFigure(420, 36 + 18 * this.top.length, PAPER_INK.back, ...parts);
+    return svgFigure(Math.max(420, 7 * title.length), 36 + 18 * this.top.length, PAPER_INK.back, ...parts);
   }
 
   toRows() {

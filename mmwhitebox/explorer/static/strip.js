@@ -86,8 +86,7 @@ export class Strip extends TileFigure {
   }
 
   savedTitle() {
-    return `${mapKind(this.choice.value).name} through the layers, ${this.run.header.model.name}, `
-      + this.run.header.image.name;
+    return `${mapKind(this.choice.value).name} through the layers`;
   }
 }
 

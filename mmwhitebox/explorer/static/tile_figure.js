@@ -2,6 +2,7 @@
 import {COLOUR_BAR_HEIGHT, colourBar} from './colour_bar.js';
 import {followPointer} from './cursor.js';
 import {element} from './elements.js';
+import {sourceOf} from './disturbances.js';
 import {Figure} from './figure.js';
 import {PAGE_INK, PAPER_INK} from './ink.js';
 import {cellOf} from './maps.js';
@@ -15,6 +16,7 @@ const SAVED_SIDE = 200;
 const SAVED_ACROSS = 6;
 const GAP = 8;
 const CAPTION = 15;
+const HEAD = 42;
 
 function rangeOf(values) {
   let low = Infinity;
@@ -133,17 +135,19 @@ export class TileFigure extends Figure {
     const height = Math.round(side / aspect);
     const across = Math.max(1, Math.min(this.tiles.length, this.savedAcross ?? SAVED_ACROSS));
     const down = Math.ceil(this.tiles.length / across);
-    const width = Math.max(360, across * (side + GAP) + GAP);
-    const parts = [svgText(this.savedTitle(), GAP, 18, {fill: PAPER_INK.text, 'font-weight': 'bold'})];
+    const [title, source] = [this.savedTitle(), sourceOf(this.run.header)];
+    const width = Math.max(360, across * (side + GAP) + GAP, 7 * title.length + GAP, 6 * source.length + GAP);
+    const parts = [svgText(title, GAP, 18, {fill: PAPER_INK.text, 'font-weight': 'bold'}),
+      svgText(source, GAP, 33, {fill: PAPER_INK.faint, 'font-size': 10})];
     this.tiles.forEach((tile, i) => {
       const x = GAP + (i % across) * (side + GAP);
-      const y = 26 + Math.floor(i / across) * (height + CAPTION + GAP);
+      const y = HEAD + Math.floor(i / across) * (height + CAPTION + GAP);
       const canvas = newCanvas(2 * side, 2 * height);
       drawTile(canvas, tile, this.run, this.state.backdrop, this.state);
       parts.push(svg('image', {x, y, width: side, height, href: canvas.toDataURL('image/png')}),
         svgText(tile.label, x, y + height + 11, {fill: PAPER_INK.faint, 'font-size': 10}));
     });
-    const foot = 26 + down * (height + CAPTION + GAP);
+    const foot = HEAD + down * (height + CAPTION + GAP);
     if (this.tiles.length) {
       parts.push(svg('g', {transform: `translate(${GAP} ${foot})`}, colourBar(this.legend, PAPER_INK)));
     }
