@@ -79,7 +79,7 @@ def spread(paths: Sequence[str], number: int) -> list[str]:
 def amount(number: float, unit: str = '') -> str:
     """A large number with a prefix, three digits of it."""
     for power, prefix in ((12, 'T'), (9, 'G'), (6, 'M'), (3, 'k')):
-        if number >= 10**power:
+        if number >= 0.9995 * 10**power:  # what rounds to it
             return f'{number / 10**power:.3g} {prefix}{unit}'
     return f'{number} {unit}'.rstrip()
 

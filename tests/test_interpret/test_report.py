@@ -177,6 +177,13 @@ def test_what_does_not_apply_has_no_heading():
     assert 'Not shown: Part &lt;a&gt; (Not this &lt;model&gt;).' in body.html() and '<file>' not in body.html()
 
 
+@pytest.mark.parametrize('number, text', [
+    (12, '12'), (999, '999'), (1000, '1 k'), (266244, '266 k'), (999600, '1 M'), (2243262, '2.24 M')])
+def test_large_numbers_have_three_digits(number, text):
+    assert report_model.amount(number) == text
+    assert report_model.amount(number * 10**6, 'FLOPs').endswith('FLOPs')
+
+
 def test_figures_that_do_not_fit_are_counted(tmp_path):
     paths = [tmp_path / 'rank' / f'{i}.png' for i in range(4)]
     paths[0].parent.mkdir()
