@@ -67,7 +67,7 @@ class RateReductionLoss(nn.Module, Regularizer):
         if getattr(model.data_preprocessor, 'batch_augments', None) is not None:
             raise ConfigError('RateReductionLoss: mixed images (model.train_cfg.augments) have no class: leave mixup '
                               'and cutmix out with train_cfg=None.')
-        return dict(features=model.backbone if model.neck is None else model.neck)
+        return dict(features=model.get_submodule('backbone' if model.neck is None else 'neck'))
 
     def losses(self, outputs: Mapping[str, Any], data_samples: Sequence) -> dict[str, Tensor]:
         features = outputs['features']

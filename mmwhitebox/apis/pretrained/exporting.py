@@ -75,7 +75,7 @@ def predicts(cfg: Config) -> bool:
 def encoder_with_head(cfg: Config, checkpoint: str | Path, trust: bool) -> BaseModel:
     """A model that neither segments nor classifies, with its weights."""
     with building(cfg):
-        model = revert_sync_batchnorm(MODELS.build(cfg.model))
+        model: Any = revert_sync_batchnorm(MODELS.build(cfg.model))
     load_weights(model, checkpoint, trust)
     model.cfg = cfg
     return model

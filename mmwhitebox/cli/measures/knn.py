@@ -1,6 +1,7 @@
 """What ``mmwhitebox measure knn`` does; readings: :mod:`mmwhitebox.interpret.knn` and ``linear_probe``."""
 import argparse
 import math
+from typing import Any
 
 import torch
 from mmengine.model import BaseModel
@@ -28,7 +29,7 @@ def loaders(model: BaseModel) -> tuple[DataLoader, DataLoader]:
     Raises:
         UserError: The config lacks one of them, they are not where it says, images have no labels.
     """
-    cfg = model.cfg
+    cfg: Any = model.cfg
     split = evaluation_split(cfg)
     if 'decode_head' in cfg.model or not hasattr(model, 'extract_feat'):
         raise NotApplicableError(f'measure knn: {type(model).__name__} is not about images of one class each: give a '

@@ -149,9 +149,9 @@ class SimDINO(BaseSelfSupervisor):
                               'published value is 0.996.')
         check_sizes(self, update_interval=update_interval)
         encoder = MODELS.build(backbone) if isinstance(backbone, dict) else backbone
-        neck = self._build_neck(encoder, neck or {})
+        projector = self._build_neck(encoder, neck or {})
         head = MODELS.build({'type': 'mmwhitebox.SimDINOLoss', **(head or {})})
-        super().__init__(encoder, neck, head, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        super().__init__(encoder, projector, head, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.teacher = Teacher(self.student, momentum=1 - momentum, interval=update_interval)
 
     @staticmethod
