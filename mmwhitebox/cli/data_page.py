@@ -1,6 +1,4 @@
 """The page of ``mmwhitebox check-data --page``: what was found, with pictures and what to type, in one HTML file."""
-import html
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +14,10 @@ from mmwhitebox.drawing import AREA_COLORS, blend
 from mmwhitebox.errors import UserError
 
 from .findings import Found, Group, total
-from .html_page import data_uri, page
+from .html_page import data_uri, encoded, page, shrunk, text
 
 THUMBNAILS = 60  # of a page
 OF_A_KIND = 6
-SIDE = 280
 MOST_LINES = 100  # of the files of a kind
 MOST_SIZES = 8  # that are shown one by one
 MOST_CLASSES = 60
@@ -70,11 +67,6 @@ def write_page(path: Path, name: str, found: Found) -> None:
         path.write_text(content, encoding='utf-8')
     except OSError as error:
         raise UserError(f'--page {path} cannot be written ({error.strerror}).') from error
-
-
-def text(words: object) -> str:
-    """Words as HTML; bytes of names that are no UTF-8 become question marks."""
-    return html.escape(str(words).encode('utf-8', 'replace').decode())
 
 
 def section(group: Group, pictures: Sequence[str]) -> str:
@@ -186,17 +178,3 @@ def read_picture(file: str) -> np.ndarray | None:
         return shrunk(read_image(file)[..., ::-1])
     except UserError:
         return None
-
-
-def shrunk(image: np.ndarray) -> np.ndarray:
-    """An RGB image with sides of at most ``SIDE``, (h, w, 3) uint8."""
-    small = Image.fromarray(np.ascontiguousarray(image))
-    small.thumbnail((SIDE, SIDE))
-    return np.asarray(small)
-
-
-def encoded(image: np.ndarray) -> bytes:
-    """An RGB image as JPEG."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, 'JPEG', quality=80)
-    return file.getvalue()

@@ -1,10 +1,16 @@
 """The frame of the pages that commands write: one file that loads nothing, for a phone and for dark rooms too."""
 import base64
 import html
+import io
 from collections.abc import Mapping
 from string import Template
 
+import numpy as np
+from PIL import Image
+
 from mmwhitebox import __version__
+
+SIDE = 280
 
 PAGE = Template('''<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -44,6 +50,25 @@ def page(title: str, facts: str, links: Mapping[str, str], body: str, style: str
     return PAGE.substitute(
         title=html.escape(title), facts=html.escape(facts), body=body, style=style, version=__version__,
         links=''.join(f'<a href="#{html.escape(name)}">{html.escape(text)}</a>' for name, text in links.items()))
+
+
+def text(words: object) -> str:
+    """Words as HTML; bytes of names that are no UTF-8 become question marks."""
+    return html.escape(str(words).encode('utf-8', 'replace').decode())
+
+
+def shrunk(image: np.ndarray) -> np.ndarray:
+    """An RGB image with sides of at most ``SIDE``, (h, w, 3) uint8."""
+    small = Image.fromarray(np.ascontiguousarray(image))
+    small.thumbnail((SIDE, SIDE))
+    return np.asarray(small)
+
+
+def encoded(image: np.ndarray) -> bytes:
+    """An RGB image as JPEG."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, 'JPEG', quality=80)
+    return file.getvalue()
 
 
 def data_uri(content: bytes, kind: str) -> str:

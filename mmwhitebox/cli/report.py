@@ -1,8 +1,8 @@
-"""All analyses of a model on one HTML page.
+"""A model on one HTML page: what it is, what it scored, what it says of images, and what its layers do.
 
-Writes DIR/report.html, a single file that opens offline and on a phone, and the numbers and figures of each
-measure under DIR. A measure whose notion the model does not have is named with its reason; so is one that fails, and
-the status is then 1.
+Writes DIR/report.html, a single file that opens offline and on a phone: parameters, FLOPs, scores of every class,
+examples, the explorer of the first images, and the figures of each measure, whose numbers lie beside it. What does not
+apply to the model is left out. What fails is named, and the status is then 1.
 """
 import argparse
 import sys
@@ -20,31 +20,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--foreground', metavar='LABELS',
                         help='class indices or names that count as objects, for zero-shot segmentation')
     parser.add_argument('--background', metavar='LABELS', help='instead: those that do not')
+    parser.add_argument('--test', action='store_true',
+                        help='score the model on the test set of its config, in place of what its training kept')
     add_device(parser)
     add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page; 1 if a measure failed."""
-    from mmwhitebox.apis import init_model
+    """Write the page; 1 if a part of it failed."""
     from mmwhitebox.apis.sources import named_images
-    from mmwhitebox.config.reading import load_model_config
     from mmwhitebox.engine.devices import check_device
     from mmwhitebox.engine.work_dir import prepare_folder
+    from mmwhitebox.explorer.models import Models
 
-    from .report_page import SECTIONS, render, run_section
+    from .html_page import page
+    from .report_body import Body
+    from .report_measures import SECTIONS, add_sections
+    from .report_model import STYLE, add_model, headline
 
     check_device(args.device)
-    named_images(args.images)  # what is no image ends here, not in every section
+    paths = [path for path, _ in named_images(args.images)]  # what is no image ends here, not in every section
     out = prepare_folder(args.out)
-    init_model(load_model_config(args.config), args.checkpoint, 'cpu',
-               trust_checkpoint=args.trust_checkpoint)  # a wrong checkpoint ends here, not in every section
-    parts, failed = [], []
-    for number, section in enumerate(SECTIONS, 1):
-        print(f'[{number}/{len(SECTIONS)}] {section.title}')
-        parts.append(run_section(section, args, failed))
-    (out / 'report.html').write_text(render(args, parts))
-    print(f'report: {out / "report.html"}')
-    if failed:
-        print('failed:\n  ' + '\n  '.join(failed), file=sys.stderr)
-    return int(bool(failed))
+    models = Models([(args.config, args.checkpoint)], args.device, args.trust_checkpoint)
+    found = models.load(0, paths)  # so does a wrong checkpoint
+    model, body = found['facts'], Body()
+    add_model(body, models, model, paths or found['samples'], args)
+    del models  # every measure loads its own
+    add_sections(body, SECTIONS, args)
+    path = out / 'report.html'
+    path.write_text(page(model['name'], headline(model), body.links, body.html(), STYLE), encoding='utf-8')
+    print(f'report: {path} ({path.stat().st_size / 1e6:.1f} MB)')
+    if body.failed:
+        print('failed:\n  ' + '\n  '.join(body.failed), file=sys.stderr)
+    return int(bool(body.failed))

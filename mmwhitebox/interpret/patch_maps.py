@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mmwhitebox.drawing import View, show_channels
-from mmwhitebox.errors import UserError
+from mmwhitebox.errors import NotApplicableError
 from mmwhitebox.models.backbones import TimmViT, WhiteBoxTransformer
 
 PICTURE_SIDE = 320
@@ -25,13 +25,13 @@ def patch_size(model: nn.Module) -> tuple[int, int]:
         model (nn.Module): A classifier or segmentor, or its backbone.
 
     Raises:
-        UserError: The encoder is none of this package's.
+        NotApplicableError: The encoder is none of this package's.
     """
     backbone = getattr(model, 'backbone', model)
     if isinstance(backbone, (TimmViT, WhiteBoxTransformer)):
         return tuple(backbone.patch_size)
-    raise UserError(f'{type(backbone).__name__}: the maps need the patch grid of an encoder of this package, '
-                    'WhiteBoxTransformer or TimmViT.')
+    raise NotApplicableError(f'{type(backbone).__name__}: the maps need the patch grid of an encoder of this '
+                             'package, WhiteBoxTransformer or TimmViT.')
 
 
 def patch_grid(model: nn.Module, image_size: tuple[int, int]) -> tuple[int, int]:

@@ -1,17 +1,20 @@
-"""The page of ``mmwhitebox report``: a section for each measure, in one HTML file."""
+"""The measures of a report: what each shows, its figures and its numbers."""
 import argparse
 import contextlib
-import html
 import io
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from mmwhitebox.errors import NotApplicableError, UserError
-
 from . import measure
-from .html_page import data_uri, page
+from .html_page import data_uri, text
 from .options import parse
+from .report_body import Body
+
+ROOM = 12_000_000
+"""Bytes of all figures of a page."""
 
 
 @dataclass
@@ -61,10 +64,22 @@ SECTIONS = [
 ]
 
 
-def picture(path: Path) -> str:
-    """An image file as a figure that holds its own data."""
-    source = data_uri(path.read_bytes(), 'gif' if path.suffix == '.gif' else 'png')
-    return f'<figure class="wide"><img alt="{html.escape(path.stem)}" src="{source}"></figure>'
+def figures(paths: Sequence[Path], room: int) -> tuple[str, int]:
+    """Image files as figures that hold their own data, and how many bytes they have.
+
+    Args:
+        paths (Sequence[Path]): PNG and GIF files.
+        room (int): Bytes that there are for them; of those that do not fit, the number and the place are named.
+    """
+    shown, used = '', 0
+    for number, path in enumerate(paths):
+        source = data_uri(path.read_bytes(), path.suffix[1:])
+        if used + len(source) > room:
+            more = f'{len(paths) - number} more are in the folder {path.parent.name}: this page would be too large.'
+            return f'{shown}<p class="facts">{text(more)}</p>', used
+        shown += f'<figure class="wide"><img alt="{text(path.stem)}" src="{source}"></figure>'
+        used += len(source)
+    return shown, used
 
 
 def findings(printed: str) -> str:
@@ -72,14 +87,13 @@ def findings(printed: str) -> str:
     lines = [line for line in printed.splitlines()
              if line.strip() and ' - INFO - ' not in line and not line.startswith('written:')]
     tables = [line for line in lines if line[0] in '+|']
-    sentences = ''.join(f'<p>{html.escape(line)}</p>' for line in lines if line[0] not in '+|')
-    numbers = f'<details><summary>Numbers</summary><pre>{html.escape(chr(10).join(tables))}</pre></details>'
+    sentences = ''.join(f'<p>{text(line)}</p>' for line in lines if line[0] not in '+|')
+    numbers = f'<details><summary>Numbers</summary><pre>{text(chr(10).join(tables))}</pre></details>'
     return f'<div class="findings">{sentences}{numbers if tables else ""}</div>'
 
 
-def run_section(section: Section, args: argparse.Namespace, failed: list[str]) -> str:
-    """Run one measure; its part of the page. What went wrong is added to ``failed``."""
-    out = Path(args.out) / section.tool
+def arguments(section: Section, args: argparse.Namespace, out: Path) -> list[str]:
+    """What is typed for the measure of a section."""
     argv = ['--out', str(out), *section.options]
     if section.needs != 'nothing':
         argv = [args.config, args.checkpoint, *(args.images if section.needs == 'images' else []), *argv]
@@ -90,24 +104,30 @@ def run_section(section: Section, args: argparse.Namespace, failed: list[str]) -
             argv += [f'--{name}', getattr(args, name)] if getattr(args, name) else []
     if section.needs in ('images', 'dataset'):
         argv += ['--max-images', str(min(section.max_images, args.max_images))]
-    heading = f'<h2 id="{section.tool}">{html.escape(section.title)}</h2>'
+    return argv
+
+
+def run_section(section: Section, args: argparse.Namespace, room: int) -> tuple[str, int]:
+    """Run one measure; its part of the page, and the bytes of its figures, for which there are ``room``."""
+    out = Path(args.out) / section.tool
     parser, printed = argparse.ArgumentParser(), io.StringIO()
     measure.add_arguments(parser)
-    try:
-        with contextlib.redirect_stdout(printed):
-            measure.run(parse(parser, [section.tool, *argv]))
-    except NotApplicableError as error:
-        return f'{heading}<p class="absent">Not for this model: {html.escape(str(error))}</p>'
-    except UserError as error:
-        failed.append(f'{section.tool}: {error}')
-        return f'{heading}<p class="absent">Failed: {html.escape(str(error))}</p>'
-    pictures: list[Path] = sorted([*out.rglob('*.png'), *out.rglob('*.gif')])
-    return ''.join([heading, f'<p>{html.escape(section.text)}</p>', *map(picture, pictures),
-                    findings(printed.getvalue())])
+    with contextlib.redirect_stdout(printed):
+        measure.run(parse(parser, [section.tool, *arguments(section, args, out)]))
+    shown, used = figures(sorted([*out.rglob('*.png'), *out.rglob('*.gif')]), room)
+    return f'<p>{text(section.text)}</p>{shown}{findings(printed.getvalue())}', used
 
 
-def render(args: argparse.Namespace, parts: Sequence[str]) -> str:
-    """The page of all sections."""
-    images = ', '.join(args.images) or 'the test set of the config'
-    return page(f'Inside {Path(args.config).stem}', f'Config {args.config}, checkpoint {args.checkpoint}, images: '
-                f'{images} (at most {args.max_images}).', {s.tool: s.title for s in SECTIONS}, '\n'.join(parts))
+def add_sections(body: Body, sections: Sequence[Section], args: argparse.Namespace) -> None:
+    """Run the measures, and add a part for each."""
+    room = ROOM
+
+    def make(section: Section) -> str:
+        nonlocal room
+        shown, used = run_section(section, args, room)
+        room -= used
+        return shown
+
+    for number, section in enumerate(sections, 1):
+        print(f'[{number}/{len(sections)}] {section.title}', file=sys.stderr)
+        body.add(section.tool, section.title, partial(make, section))
