@@ -18,7 +18,7 @@ import mmwhitebox
 from mmwhitebox.engine.hooks.validation_classes import NAME as VALIDATION_FILE
 from mmwhitebox.engine.scores.confusion import Confusion
 from mmwhitebox.interpret.complexity import count_flops, count_parameters
-from mmwhitebox.models.access import Network
+from mmwhitebox.models.access import Network, shown_part
 
 from .export import default_size
 
@@ -73,7 +73,7 @@ def model_facts(model: BaseModel) -> dict:
             filename = getattr(model.cfg, 'filename', None)
             _KNOWN[model] = dict(
                 config=_short(filename), checkpoint=_short(checkpoint),
-                parameters=count_parameters(getattr(model, 'student', model)),  # a teacher is its copy
+                parameters=count_parameters(shown_part(model)),  # a teacher is its copy
                 flops=_flops(model, size), flops_size=list(size), date=_date(meta),
                 trained=_steps(meta), version=f'mmwhitebox {mmwhitebox.__version__}',
                 metrics=checkpoint and kept_scores(Path(checkpoint)))

@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
+from mmpretrain.models import BaseSelfSupervisor
 
 from mmwhitebox.checkpoints.atomic import write_bytes
 from mmwhitebox.errors import WriteError
@@ -18,7 +19,7 @@ from mmwhitebox.errors import WriteError
 from .evaluation import evaluators, has_labels
 from .hooks.checkpoint import last_checkpoint
 from .hooks.validation_classes import ValidationClassesHook, best_checkpoints
-from .runner_parts import built_loops
+from .runner_parts import bare_model, built_loops
 from .scores.class_scores import percent, table
 from .scores.confusion import Confusion
 from .scores.confusion_figure import confusion_figure
@@ -147,18 +148,23 @@ def class_table(confusion: Confusion) -> str:
 def next_commands(runner: Runner, config: str, checkpoint: str) -> list[list[str]]:
     """What can be typed next: a test if there is a labelled test set; inference and a report on an image if it is one.
 
+    After learning without labels nothing is predicted: the score of the features, if it was taken, and a report.
+
     Args:
         runner (Runner): The training.
         config (str): What names its config on a command line.
         checkpoint (str): Path of the checkpoint.
     """
     commands = []
+    predicts = not isinstance(bare_model(runner.model), BaseSelfSupervisor)
+    if not predicts and any(getattr(loop, 'gives_features', False) for loop in built_loops(runner)):
+        commands.append(['mmwhitebox', 'measure', 'knn', config, shown(checkpoint)])
     if testable(runner.cfg):
         commands.append([*program('test'), config, shown(checkpoint)])
     image = an_image(runner)
     if image is not None:
         commands += [[*program(name), config, shown(checkpoint), shown(image), '--out',
-                      shown(Path(runner.work_dir) / name)] for name in ('infer', 'report')]
+                      shown(Path(runner.work_dir) / name)] for name in ('infer', 'report')[not predicts:]]
     return commands
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import timm.layers
 from torch import Tensor, nn
 
+from mmwhitebox.models.access import shown_part
 from mmwhitebox.models.feedforward import ISTA, MLP, ODL
 
 TIMM_FEEDFORWARDS = (timm.layers.Mlp, timm.layers.GluMlp, timm.layers.SwiGLU)
@@ -27,7 +28,7 @@ class Call:
 
 def feedforward_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Feed-forward modules (ISTA, ODL, MLP, timm's) in the order in which they run, name -> module."""
-    return {name: module for name, module in model.named_modules()
+    return {name: module for name, module in shown_part(model).named_modules()
             if isinstance(module, (ISTA, ODL, MLP, *TIMM_FEEDFORWARDS))}
 
 

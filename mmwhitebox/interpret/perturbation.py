@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mmwhitebox.models.access import shown_part
 from mmwhitebox.models.attention import BaseAttention
 
 PARTS = ('encoder', 'decoder', 'all')
@@ -60,7 +61,8 @@ def attention_projections(model: nn.Module, part: str = 'all') -> dict[str, list
         that is made of others (orthonormal bases) is the layer's own only within ``parametrize.cached()`` of torch.
     """
     prefix = dict(encoder='backbone.', decoder='decode_head.', all='')[part]
-    found = {name: _input_weights(module) for name, module in model.named_modules() if name.startswith(prefix)}
+    modules = shown_part(model).named_modules()
+    found = {name: _input_weights(module) for name, module in modules if name.startswith(prefix)}
     return {name: projections for name, projections in found.items() if projections}
 
 

@@ -23,6 +23,11 @@ def adopt_teacher(model: nn.Module) -> None:
         model.student.load_state_dict(model.teacher.module.state_dict())
 
 
+def shown_part(model: nn.Module) -> nn.Module:
+    """The part of a model that is looked at: of a student and its teacher the student, see :func:`adopt_teacher`."""
+    return getattr(model, 'student', model)
+
+
 def preprocessed(model: nn.Module, inputs: list[Tensor], data_samples: list) -> dict:
     """What a model's data preprocessor makes of a batch of testing: ``inputs`` (B, C, H, W) and ``data_samples``.
 
@@ -58,7 +63,7 @@ def logits(model: nn.Module, images: Tensor) -> Tensor:
         what they compare, (B, p).
     """
     if hasattr(model, 'student'):
-        return model.student(images)
+        return shown_part(model)(images)
     if hasattr(model, 'predict_pixels'):
         return model.predict_pixels(images)
     return (model.decode_head if hasattr(model, 'decode_head') else model.head)(model.extract_feat(images))

@@ -8,6 +8,7 @@ from timm.layers.attention import AttentionRope
 from timm.models.eva import EvaAttention
 from torch import Tensor, nn
 
+from .access import shown_part
 from .attention import AgentAttention, BaseAttention
 from .attention.base import SubspaceProjection
 from .feedforward import ISTA
@@ -25,7 +26,7 @@ def attention_layers(model: nn.Module) -> dict[str, nn.Module]:
     Returns:
         dict[str, nn.Module]: Name within the model -> module; empty if there are none.
     """
-    return {name: module for name, module in model.named_modules()
+    return {name: module for name, module in shown_part(model).named_modules()
             if isinstance(module, (BaseAttention, *TIMM_ATTENTIONS))}
 
 

@@ -133,19 +133,18 @@ def test_texts_that_could_be_files_addresses_or_code(folder, place, value):
     refused(folder, 'would fetch or read' if 'class_weight' in place else 'could be the name of a file or an address')
 
 
-@pytest.mark.parametrize('place', ['model.decode_head.class_weight', 'model.decode_head.loss_decode.class_weight'])
 @pytest.mark.parametrize('name', ['pkl', 'pickle', 'json', 'npy'])
-def test_weights_of_classes_are_numbers(folder, monkeypatch, place, name):
+def test_weights_of_classes_are_numbers(folder, monkeypatch, name):
     """mmengine reads a file whose whole name is a suffix, too."""
     monkeypatch.chdir(folder)
     (folder / name).write_bytes(b'[1]')
-    spoil(folder, place, name)
+    spoil(folder, 'model.decode_head.loss_decode', dict(type='CrossEntropyLoss', class_weight=name))
     refused(folder, 'would fetch or read')
 
 
 @pytest.mark.parametrize('place, name', [
     ('model.type', 'CBSA'), ('model.backbone.type', 'ISTA'), ('model.data_preprocessor.type', 'CBSA'),
-    ('model.decode_head.loss_decode.type', 'OHEMPixelSampler'), ('model.type', '.EncoderDecoder'),
+    ('model.decode_head.type', 'OHEMPixelSampler'), ('model.type', '.EncoderDecoder'),
     ('model.backbone.type', 'Mixup')])
 def test_a_name_of_another_registry_is_no_module(folder, monkeypatch, place, name):
     (folder / f'{name.strip(".")}.py').write_text('raise SystemExit("ran")')

@@ -288,7 +288,7 @@ def of_timm():
     (lambda: classifier(dict(SRR, weight=-1)), 'weight=-1: the weight of a loss is a number from 0 up'),
     (lambda: classifier(dict(SRR, weight=float('nan'))), 'weight=nan'),
     (lambda: classifier(dict(SRR, lam=-0.1)), 'lam=-0.1'),
-    (lambda: classifier(dict(SRR, eps_squared=0)), 'eps_squared=0 must be above 0'),
+    (lambda: classifier(dict(SRR, eps_squared=0)), 'eps_squared=0: the precision of a code is a number above 0'),
     (lambda: classifier(dict(SRR, layers=[1, 7, -4])), r'layers=\[1, 7, -4\]: 7, -4 names no .*: 0, 1, 2\.$'),
     (lambda: classifier(dict(SRR, layers=[])), r'layers=\[\]: nothing names no'),
     (lambda: classifier(dict(SRR, layers=-1), backbone=dict(arch=arch(TSSA, num_class_layers=1))),

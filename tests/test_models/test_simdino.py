@@ -11,9 +11,12 @@ from mmengine.registry import MODELS, init_default_scope
 
 from mmwhitebox.errors import ConfigError, UserError
 from mmwhitebox.interpret.knn import knn_scores
-from mmwhitebox.models.access import image_features, logits
+from mmwhitebox.interpret.perturbation import attention_projections
+from mmwhitebox.models.access import adopt_teacher, image_features, logits, preprocessed
+from mmwhitebox.models.attention_layers import attention_layers
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from mmwhitebox.models.embeddings import LearnedPositions
+from mmwhitebox.models.rate_reduction import SimDINOLoss
 from mmwhitebox.models.selfsup import SimDINO
 
 TINY = dict(embed_dims=16, num_heads=2, num_layers=2)
@@ -341,6 +344,35 @@ def test_neighbours_are_of_one_kind_after_training_without_labels(hub):
     after = neighbours_agree(model)
     assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5 - 0.2
     assert after > before + 10
+
+
+def test_what_is_looked_at_is_the_teacher():
+    model = build()
+    move(model)
+    before = {key: value.clone() for key, value in model.teacher.module.state_dict().items()}
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = model.eval().teacher.module(images)
+        assert not torch.equal(logits(model, images), expected)
+        adopt_teacher(model)
+        assert torch.equal(logits(model, images), expected)
+    assert all(torch.equal(value, before[key]) for key, value in model.teacher.module.state_dict().items())
+    layers = attention_layers(model)
+    assert layers and all(name.startswith('backbone.') for name in layers)
+    assert list(attention_projections(model)) == list(layers)
+
+
+def test_the_preprocessor_gets_one_view():
+    model, image = build(), torch.randn(3, 32, 32)
+    assert preprocessed(model, [image, image], [None, None])['inputs'].shape == (2, 3, 32, 32)
+
+
+@pytest.mark.parametrize('options, said', [
+    (dict(coeff=-1), 'coeff=-1: the weight'), (dict(eps=0), 'eps=0: the precision'), (dict(eps=None), 'eps=None'),
+    (dict(eps=-0.05), 'eps=-0.05'), (dict(coeff='x'), "coeff='x'")])
+def test_a_loss_that_cannot_be_is_refused(options, said):
+    with pytest.raises(ConfigError, match=said):
+        SimDINOLoss(**options)
 
 
 def test_the_class_is_public():

@@ -16,7 +16,7 @@ from mmwhitebox.engine.devices import check_device
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret import activation_memory, count_flops, count_parameters, count_similarities
 from mmwhitebox.interpret.cost_curve import SERIES, cost_curves, plot_cost_curves
-from mmwhitebox.models.access import Network, logits
+from mmwhitebox.models.access import Network, logits, shown_part
 
 from .outputs import save_figure, save_numbers
 
@@ -49,7 +49,7 @@ def measure(cfg: Config, size: tuple | None, memory: bool) -> dict:
     image = torch.empty(1, cfg.model.backbone.get('in_channels', 3), *size, device='meta')
     network = Network(model)
     costs.update(
-        params=count_parameters(getattr(model, 'student', model)) / 1e6,  # a teacher is its copy
+        params=count_parameters(shown_part(model)) / 1e6,  # a teacher is its copy
         headless=count_parameters(model.backbone) / 1e6,
         flops=count_flops(network, image) / 1e9,
         similarities=count_similarities(network, image) / 1e6)

@@ -8,6 +8,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
+from mmpretrain.models import BaseSelfSupervisor
 from prettytable import PrettyTable
 from rich.console import Console
 from rich.progress import Progress
@@ -27,6 +28,8 @@ from mmwhitebox.interpret.plot_style import colour, new_figure
 
 def test_loader(model: BaseModel, max_images: int | None) -> DataLoader:
     """Loader of the config's test dataset, or of some images of it, evenly spaced."""
+    if isinstance(model, BaseSelfSupervisor):
+        raise NotApplicableError(f'{type(model).__name__} has learned no classes, so there is no score to disturb.')
     split = evaluation_split(model.cfg)
     if split is None:
         raise NotApplicableError('The config has no test or validation dataset, which the score needs.')
