@@ -1,7 +1,9 @@
 """The explorer's page in a real browser: what it shows is what the model computed, and everybody can use it."""
 import io
+import json
 import re
 import xml.etree.ElementTree as ET
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 from PIL import Image
 
 from mmwhitebox.apis import explore
+from mmwhitebox.apis.explorer_page import page
 from mmwhitebox.apis.inference import test_pipeline as pipeline_of
 from mmwhitebox.interpret.attention_map import (
     attention_row,
@@ -137,6 +140,31 @@ def test_maps_are_those_of_interpret(number, models, folder, opened):
     assert compared == [{'attention', 'footprint', 'similarity'}, {'attention', 'footprint', 'similarity'},
                         {'attention', 'similarity'}, {'membership', 'similarity'},
                         {'membership', 'gate', 'similarity'}][number]
+
+
+def test_values_of_the_layer_strip_are_named_by_the_unit_of_their_layer(folder, opened, tmp_path):
+    found = explore(small_model('cbt_decoder/cbt_decoder_tiny_ade20k'), folder / 'a.png')
+    path = tmp_path / 'page.html'
+    path.write_text(page([found]))
+    units = {f'{layer["number"]} {layer["attention"]}': 'AᵀA' if layer['maps']['attention']['form'] == 'gram' else 'share'
+             for layer in found.header['layers'] if layer['maps'].get('attention')}
+    assert {*units.values()} == {'AᵀA', 'share'}
+    tab = opened('strip="attention"', to=path.as_uri())
+    shown = {(row['map'], row['unit']) for row in tab.numbers('strip')}
+    assert shown == set(units.items())
+    assert 'share or AᵀA' in tab.figure('strip').locator('.bar').text_content()
+
+
+def test_the_numbers_of_all_footprints_are_named_by_representative_and_patch(models, folder, opened):
+    look = Look(models[CONFIGS[0]], folder / 'a.png')
+    name, layer = next((name, layer) for name, layer in look.layers.items() if has_representatives(layer))
+    tab = opened(f'layer={list(look.layers).index(name)}')
+    rows = tab.numbers('footprints')
+    with torch.inference_mode():
+        maps = look.patches(representative_footprints(layer, look.calls[name].args)[0].mean(0))
+    assert [(row['map'], int(row['row']), int(row['column'])) for row in rows] == [
+        (f'no. {j}', *place) for j in range(len(maps)) for place in np.ndindex(look.grid)]
+    close([float(row['value']) for row in rows], maps.ravel())
 
 
 def test_probabilities_follow_the_cursor(models, folder, opened):
@@ -385,6 +413,15 @@ def test_the_address_holds_what_is_seen(opened):
     tab.page.wait_for_timeout(400)
     again = opened(tab.page.url.partition('#')[2])
     assert again.page.locator('#noise').input_value() == '0.5' and again.numbers('attention') == numbers
+
+
+def test_the_address_holds_a_place_to_the_pixel(opened):
+    x = 76 / 131  # to five digits it is larger, and another pixel
+    tab = opened(f'pins=[{{"x":{x},"y":0.55}}]')
+    tab.page.keyboard.press(']')
+    tab.page.wait_for_timeout(400)
+    pins = json.loads(parse_qs(tab.page.url.partition('#')[2])['pins'][0])
+    assert pins == [dict(x=x, y=0.55)]
 
 
 @pytest.mark.parametrize('state', [
