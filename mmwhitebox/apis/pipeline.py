@@ -56,9 +56,9 @@ class InferencePipeline:
             with as_file(image) as path:
                 try:
                     return self(path)
-                except ImageReadError as error:
-                    raise ImageReadError(f'These {len(image)} bytes are no image file that the test pipeline can read '
-                                         f'({error.__cause__ or error}).') from error
+                except UserError as error:
+                    said = str(error).removeprefix(f'{path}: ').replace(str(path), 'the image')
+                    raise type(error)(f'These {len(image)} bytes: {said}') from error
         if isinstance(image, np.ndarray):
             sample = dict(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
         else:

@@ -152,6 +152,8 @@ def check(args: argparse.Namespace, sources: list[tuple[str, str]]):
 
 def export(args: argparse.Namespace, sources: list[tuple[str, str]]) -> None:
     """Write the page as one file."""
+    from mmwhitebox.apis.explorer_page import page
+    from mmwhitebox.errors import ImageReadError
     from mmwhitebox.explorer.models import Models
     from mmwhitebox.explorer.runs import Asked
 
@@ -166,9 +168,21 @@ def export(args: argparse.Namespace, sources: list[tuple[str, str]]) -> None:
     shown = list(pictures.listed.values())
     if not shown:
         raise UserError('The data of the config is not here: name pictures by --images.')
-    if len(shown) + pictures.more > MOST_EXPORTED:
-        print(f'the first {MOST_EXPORTED} of {len(shown) + pictures.more} pictures are taken', file=sys.stderr)
-    runs = [Asked(number, picture.id, picture.name, picture.path) for picture in shown[:MOST_EXPORTED]
-            for number in range(len(sources))]
-    Path(args.export).write_bytes(models.page(runs))
+    found, taken, unread = [], 0, 0
+    for picture in shown:
+        try:
+            found += [models.exploration(Asked(number, picture.id, picture.name, picture.path))
+                      for number in range(len(sources))]
+        except ImageReadError as error:
+            print(f'left out: {" ".join(str(error).split())}', file=sys.stderr)
+            unread += 1
+        else:
+            taken += 1
+        if taken == MOST_EXPORTED:
+            break
+    if not taken:
+        raise UserError(f'{args.export} is not written: none of {unread} pictures can be read, see the lines above.')
+    if taken + unread < len(shown) + pictures.more:
+        print(f'the first {taken} of {len(shown) + pictures.more - unread} pictures are taken', file=sys.stderr)
+    Path(args.export).write_text(page(found), encoding='utf-8')
     print(args.export)

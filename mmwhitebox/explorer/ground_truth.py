@@ -19,29 +19,9 @@ from mmwhitebox.datasets import FolderClsDataset
 from mmwhitebox.datasets.layout import leaf_datasets
 from mmwhitebox.errors import UserError
 
+from .mask_files import mask_beside
+
 LISTING = (BaseSegDataset, CustomDataset, FolderClsDataset)  # others come as archives, which they would fetch
-IMAGES, MASKS = 'images', 'annotations'
-MASK_SUFFIXES = ('.png', '.tif', '.tiff', '.bmp', '.gif')
-
-
-def mask_beside(image: str | Path) -> Path | None:
-    """The mask of an image: of its name, in a folder ``annotations`` that lies where the images do, or their folder.
-
-    ``a/images/val/x.jpg`` has ``a/annotations/val/x.png``; ``a/x.jpg`` has ``a/annotations/x.png`` or
-    ``annotations/x.png``. A link that leads out of that folder is none.
-    """
-    image = Path(os.path.abspath(image))
-    folders = [(image.parent / MASKS, ''), (image.parent.parent / MASKS, '')]
-    for depth, part in enumerate(reversed(image.parts[:-1]), 1):
-        if part == IMAGES:
-            top = image.parents[depth]
-            folders.insert(0, (top / MASKS, image.parent.relative_to(top / IMAGES)))
-    for folder, below in folders:
-        for suffix in MASK_SUFFIXES:
-            path = folder / below / (image.stem + suffix)
-            if path.is_file() and path.resolve().is_relative_to(folder.resolve()) and path != image:
-                return path
-    return None
 
 
 class GroundTruth:

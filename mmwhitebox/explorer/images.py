@@ -22,6 +22,8 @@ from mmwhitebox.datasets.stored_images import TIFF_STARTS
 from mmwhitebox.datasets.viewable import read_viewable
 from mmwhitebox.errors import ImageReadError, ImageSizeError, UserError
 
+from .mask_files import without_masks
+
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'PPM')  # none that runs another program, as EPS does
 MAX_PIXELS = 50_000_000
 MAX_LISTED, MAX_UPLOADS, MAX_UPLOADED_BYTES = 500, 16, 256 * 2**20
@@ -94,8 +96,8 @@ class Pictures:
         self.offer(paths, root)
 
     def offer(self, paths: Iterable[str | Path], root: str | Path | None = None) -> None:
-        """Offer more files, called by their paths below ``root``."""
-        for path in map(str, paths):
+        """Offer more files, called by their paths below ``root``; masks beside them are none."""
+        for path in without_masks(map(str, paths), root):
             if not self.within(path):
                 continue
             if len(self.listed) >= MAX_LISTED:

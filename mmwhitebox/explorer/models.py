@@ -78,9 +78,8 @@ class Models:
             found = explore(model, Path(asked.image) if isinstance(asked.image, str) else asked.image, asked.what_if,
                             labels)
         except UserError as error:
-            if isinstance(asked.image, str):
-                raise type(error)(str(error).replace(asked.image, asked.name)) from error
-            raise
+            called = asked.image if isinstance(asked.image, str) else f'These {len(asked.image)} bytes'
+            raise type(error)(str(error).replace(called, asked.name)) from error
         found.header['model']['id'] = str(asked.model)
         found.header['image'].update(id=asked.id, name=asked.name)
         found.header['notes'] += notes

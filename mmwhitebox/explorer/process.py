@@ -16,10 +16,11 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
-from mmwhitebox.errors import UserError
+from mmwhitebox.errors import ImageReadError, ImageSizeError, UserError
 
 LOG = logging.getLogger(__name__)
 KILLED = 'The process of the models has ended, perhaps for want of memory; it is being started again.'
+REFUSED = {ImageSizeError: 413, ImageReadError: 415, UserError: 422}  # statuses of HTTP
 _work: Any = None  # what the factory gave, in the process
 
 
@@ -127,12 +128,17 @@ def _do(name: str, args: tuple) -> Done:
     try:
         return Done(200, getattr(_work, name)(*args))
     except UserError as error:
-        return Done(422, ' '.join(str(error).split()))
+        return Done(status_of(error), ' '.join(str(error).split()))
     except Exception as error:
         if is_out_of_memory(error):
             return Done(507, 'The memory does not suffice for this model and this image; try a smaller image.')
         traceback.print_exc(file=sys.stderr)
         return Done(500, f'The computation failed ({type(error).__name__}); the log of the command says more.')
+
+
+def status_of(error: UserError) -> int:
+    """The status of HTTP that says what is refused."""
+    return next(status for kind, status in REFUSED.items() if isinstance(error, kind))
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -3,7 +3,7 @@ import asyncio
 import contextlib
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from socket import socket
@@ -17,11 +17,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mmwhitebox.errors import ImageReadError, ImageSizeError, UserError
+from mmwhitebox.errors import UserError
 
 from .images import NoSuchImageError, Picture, Pictures, check_listed
 from .jobs import Jobs
-from .process import JobError
+from .process import JobError, status_of
 from .runs import Asked
 from .safety import Guard, answer, is_loopback, refusal
 
@@ -32,7 +32,6 @@ MAX_DECODING = 2
 MAX_CONNECTIONS = 256
 KINDS = {'html': 'text/html', 'css': 'text/css', 'js': 'text/javascript', 'mjs': 'text/javascript',
          'json': 'application/json', 'svg': 'image/svg+xml', 'png': 'image/png', 'ico': 'image/x-icon'}
-STATUS = {ImageSizeError: 413, ImageReadError: 415, NoSuchImageError: 404}
 RETRY = {'Retry-After': '1'}
 
 
@@ -100,7 +99,9 @@ class Explorer:
 
     async def export(self, request: Request) -> Response:
         """``POST /api/export``."""
-        given = (await self._json(request)).get('runs')
+        body = await self._json(request)
+        check_keys(body, ('runs', ))
+        given = body.get('runs')
         if not isinstance(given, list) or not 0 < len(given) <= MAX_RUNS:
             raise HTTPException(400, f'"runs" is a list of 1 to {MAX_RUNS} runs.')
         runs = [await self._asked(run) for run in given]
@@ -117,13 +118,12 @@ class Explorer:
             HTTPException: It is none.
             UserError: There is no such image, or it is too large.
         """
-        if not isinstance(run, dict):
-            raise HTTPException(400, 'A run is an object with "model", "image" and "what_if".')
-        model, image, what_if = run.get('model'), run.get('image'), run.get('what_if') or []
-        if not isinstance(model, str) or model not in map(str, range(len(self.jobs.states))):
+        if not isinstance(run, dict) or not all(isinstance(run.get(key), str) for key in ('model', 'image')):
+            raise HTTPException(400, 'A run is an object with "model" and "image", which are ids, and "what_if".')
+        check_keys(run, ('model', 'image', 'what_if'))
+        model, image, what_if = run['model'], run['image'], run.get('what_if', [])
+        if model not in map(str, range(len(self.jobs.states))):
             raise HTTPException(404, 'There is no such model.')
-        if not isinstance(image, str):
-            raise HTTPException(404, 'There is no such image.')
         if not isinstance(what_if, list) or len(what_if) > MAX_WHAT_IF or not all(isinstance(i, dict) for i in what_if):
             raise HTTPException(400, f'"what_if" is a list of at most {MAX_WHAT_IF} objects.')
         picture: Picture = self.pictures[image]
@@ -233,6 +233,18 @@ async def disconnected(request: Request) -> None:
         pass
 
 
+def check_keys(given: dict, known: Sequence[str]) -> None:
+    """Refuse what would not be heeded, as a key that is written wrong.
+
+    Raises:
+        HTTPException: There are other keys.
+    """
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        named = ', '.join(repr(key)[:30] for key in unknown[:3])
+        raise HTTPException(400, f'Unknown here: {named}; known: {", ".join(known)}.')
+
+
 def static_files() -> dict[str, bytes]:
     """Name -> content of the files of the page; nothing else is served."""
     return dict(_below(files('mmwhitebox.explorer') / 'static'))
@@ -269,7 +281,7 @@ async def _on_job(request: Request, error: JobError) -> Response:
 
 
 async def _on_user_error(request: Request, error: UserError) -> Response:
-    status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 422)
+    status = 404 if isinstance(error, NoSuchImageError) else status_of(error)
     return refusal(status, ' '.join(str(error).split()))
 
 

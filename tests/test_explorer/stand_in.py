@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Sequence
 
-from mmwhitebox.errors import UserError
+from mmwhitebox.errors import ImageReadError, ImageSizeError, UserError
 from mmwhitebox.explorer.runs import Asked
 
 CLASSES = ['wall', '<script>alert(1)</script>']
@@ -45,6 +45,10 @@ class StandIn:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
         elif kind == 'defect':
             raise KeyError('/etc/secret')
+        elif kind == 'unread':
+            raise ImageReadError('a.png: it is cut off.')
+        elif kind == 'large':
+            raise ImageSizeError('a.png: too large.')
         elif kind == 'refused':
             raise UserError('layer 9 has\nno head 7.')
 

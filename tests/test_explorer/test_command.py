@@ -1,6 +1,7 @@
 """The command: what it refuses, what it prints, how it ends."""
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -134,6 +135,29 @@ def test_an_export_is_written_and_named(capsys, place, monkeypatch):
     main(['explore', *MODEL, '--export', 'new/page.html', '--images', 'data/images/validation/*.jpg'])
     assert capsys.readouterr().out == 'new/page.html\n'
     assert len(re.findall('id="run-', (place / 'new' / 'page.html').read_text())) == 2
+
+
+def test_an_export_takes_the_next_picture_where_one_cannot_be_read(capsys, place, monkeypatch):
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(explore, 'MOST_EXPORTED', 1)
+    folder = place / 'mixed'
+    folder.mkdir()
+    (folder / '0.jpg').write_bytes(b'nothing')
+    for picture in (place / 'data' / 'images' / 'validation').iterdir():
+        shutil.copy(picture, folder)
+    main(['explore', *MODEL, '--export', 'mixed.html', '--images', 'mixed'])
+    out, err = capsys.readouterr()
+    assert out == 'mixed.html\n' and len(re.findall('^left out: 0.jpg: ', err, re.MULTILINE)) == 1
+    assert 'the first 1 of 2 pictures are taken' in err
+    assert re.findall('id="run-.', (place / 'mixed.html').read_text()) == ['id="run-0']
+
+
+def test_an_export_of_nothing_that_can_be_read_fails(capsys, place, monkeypatch):
+    monkeypatch.chdir(place)
+    (place / 'none').mkdir()
+    (place / 'none' / 'x.jpg').write_bytes(b'nothing')
+    assert 'none.html is not written' in refused(capsys, *MODEL, '--export', 'none.html', '--images', 'none')
+    assert not (place / 'none.html').exists()
 
 
 def test_without_images_the_export_is_of_the_test_set(capsys, place, monkeypatch):

@@ -1,18 +1,22 @@
 """What the process of the models does, with small models."""
+import io
 import json
 import re
+import tempfile
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import BaseTransform
 from PIL import Image
 
 from mmwhitebox.apis import init_model
 from mmwhitebox.apis.array_container import unpack
 from mmwhitebox.apis.explore import explore
 from mmwhitebox.apis.model_facts import describe_model
-from mmwhitebox.errors import CheckpointError, UserError
+from mmwhitebox.errors import CheckpointError, ImageReadError, UserError
 from mmwhitebox.explorer import memory, process
 from mmwhitebox.explorer.images import Pictures
 from mmwhitebox.explorer.models import Models
@@ -100,6 +104,26 @@ def test_an_error_names_the_image_as_people_do(models, tmp_path):
     with pytest.raises(UserError) as told:
         models.explore(Asked(0, 'f1', 'below/a.png', str(tmp_path / 'a.png')))
     assert 'below/a.png' in str(told.value) and str(tmp_path) not in str(told.value)
+
+
+def test_an_upload_that_the_model_cannot_take_is_named_without_a_path_of_the_server(models):
+    class Unequal(BaseTransform):
+        def transform(self, results):
+            raise cv2.error('bad size')
+
+    pipeline = models.loaded[0][0].test_pipeline
+    picture = io.BytesIO()
+    Image.new('RGB', (64, 64)).save(picture, 'PNG')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, 'transforms', [pipeline.transforms[0], Unequal(), *pipeline.transforms[1:]])
+        with pytest.raises(ImageReadError) as told:
+            models.explore(Asked(0, 'u1', 'holiday.png', picture.getvalue()))
+    said = str(told.value)
+    assert said.startswith('holiday.png: Unequal of the test pipeline cannot take an image of 64 x 64 pixels')
+    assert tempfile.gettempdir() not in said and 'bytes' not in said
+    with pytest.raises(ImageReadError, match='^holiday.png: cannot read this image') as told:
+        models.explore(Asked(0, 'u1', 'holiday.png', b'nothing'))
+    assert tempfile.gettempdir() not in str(told.value)
 
 
 @pytest.mark.parametrize('what_if', [

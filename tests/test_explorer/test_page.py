@@ -1,7 +1,9 @@
 """The explorer's page in a real browser: what it shows is what the model computed, and everybody can use it."""
 import io
+import json
 import re
 import xml.etree.ElementTree as ET
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ import torch
 from PIL import Image
 
 from mmwhitebox.apis import explore
+from mmwhitebox.apis.explorer_page import page
 from mmwhitebox.apis.inference import test_pipeline as pipeline_of
+from mmwhitebox.explorer.process import KILLED
 from mmwhitebox.interpret.attention_map import (
     attention_row,
     has_attention_map,
@@ -137,6 +141,32 @@ def test_maps_are_those_of_interpret(number, models, folder, opened):
     assert compared == [{'attention', 'footprint', 'similarity'}, {'attention', 'footprint', 'similarity'},
                         {'attention', 'similarity'}, {'membership', 'similarity'},
                         {'membership', 'gate', 'similarity'}][number]
+
+
+def test_values_of_the_layer_strip_are_named_by_the_unit_of_their_layer(folder, opened, tmp_path):
+    found = explore(small_model('cbt_decoder/cbt_decoder_tiny_ade20k'), folder / 'a.png')
+    path = tmp_path / 'page.html'
+    path.write_text(page([found]))
+    named = {'gram': 'AᵀA'}
+    units = {f'{layer["number"]} {layer["attention"]}': named.get(layer['maps']['attention']['form'], 'share')
+             for layer in found.header['layers'] if layer['maps'].get('attention')}
+    assert {*units.values()} == {'AᵀA', 'share'}
+    tab = opened('strip="attention"', to=path.as_uri())
+    shown = {(row['map'], row['unit']) for row in tab.numbers('strip')}
+    assert shown == set(units.items())
+    assert 'share or AᵀA' in tab.figure('strip').locator('.bar').text_content()
+
+
+def test_the_numbers_of_all_footprints_are_named_by_representative_and_patch(models, folder, opened):
+    look = Look(models[CONFIGS[0]], folder / 'a.png')
+    name, layer = next((name, layer) for name, layer in look.layers.items() if has_representatives(layer))
+    tab = opened(f'layer={list(look.layers).index(name)}')
+    rows = tab.numbers('footprints')
+    with torch.inference_mode():
+        maps = look.patches(representative_footprints(layer, look.calls[name].args)[0].mean(0))
+    assert [(row['map'], int(row['row']), int(row['column'])) for row in rows] == [
+        (f'no. {j}', *place) for j in range(len(maps)) for place in np.ndindex(look.grid)]
+    close([float(row['value']) for row in rows], maps.ravel())
 
 
 def test_probabilities_follow_the_cursor(models, folder, opened):
@@ -387,6 +417,15 @@ def test_the_address_holds_what_is_seen(opened):
     assert again.page.locator('#noise').input_value() == '0.5' and again.numbers('attention') == numbers
 
 
+def test_the_address_holds_a_place_to_the_pixel(opened):
+    x = 76 / 131  # to five digits it is larger, and another pixel
+    tab = opened(f'pins=[{{"x":{x},"y":0.55}}]')
+    tab.page.keyboard.press(']')
+    tab.page.wait_for_timeout(400)
+    pins = json.loads(parse_qs(tab.page.url.partition('#')[2])['pins'][0])
+    assert pins == [dict(x=x, y=0.55)]
+
+
 @pytest.mark.parametrize('state', [
     'layer="<b>"&pins=[1]&heads=-1&whatIf=[{"kind":"x"},null]&hidden="a"&opacity=9',
     pytest.param('layer=%&pins=[{"token":"none"}]', marks=pytest.mark.slow),
@@ -399,6 +438,47 @@ def test_a_broken_address_does_no_harm(state, opened):
 def test_a_picture_that_is_gone_is_said(opened):
     tab = opened('image="gone"')
     assert 'no longer here' in tab.page.locator('#error p').inner_text()
+
+
+def test_disturbances_of_layers_that_no_model_has_are_left_out_and_said(opened):
+    tab = opened('whatIf=[{"kind":"skip","layer":99},{"kind":"skip","layer":1}]')
+    tab.page.locator('#error p').wait_for()
+    assert 'layer 99 skipped' in tab.page.locator('#error p').inner_text()
+    assert tab.page.locator('#disturbances li').all_inner_texts() == ['layer 1 skipped ×']
+
+
+def test_of_a_picture_without_an_answer_no_other_figures_stay(opened):
+    tab = opened('layer=1')
+    tab.page.route('**/api/run', lambda route: route.fulfill(status=415, json=dict(error='b.png: it is cut off.')))
+    tab.page.locator('#thumbnails button').nth(1).click()
+    tab.page.locator('#error p').wait_for()
+    assert tab.panel.locator('.columns').is_hidden()
+    assert tab.panel.locator('.notes').inner_text() == 'b.png: it is cut off.'
+    tab.page.unroute('**/api/run')
+    tab.page.locator('#noise').wait_for(state='hidden')
+    tab.page.locator('#thumbnails button').nth(0).click()
+    tab.panel.locator('.columns').wait_for()
+    assert tab.panel.locator('.notes').inner_text() != 'b.png: it is cut off.'
+    tab.errors = [text for text in tab.errors if '415' not in text]
+
+
+def test_why_a_run_waits_is_said_and_one_that_ends_the_process_twice_is_given_up(opened):
+    tab = opened('layer=1')
+    reasons = ['The model is still being loaded.', KILLED, 'The model is still being loaded.', KILLED, 'too much']
+    asked = []
+
+    def refuse(route) -> None:
+        asked.append(reasons[len(asked)])
+        route.fulfill(status=503, headers={'Retry-After': '1'}, json=dict(error=asked[-1]))
+
+    tab.page.route('**/api/run', refuse)
+    tab.page.locator('#noise').fill('1.5')
+    for reason in reasons[:2]:
+        tab.page.locator('#progress span', has_text=reason).wait_for()
+    tab.page.locator('#error p').wait_for()
+    assert KILLED in tab.page.locator('#error p').inner_text() and asked == reasons[:4]
+    assert tab.panel.locator('.columns').is_visible()  # of the same picture, undisturbed
+    tab.errors = [text for text in tab.errors if '503' not in text]
 
 
 def test_models_side_by_side_have_one_cursor(models, folder, opened):

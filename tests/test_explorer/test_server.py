@@ -94,9 +94,11 @@ def test_an_export_is_a_file_to_save(shared):
 
 @pytest.mark.parametrize('body, status', [
     (b'', 400), (b'{', 400), (b'[]', 400), (b'"x"', 400), (b'\xff\xfe', 400), (b'[' * 100_000, 400), (b'9' * 9999, 400),
-    (b'{"model": "0", "image": NaN}', 400), (b'{"model": "0", "image": 1e999}', 400), (b'{}', 404),
-    (b'{"model": 0}', 404), (b'{"model": "-1"}', 404), (b'{"model": "2"}', 404), (b'{"model": ["0"]}', 404),
-    (b'{"model": "\\ud800"}', 404), (b'{"model": "0", "image": "\\ud800"}', 404), (b'{"model": "0", "image": {}}', 404),
+    (b'{"model": "0", "image": NaN}', 400), (b'{"model": "0", "image": 1e999}', 400), (b'{}', 400),
+    (b'{"model": "0"}', 400), (b'{"image": "f"}', 400), (b'{"model": 0, "image": "f"}', 400),
+    (b'{"model": ["0"], "image": "f"}', 400), (b'{"model": "0", "image": {}}', 400),
+    (b'{"model": "-1", "image": "f"}', 404), (b'{"model": "2", "image": "f"}', 404),
+    (b'{"model": "\\ud800", "image": "f"}', 404), (b'{"model": "0", "image": "\\ud800"}', 404),
     (b'{"model": "0", "image": "../../etc/passwd"}', 404), (b'x' * 300_000, 413),
 ])
 def test_a_run_that_is_none_is_refused_in_a_sentence(shared, body, status):
@@ -105,10 +107,20 @@ def test_a_run_that_is_none_is_refused_in_a_sentence(shared, body, status):
     assert '\n' not in answer.json()['error'] and len(answer.json()['error']) < 200
 
 
-@pytest.mark.parametrize('what_if', ['noise', {'kind': 'noise'}, ['noise'], [[]], [{}] * 65, 1])
+@pytest.mark.parametrize('what_if', ['noise', {'kind': 'noise'}, ['noise'], [[]], [{}] * 65, 1, 0, False, '', {}, None])
 def test_disturbances_that_are_none_are_refused(shared, what_if):
     answer = shared.post('/api/run', json=dict(model='0', image=shared.names['a.png'], what_if=what_if))
     assert answer.status_code == 400 and 'what_if' in answer.json()['error']
+
+
+@pytest.mark.parametrize('key', ['what_iff', 'layer', '\n', 'x' * 1000, '\ud800'])
+def test_keys_that_would_not_be_heeded_are_refused_by_name(shared, key):
+    asked = {'model': '0', 'image': shared.names['a.png']}
+    for path, body in (('run', {**asked, key: []}), ('export', {'runs': [{**asked, key: []}]}),
+                       ('export', {'runs': [asked], key: []})):
+        answer = shared.post(f'/api/{path}', content=json.dumps(body))
+        assert answer.status_code == 400 and repr(key)[:30] in answer.json()['error'], answer.text
+        assert '\n' not in answer.json()['error'] and len(answer.json()['error']) < 200
 
 
 @pytest.mark.parametrize('runs', [None, [], {}, [{}] * 17, 'x'])
@@ -116,7 +128,7 @@ def test_exports_of_nothing_and_of_too_much_are_refused(shared, runs):
     assert shared.post('/api/export', json=dict(runs=runs)).status_code == 400
 
 
-@pytest.mark.parametrize('runs, status', [([1], 400), ([{}], 404)])
+@pytest.mark.parametrize('runs, status', [([1], 400), ([{}], 400), ([{'model': '0', 'image': 'gone'}], 404)])
 def test_runs_of_an_export_are_checked(shared, runs, status):
     assert shared.post('/api/export', json=dict(runs=runs)).status_code == status
 
@@ -128,7 +140,8 @@ def test_a_model_that_failed_says_why(shared):
 
 
 @pytest.mark.parametrize('kind, status, said', [
-    ('memory', 507, 'memory'), ('refused', 422, 'layer 9 has no head 7.'), ('defect', 500, 'KeyError')])
+    ('memory', 507, 'memory'), ('refused', 422, 'layer 9 has no head 7.'), ('unread', 415, 'cut off'),
+    ('large', 413, 'too large'), ('defect', 500, 'KeyError')])
 def test_a_run_that_fails_says_so_in_a_sentence_and_the_next_one_works(shared, kind, status, said):
     answer = run(shared, shared.names['a.png'], dict(kind=kind))
     assert answer.status_code == status and said in answer.json()['error']
@@ -190,6 +203,20 @@ def test_without_a_folder_the_samples_of_the_first_model_are_offered(tmp_path):
         images = client.get('/api/images').json()['images']
         assert [(image['name'], image['ground_truth']) for image in images] == [('masked.png', True), ('x.png', False)]
         assert run(client, images[0]['id']).status_code == 200
+
+
+def test_masks_beside_pictures_are_not_offered_as_pictures(tmp_path):
+    names = ['a.jpg', 'annotations/a.png', 'sub/b.jpg', 'sub/annotations/b.png', 'images/val/c.jpg',
+             'annotations/val/c.tif', 'annotations/of_none.png', 'annotations/a.jpg', 'other/a.png']
+    paths = [save(tmp_path / name) for name in names]
+
+    def offered(paths, root) -> list[str]:
+        return [picture['name'] for picture in Pictures(paths, root).facts['images']]
+
+    masks = {'annotations/a.png', 'sub/annotations/b.png', 'annotations/val/c.tif'}
+    assert offered(paths, tmp_path) == [name for name in names if name not in masks]
+    assert offered(paths[1:2], tmp_path / 'annotations') == ['a.png']  # that folder itself was named
+    assert offered(paths[:2], None) == ['a.jpg']
 
 
 def test_long_folders_are_cut_and_it_is_said(tmp_path, monkeypatch):

@@ -34,8 +34,7 @@ export function isKept(key) {
 function toHash(state, initial) {
   const parts = new URLSearchParams();
   for (const key of Object.keys(KEPT)) {
-    const value = JSON.stringify(state[key], (name, number) => name === 'x' || name === 'y'
-      ? Number(number.toFixed(5)) : number);
+    const value = JSON.stringify(state[key]);
     if (value !== JSON.stringify(initial[key])) {
       parts.set(key, value);
     }

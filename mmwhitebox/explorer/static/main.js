@@ -2,7 +2,7 @@
 import {fromHash, hideToken, isKept, writeAddress} from './address.js';
 import {byId, element} from './elements.js';
 import {cellOf} from './maps.js';
-import {describeAll} from './disturbances.js';
+import {describeAll, takenBy} from './disturbances.js';
 import {EmbeddedSource} from './embedded_source.js';
 import {announce, hideError, showError, showProgress} from './messages.js';
 import {pinCursor, startKeys} from './keyboard.js';
@@ -169,8 +169,29 @@ class Explorer {
     const runs = new ModelRuns(this.source, model, (base, run) => {
       panel.show(base, run);
       this.updateControls(this.store.state);
-    }, error => showError(`${model.name}: ${error.message}`));
+      this.dropUnknown(this.store.state);
+    }, (error, known) => {
+      showError(`${model.name}: ${error.message}`);
+      if (!known) {
+        panel.clear(error.message);
+        this.updateControls(this.store.state);
+      }
+    });
     this.panels.set(model.id, {panel, runs});
+  }
+
+  // Takes away disturbances, of an address, that no model has that has been looked at, and says so.
+  dropUnknown({models, whatIf}) {
+    const headers = [...this.panels.values()].flatMap(({panel}) => panel.header ?? []);
+    if (this.source.stored || !models.every(id => this.panels.get(id).panel.header)) {
+      return;
+    }
+    const unknown = whatIf.filter(item => item.kind !== 'erase'
+      && !headers.some(header => takenBy([item], header).length));
+    if (unknown.length) {
+      this.store.set({whatIf: whatIf.filter(item => !unknown.includes(item))});
+      showError(`No model here has this, it is left out: ${describeAll(unknown)}.`);
+    }
   }
 
   want(state) {

@@ -62,6 +62,13 @@ export class Panel {
     this.update(this.store.state);
   }
 
+  // A picture that this model has no answer to: nothing of the one before is left.
+  clear(reason) {
+    this.base = this.run = undefined;
+    this.find('.columns').hidden = true;
+    this.find('.notes').replaceChildren(element('li', {textContent: reason}));
+  }
+
   get header() {
     return this.base?.header;
   }

@@ -2,7 +2,8 @@
 import {takenBy} from './disturbances.js';
 
 export class ModelRuns {
-  // `told(base, run)` when there is something new to show, `failed(error)` when there is not.
+  // `told(base, run)` when there is something new to show, `failed(error, known)` when there is not; `known`: whether
+  // what was told last is of the picture that was wanted.
   constructor(source, model, told, failed) {
     Object.assign(this, {source, model, told, failed});
     this.busy = false;
@@ -23,7 +24,9 @@ export class ModelRuns {
       try {
         await this.fetch(done);
       } catch (error) {
-        this.failed(error);
+        const known = this.image === done.image;
+        this.image = known ? this.image : undefined;
+        this.failed(error, known);
       }
     }
     this.busy = false;
@@ -34,14 +37,14 @@ export class ModelRuns {
     const {id, name} = this.model;
     const base = await this.source.run(id, image, [], `${name} looks at the picture`);
     const items = this.source.stored ? whatIf : takenBy(whatIf, base.header);
-    if (!items.length) {
+    const isNew = this.image !== image;
+    this.image = image;
+    if (!items.length || isNew) {
       this.told(base, base);
+    }
+    if (!items.length) {
       return;
     }
-    if (this.image !== image) {
-      this.told(base, base);
-    }
-    this.image = image;
     const run = await this.source.run(id, image, items, `${name} is disturbed`);
     if (wanted.image === this.wanted.image) {
       this.told(base, run);

@@ -4,6 +4,7 @@ import {showProgress} from './messages.js';
 
 const KEPT_RUNS = 12;
 const PATIENCE = 120;
+const DEATHS = 2;
 const pause = milliseconds => new Promise(resolve => setTimeout(resolve, milliseconds));
 
 async function refusal(response) {
@@ -14,9 +15,10 @@ async function refusal(response) {
   }
 }
 
-// A request; while the server is busy or still loads, it is made again.
-async function request(path, options = {}) {
-  for (let tries = 0; ; tries++) {
+// A request; while the server is busy or still loads, it is made again, and `told` why. What ends the process of the
+// models twice is given up.
+async function request(path, options = {}, told = () => {}) {
+  for (let tries = 0, deaths = 0; ; tries++) {
     let response;
     try {
       response = await fetch(path, options);
@@ -26,9 +28,12 @@ async function request(path, options = {}) {
     if (response.ok) {
       return response;
     }
-    if (![429, 503].includes(response.status) || tries >= PATIENCE) {
-      throw new Error(await refusal(response));
+    const reason = await refusal(response);
+    deaths += reason.includes('has ended');
+    if (![429, 503].includes(response.status) || tries >= PATIENCE || deaths >= DEATHS) {
+      throw new Error(reason);
     }
+    told(reason);
     await pause(1000 * (Number(response.headers.get('Retry-After')) || 1));
   }
 }
@@ -71,7 +76,8 @@ export class ServedSource {
 
   async upload(blob, name) {
     const headers = {'Content-Type': 'application/octet-stream', 'X-Name': encodeURIComponent(name)};
-    return (await request('api/images', {method: 'POST', body: blob, headers})).json();
+    return (await request('api/images', {method: 'POST', body: blob, headers},
+      reason => showProgress('upload', `${name} is uploaded: ${reason}`))).json();
   }
 
   async run(model, image, whatIf, text) {
@@ -80,7 +86,9 @@ export class ServedSource {
       showProgress(body, text);
       try {
         const headers = {'Content-Type': 'application/json'};
-        const response = await request('api/run', {method: 'POST', body, headers});
+        const response = await request('api/run', {method: 'POST', body, headers},
+          reason => showProgress(body, `${text}: ${reason}`));
+        showProgress(body, text);
         this.keep(body, new Run(await bytesOf(response, body, text)));
       } finally {
         showProgress(body, null);
@@ -98,6 +106,7 @@ export class ServedSource {
 
   async page(runs) {
     const headers = {'Content-Type': 'application/json'};
-    return (await request('api/export', {method: 'POST', body: JSON.stringify({runs}), headers})).blob();
+    return (await request('api/export', {method: 'POST', body: JSON.stringify({runs}), headers},
+      reason => showProgress('export', `The page is written: ${reason}`))).blob();
   }
 }

@@ -58,7 +58,7 @@ export class Strip extends TileFigure {
       scaleTiles(kind, [tile], other, 'own');
       return tile;
     });
-    const legend = barOf(kind, layers.find(kind.applies));
+    const legend = barOf(kind, layers.filter(kind.applies));
     this.show(tiles, run, state, legend);
     tiles.forEach((tile, i) => {
       this.views[i].element.classList.toggle('current', layers[i] === layer);
@@ -97,8 +97,9 @@ function commonest(offered, layers) {
     .find(kind => kind && layers.filter(layer => has(kind, layer)).length * 2 > layers.length) ?? offered[0];
 }
 
-function barOf(kind, layer) {
-  const colours = kind.colours;
-  return {colours, unit: kind.unit(layer), low: kind.fromZero ? '0' : 'min', high: 'max of each',
-    count: layer.heads};
+// `layers`: those that have such a map; not all of them need have the same unit.
+function barOf(kind, layers) {
+  const unit = [...new Set(layers.map(kind.unit))].join(' or ');
+  return {colours: kind.colours, unit, low: kind.fromZero ? '0' : 'min', high: 'max of each',
+    count: Math.max(...layers.map(layer => layer.heads))};
 }

@@ -28,9 +28,10 @@ function rangeOf(values) {
   return [low, high];
 }
 
-// Gives every tile the ends of its colour scale and returns what the colour bar says.
+// Gives every tile its unit and the ends of its colour scale, and returns what the colour bar says.
 export function scaleTiles(kind, tiles, layer, scale) {
   const unit = kind.unit(layer);
+  tiles.forEach(tile => Object.assign(tile, {unit}));
   if (kind.colours === 'areas' || kind.colours === 'components') {
     tiles.forEach(tile => Object.assign(tile, {colours: kind.colours}));
     return {colours: kind.colours, low: '', high: '', unit, count: layer.heads};
@@ -159,19 +160,28 @@ export class TileFigure extends Figure {
   }
 
   toRows() {
-    const rows = [['map', 'row', 'column', this.legend?.unit ?? 'value']];
-    for (const tile of this.tiles) {
-      this.rowsOf(tile, rows);
+    const names = this.legend?.colours === 'components' ? ['red', 'green', 'blue'] : ['value'];
+    const rows = [['map', 'row', 'column', ...names, 'unit']];
+    for (const tile of this.tiles.filter(other => !other.absent)) {
+      this.rowsOf(tile, rows, names.length);
     }
     return rows;
   }
 
-  rowsOf(tile, rows) {
-    const columns = (tile.grid ?? this.run.header.grid)[1];
-    const size = tile.colours === 'components' ? 3 : 1;
-    for (let i = 0; i < tile.values.length; i += size) {
-      const cell = i / size;
-      rows.push([tile.label, Math.floor(cell / columns), cell % columns, ...tile.values.subarray(i, i + size)]);
+  // Of every value the map, the row and column of its patch; a mosaic is as many maps as are laid out in it.
+  rowsOf(tile, rows, size) {
+    const [down, across] = this.run.header.grid;
+    const maps = tile.mosaic ? tile.count : 1;
+    for (let j = 0; j < maps; j++) {
+      const label = tile.mosaic ? [`no. ${j}`, tile.label].filter(Boolean).join(', ') : tile.label;
+      const [top, left, width] = tile.mosaic
+        ? [Math.floor(j / tile.mosaic[1]) * down, j % tile.mosaic[1] * across, tile.grid[1]] : [0, 0, across];
+      for (let row = 0; row < down; row++) {
+        for (let column = 0; column < across; column++) {
+          const from = ((top + row) * width + left + column) * size;
+          rows.push([label, row, column, ...tile.values.subarray(from, from + size), tile.unit]);
+        }
+      }
     }
   }
 }
