@@ -244,7 +244,7 @@ def test_a_masked_autoencoder_predicts_nothing():
     parts = [layer['part'] for layer in found.header['layers']]
     assert 'encoder' in parts and 'decoder' in parts
     decoder = found.header['layers'][-1]
-    assert decoder['rates']['compression']['attention'] is None and decoder['rates']['expansion']['input'] > 0
+    assert decoder['rates']['compression']['attention'] > 0 and decoder['rates']['expansion']['input'] > 0
 
 
 @pytest.mark.parametrize('name', CLASSIFIERS + SEGMENTORS)
