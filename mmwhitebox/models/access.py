@@ -34,9 +34,9 @@ def preprocessed(model: nn.Module, inputs: list[Tensor], data_samples: list) -> 
     mmpretrain's preprocessor of self-supervised models takes a list to be views of the same images, so it gets images
     of one size as one tensor.
     """
-    if isinstance(model.data_preprocessor, SelfSupDataPreprocessor):
-        inputs = torch.stack(list(inputs))
-    return model.data_preprocessor(dict(inputs=inputs, data_samples=data_samples), False)
+    views = isinstance(model.data_preprocessor, SelfSupDataPreprocessor)
+    batch = torch.stack(list(inputs)) if views else inputs
+    return model.data_preprocessor(dict(inputs=batch, data_samples=data_samples), False)
 
 
 class Network(nn.Module):

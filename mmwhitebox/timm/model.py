@@ -122,7 +122,7 @@ class WhiteBoxModel(nn.Module):
 
     def get_classifier(self) -> nn.Module:
         """The last Linear; an Identity without classes."""
-        return self.head.fc
+        return self.head.get_submodule('fc')
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Begin anew with another number of classes, 0 for none, and another pooling.
