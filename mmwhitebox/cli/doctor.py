@@ -11,8 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 REQUIRED = {  # distribution -> least version, as in pyproject.toml
     'torch': '2.6', 'torchvision': '0.21', 'timm': '1.0.20', 'onedl-mmengine': '0.10.12', 'onedl-mmcv': '2.3.6',
     'onedl-mmsegmentation': '1.4.2', 'onedl-mmpretrain': '1.3.6', 'numpy': '2', 'safetensors': '0.5',
-    'huggingface-hub': '0.25', 'matplotlib': '3.8', 'pillow': '10.4', 'contourpy': '1.2', 'scipy': '1.11', 'rich': '13',
-    'prettytable': '3', 'opencv-python': '4.9', 'argcomplete': '3', 'pyyaml': '6', 'tifffile': '2024.8', 'pycocotools': '2.0.7'
+    'huggingface-hub': '0.25', 'matplotlib': '3.8', 'pillow': '10.4', 'contourpy': '1.2', 'scipy': '1.11',
+    'rich': '13', 'prettytable': '3', 'opencv-python': '4.9', 'argcomplete': '3', 'pyyaml': '6', 'tifffile': '2024.8',
+    'pycocotools': '2.0.7'
 }
 # Upstream packages that install the same import names as the forks, and so overwrite their files.
 UPSTREAM = {
