@@ -219,6 +219,7 @@ def quick(tmp_path_factory):
     return out, done
 
 
+@pytest.mark.slow
 def test_quick_run_writes_everything(quick):
     out, done = quick
     assert {path.name for path in out.iterdir()} == {
@@ -228,6 +229,7 @@ def test_quick_run_writes_everything(quick):
     assert (out / 'operators.png').read_bytes().startswith(b'\x89PNG')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('suite', ['classification', 'decoder', 'operators'])
 def test_json_is_consistent(quick, suite):
     result = json.loads((quick[0] / f'{suite}.json').read_text())
@@ -246,6 +248,7 @@ def test_json_is_consistent(quick, suite):
         'operators': {'cbsa', 'cbsa-plain', 'tssa', 'mhsa'}}[suite]
 
 
+@pytest.mark.slow
 def test_the_csv_says_what_the_rounds_say(quick):
     for suite in ('classification', 'decoder', 'operators'):
         result = json.loads((quick[0] / f'{suite}.json').read_text())

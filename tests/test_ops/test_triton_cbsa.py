@@ -300,6 +300,7 @@ def test_its_flops_are_those_of_the_products():
     assert counter.get_total_flops() == 3 * forward
 
 
+@pytest.mark.slow
 def test_compiles_for_a_gpu_without_spills():
     """All kernels at the encoders' size in 16 bits, and the largest of them at the decoder's."""
     code = '''

@@ -128,6 +128,7 @@ def test_a_compiler_gets_the_plain_form():
     assert torch.equal(compiled(x, weight), x + 1)
 
 
+@pytest.mark.slow
 def test_kernels_compile_without_spills():
     kernels = compiled_kernels('''
 import torch

@@ -170,6 +170,7 @@ def test_torch_compile():
         torch.testing.assert_close(got, want)
 
 
+@pytest.mark.slow
 def test_kernels_compile_without_spills():
     kernels = compiled_kernels('''
 import torch
