@@ -59,7 +59,16 @@ def same_kind(kind: str | dict, arch: str) -> bool:
         return kind == arch
     known = WhiteBoxTransformer.arch_zoo[arch]
     settings = {**WhiteBoxTransformer.arch_zoo['cbt-small'], **kind}
-    return all(settings[key] == known[key] for key in known if key not in (*SIZES, *START))
+    return all(with_short_names(settings[key]) == with_short_names(known[key]) for key in known
+               if key not in (*SIZES, *START))
+
+
+def with_short_names(value: Any) -> Any:
+    """A part of an arch, its types without the scope, which they may have or not."""
+    if not isinstance(value, dict):
+        return value
+    return {key: str(item).removeprefix('mmwhitebox.') if key == 'type' else with_short_names(item)
+            for key, item in value.items()}
 
 
 def pools_patches(encoder: WhiteBoxTransformer, model: dict) -> bool:
