@@ -286,6 +286,9 @@ def _unknown_type(path: str, name: str, registries: Registries) -> str:
     names = sorted({known for registry in registries for child in (registry, *registry.children.values())
                     if not scope or scope == child.scope for known in child.module_dict})
     near = nearest(bare, names, CLOSE)
+    if near and find_type(scope + dot + near, registries) is None:  # it is known in another scope
+        dot, scope = '.', next(child.scope for registry in registries for child in registry.children.values()
+                               if near in child.module_dict)
     if near:
         return f'{path}.type: unknown type {name!r}; did you mean {scope + dot + near!r}?'
     return f'{path}.type: unknown type {name!r}.' + (

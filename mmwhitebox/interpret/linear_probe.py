@@ -29,9 +29,10 @@ class LinearProbe:
 
     def __init__(self, features: Tensor, labels: Tensor, num_classes: int, penalty: float = PENALTY,
                  max_iterations: int = MAX_ITERATIONS) -> None:
+        exact = features.double()  # in float32 a large mean costs the spread its digits
+        mean, spread = exact.mean(0), exact.std(0, correction=0)
+        self.mean, self.spread = mean.float(), torch.where(spread > 0, spread, 1).float()
         features = features.float()
-        self.mean, spread = features.mean(0), features.std(0, correction=0)
-        self.spread = torch.where(spread > 0, spread, 1)
         weight, bias = features.new_zeros(num_classes, features.shape[1]), features.new_zeros(num_classes)
         self.weight, self.bias = weight.requires_grad_(), bias.requires_grad_()
         solver = torch.optim.LBFGS([self.weight, self.bias], max_iter=max_iterations, history_size=20,

@@ -44,6 +44,8 @@ def test_every_config_passes(name):
     (SEG, {'randomness.sed': 1}, "randomness.sed: unknown key; did you mean 'seed'?"),
     (CLS, {'model.backbone.arch.embed_dim': 1}, "arch.embed_dim: unknown key; did you mean 'embed_dims'?"),
     (CLS, {'model.backbone.arch.attention.pool_sze': 1}, "attention.pool_sze: unknown key; did you mean 'pool_size'?"),
+    (CLS, {'optim_wrapper.type': 'BFloat16OptimWrapper'},
+     "unknown type 'BFloat16OptimWrapper'; did you mean 'mmwhitebox.BFloat16OptimWrapper'?"),
     (CLS, {'model.head.loss.type': 'FocalLos'}, "loss.type: unknown type 'FocalLos'; did you mean 'FocalLoss'?"),
     (CLS, {'optim_wrapper.paramwise_cfg.custom_keys.cls_token.decay_mul': 0}, "did you mean 'decay_mult'?"),
     (CLS, {'val_evaluator.topkk': 1}, "val_evaluator.topkk: unknown key; did you mean 'topk'?"),

@@ -18,6 +18,12 @@ function ofHeads(values, heads, choice) {
   return [head(choice)];
 }
 
+// Maps of the subspaces themselves: each head is one, and their mean says nothing.
+function ofSubspaces(kind) {
+  return ({run, layer, heads}) => ofHeads(headMaps(run, layer, kind), layer.heads, heads === 'mean' ? 'all' : heads)
+    .map(tile => ({...tile, label: tile.label.replace('head', 'subspace')}));
+}
+
 function singleHead(choice, heads) {
   return Number.isInteger(choice) && choice < heads ? choice : null;
 }
@@ -97,8 +103,7 @@ export const MAP_KINDS = [
     unit: () => 'share',
     colours: 'viridis', fromZero: true, perQuery: false,
     applies: layer => Boolean(layer.maps.membership),
-    tiles: ({run, layer, heads}) => ofHeads(headMaps(run, layer, 'membership'), layer.heads,
-      heads === 'mean' ? 'all' : heads).map(tile => ({...tile, label: tile.label.replace('head', 'subspace')})),
+    tiles: ofSubspaces('membership'),
   },
   {
     id: 'assignment',
@@ -119,8 +124,7 @@ export const MAP_KINDS = [
     unit: () => 'share',
     colours: 'viridis', fromZero: true, perQuery: false,
     applies: layer => Boolean(layer.maps.gate),
-    tiles: ({run, layer, heads}) => ofHeads(headMaps(run, layer, 'gate'), layer.heads,
-      heads === 'mean' ? 'all' : heads).map(tile => ({...tile, label: tile.label.replace('head', 'subspace')})),
+    tiles: ofSubspaces('gate'),
   },
   {
     id: 'similarity',
