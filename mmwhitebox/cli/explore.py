@@ -34,7 +34,8 @@ def port(text: str) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument('models', nargs='*', metavar='CONFIG CHECKPOINT',
-                        help='config (file or name) and checkpoint of each model; none: the model of the quickstart')
+                        help='config (file or name) and checkpoint of each model, or the folder of a pretrained one; '
+                        'none: the model of the quickstart')
     parser.add_argument('--images', metavar='FOLDER', help='folder of images, an image, or a quoted glob')
     parser.add_argument('--port', type=port, default=7860, help='port; 0: any that is free (%(default)s)')
     parser.add_argument('--host', default='127.0.0.1',
@@ -61,14 +62,20 @@ def run(args: argparse.Namespace) -> None:
 
 
 def pairs_of(words: list[str]) -> list[tuple[str, str]]:
-    """(config, checkpoint) of each model.
+    """(config, checkpoint) of each model; the folder of a pretrained model stands for both.
 
     Raises:
         UserError: A checkpoint is missing.
     """
-    if len(words) % 2:
-        raise UserError(f'{words[-1]} has no partner: give CONFIG CHECKPOINT for every model.')
-    return list(zip(words[::2], words[1::2]))
+    from mmwhitebox.config.pretrained import WEIGHTS, is_pretrained
+
+    pairs, rest = [], iter(words)
+    for word in rest:
+        checkpoint = str(Path(word) / WEIGHTS) if is_pretrained(word) else next(rest, None)
+        if checkpoint is None:
+            raise UserError(f'{word} has no partner: give CONFIG CHECKPOINT for every model.')
+        pairs.append((word, checkpoint))
+    return pairs
 
 
 def quickstart() -> tuple[str, str]:

@@ -51,6 +51,13 @@ def test_the_model_of_the_quickstart_is_taken(files):
     assert explore.quickstart() == ('work_dirs/quickstart/cbt_decoder_mini_ade20k.py', '/there/iter_330.pth')
 
 
+def test_a_pretrained_folder_is_config_and_checkpoint(tmp_path, monkeypatch):
+    folder = str(tmp_path / 'pretrained')
+    monkeypatch.setattr('mmwhitebox.config.pretrained.is_pretrained', lambda word: word == folder)
+    assert explore.pairs_of(['a.py', 'a.pth', folder, 'b.py', 'b.pth']) == [
+        ('a.py', 'a.pth'), (folder, f'{folder}/model.safetensors'), ('b.py', 'b.pth')]
+
+
 def test_a_config_without_checkpoint_is_refused(capsys, files):
     assert 'other.py has no partner: give CONFIG CHECKPOINT' in refused(capsys, *files, 'other.py')
 

@@ -56,6 +56,8 @@ def test_what_a_loaded_model_says_of_itself(models, place):
     found = models.found[0]
     assert found['facts'] == describe_model(init_model(*place.sources[0], 'cpu'))
     assert found['masks'] == found['samples'] and len(found['samples']) == 2
+    elsewhere = str(place.folder / 'data/none.jpg')
+    assert models.load(0, [elsewhere, found['samples'][1]])['masks'] == [found['samples'][1], *found['samples']]
     assert json.dumps(found) and models.found[1]['masks'] == models.found[1]['samples'] == []
 
 
