@@ -123,6 +123,7 @@ def test_models_by_former_names(unwarned):
     assert init_model(str(FOLDER / 'cbt_imagenet_mini.py'), device='cpu').head.fc.out_features == 12
 
 
+@pytest.mark.slow
 def test_a_command_takes_a_former_name():
     done = subprocess.run([sys.executable, 'tools/print_config.py', 'configs/depict_sa_t_ade20k.py'], cwd=ROOT,
                           text=True, capture_output=True)

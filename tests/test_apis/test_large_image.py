@@ -107,6 +107,7 @@ def test_infer_with_windows_at_full_size(dataset, tmp_path):
     assert used < BUDGET
 
 
+@pytest.mark.slow
 def test_evaluation_of_whole_images(dataset, tmp_path):
     (tmp_path / 'whole.py').write_text(CONFIG + WHOLE)
     used = peak(tmp_path, 'test.py', tmp_path / 'whole.py', dataset / 'linear.pth', '--work-dir', tmp_path / 'work',

@@ -65,6 +65,7 @@ class Halves(LoadSegAnnotation):
         return results
 
 
+@pytest.mark.slow
 def test_what_the_loader_makes_of_the_masks_counts(tmp_path):
     cfg = make(tmp_path, [0, 255])
     cfg.train_dataloader.dataset.dataset.pipeline[0].type = Halves

@@ -358,6 +358,7 @@ def limited_in_file_size(folder):
         (folder / 'message').write_text(str(error))
 
 
+@pytest.mark.slow
 def test_a_limit_on_file_size_is_met_with_a_message(tmp_path):
     assert in_child(limited_in_file_size, tmp_path) == 0
     assert 'File too large' in (tmp_path / 'message').read_text()

@@ -25,8 +25,8 @@ ACCUMULATE = {'optim_wrapper.accumulative_counts': 3}
 
 @pytest.mark.parametrize('task, by_epoch, workers, options', [
     ('seg', False, (0, 2), {**UNSEEDED, **EMA, **ACCUMULATE}),
-    ('seg', True, (2, 0), {**UNSEEDED, **EMA}),
-    ('cls', False, (0, 0), {**UNSEEDED, **EMA}),
+    pytest.param('seg', True, (2, 0), {**UNSEEDED, **EMA}, marks=pytest.mark.slow),
+    pytest.param('cls', False, (0, 0), {**UNSEEDED, **EMA}, marks=pytest.mark.slow),
     ('cls', True, (0, 2), {**UNSEEDED, **EMA, **ACCUMULATE}),
     ('mae', False, (0, 0), UNSEEDED),
     ('views', False, (0, 0), {**UNSEEDED, **ACCUMULATE, 'model.update_interval': 3}),
@@ -41,6 +41,7 @@ def test_resumed_in_the_middle_it_ends_as_undisturbed(images, tmp_path, task, by
     assert not same(tmp_path / 'whole/iter_10.pth', tmp_path / 'resumed' / last)
 
 
+@pytest.mark.slow
 def test_the_order_of_a_finite_sampler_goes_on_in_a_later_pass(images, tmp_path):
     """Iteration 10 is the second batch of the third pass."""
     options = {'train_dataloader.sampler.type': 'DefaultSampler', 'train_cfg.val_interval': 99, **UNSEEDED}
@@ -50,6 +51,7 @@ def test_the_order_of_a_finite_sampler_goes_on_in_a_later_pass(images, tmp_path)
     assert same(tmp_path / 'whole/iter_11.pth', tmp_path / 'resumed/iter_11.pth')
 
 
+@pytest.mark.slow
 def test_turned_off_a_resumed_training_is_another_one(images, tmp_path):
     """So the comparison above can fail."""
     options = {'default_hooks.exact_resume.enabled': False, 'train_cfg.val_interval': 99, 'randomness': dict(seed=0)}
@@ -59,6 +61,7 @@ def test_turned_off_a_resumed_training_is_another_one(images, tmp_path):
     assert 'exact_resume' not in torch.load(tmp_path / 'whole/iter_5.pth', weights_only=False)
 
 
+@pytest.mark.slow
 def test_another_batch_size_goes_on_at_the_same_image_and_says_so(images, tmp_path):
     options = {'train_cfg.max_iters': 5, 'train_cfg.val_interval': 99, 'randomness': dict(seed=0)}
     train(images, tmp_path / 'whole', 'cls', options=options)
@@ -196,7 +199,7 @@ class Peek(Hook):
     before_train_epoch = before_train
 
 
-@pytest.mark.parametrize('by_epoch', [False, True])
+@pytest.mark.parametrize('by_epoch', [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_hook_that_looks_at_a_batch_takes_none(images, tmp_path, by_epoch):
     def run(work_dir, resume=None, **options):
         cfg = make_config(images, work_dir, by_epoch=by_epoch, options=options)

@@ -69,9 +69,11 @@ def test_a_threshold_that_was_reached_ends_the_resumed_training(tmp_path, scores
 
 
 @pytest.mark.parametrize('hooks, by_epoch', [
-    ([dict(type='EMAHook', ema_type='MomentumAnnealingEMA', momentum=0.1, gamma=5, begin_iter=3)], False),
+    pytest.param([dict(type='EMAHook', ema_type='MomentumAnnealingEMA', momentum=0.1, gamma=5, begin_iter=3)], False,
+                 marks=pytest.mark.slow),
     ([dict(type='EMAHook', ema_type='StochasticWeightAverage', interval=2, update_buffers=True)], True),
-    ([dict(type='mmpretrain.EMAHook', momentum=0.1, evaluate_on_origin=True)], True),
+    pytest.param([dict(type='mmpretrain.EMAHook', momentum=0.1, evaluate_on_origin=True)], True,
+                 marks=pytest.mark.slow),
     ([dict(type='SwitchRecipeHook', schedule=[dict(action_epoch=2, batch_augments=None)])], True),
     ([dict(type='mmpretrain.PreciseBNHook', num_samples=6, priority='ABOVE_NORMAL'), dict(type='SyncBuffersHook'),
       dict(type='EmptyCacheHook'), dict(type='ProfilerHook', by_epoch=False, profile_times=2)], True),

@@ -53,7 +53,9 @@ class Numbers(Hook):
         self.told.append(batch_idx)
 
 
-@pytest.mark.parametrize('loop', ['EpochBasedTrainLoop', 'CountingLoop', 'OwnEpochsLoop'])
+@pytest.mark.parametrize('loop', [
+    'EpochBasedTrainLoop', pytest.param('CountingLoop', marks=pytest.mark.slow),
+    pytest.param('OwnEpochsLoop', marks=pytest.mark.slow)])
 def test_an_epoch_goes_on_at_the_number_of_its_batch(images, tmp_path, loop):
     """Iteration 5 is the first of the second epoch of four."""
     train(images, tmp_path / 'whole', by_epoch=True, options=numbers(loop))

@@ -70,6 +70,7 @@ def test_it_stops_with_the_iteration_the_loss_and_the_last_good_state(images, tm
     assert same(tmp_path / 'whole/iter_6.pth', tmp_path / 'healed/iter_6.pth')
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_while_gradients_accumulate_spoils_none_of_them(images, tmp_path):
     """The state before the iteration holds the gradients that were waiting."""
     options = {**FAST, 'optim_wrapper.accumulative_counts': 3}
@@ -94,6 +95,7 @@ def test_it_skips_when_told_to(images, tmp_path, gradients):
     assert 'Iteration 2: ' in log and 'Iteration 3: ' in log and '2 in a row, at most 2' in log
 
 
+@pytest.mark.slow
 def test_it_skips_at_most_so_many_in_a_row_also_across_a_resume(images, tmp_path):
     options = {'default_hooks.finite.on_nonfinite': 'skip', 'default_hooks.finite.max_consecutive': 2,
                'default_hooks.checkpoint.interval': 1}

@@ -74,8 +74,8 @@ def whole(quick, images, tmp_path_factory):
 
 @pytest.mark.parametrize('stage, iteration, number, by_epoch, name', [
     ('before_train_iter', 6, signal.SIGTERM, False, 'iter_7.pth'),
-    ('after_train_iter', 6, signal.SIGINT, True, 'iter_7.pth'),
-    ('after_val_iter', 5, signal.SIGUSR1, False, 'iter_5.pth'),
+    pytest.param('after_train_iter', 6, signal.SIGINT, True, 'iter_7.pth', marks=pytest.mark.slow),
+    pytest.param('after_val_iter', 5, signal.SIGUSR1, False, 'iter_5.pth', marks=pytest.mark.slow),
     ('after_val_epoch', 8, signal.SIGTERM, True, 'iter_8.pth'),
 ])
 def test_a_stopped_training_goes_on_as_if_nothing_had_been(images, tmp_path, whole, stage, iteration, number, by_epoch,
@@ -99,6 +99,7 @@ def test_an_average_beside_the_training_stays_there(images, tmp_path):
     assert same(tmp_path / 'whole' / 'iter_11.pth', tmp_path / 'resumed' / 'iter_11.pth')
 
 
+@pytest.mark.slow
 def test_a_run_that_saves_by_epoch_is_saved_within_one(images, tmp_path, whole):
     options = {'default_hooks.checkpoint.by_epoch': True, 'default_hooks.checkpoint.interval': 1,
                'default_hooks.checkpoint.max_keep_ckpts': 2}
@@ -157,6 +158,7 @@ def test_workers_live_as_long_as_the_training(images, tmp_path):
         assert not worker.is_alive()
 
 
+@pytest.mark.slow
 def test_turned_off_the_signals_are_those_of_the_process(images, tmp_path):
     class Look(Hook):
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):

@@ -73,10 +73,10 @@ def one_class(folder):
 
 @pytest.mark.parametrize('spoil, message', [
     (missing_masks, 'seg/mask does not exist'),
-    (one_class, 'hold the labels 0, 255 alone'),
+    pytest.param(one_class, 'hold the labels 0, 255 alone', marks=pytest.mark.slow),
     (lambda folder: {'val_dataloader.dataset.metainfo': REORDERED}, 'in another order'),
     (lambda folder: {'model.decode_head.num_classes': 4}, 'num_classes'),
-    (lambda folder: {'model.decode_head.in_channels': 9}, 'in_channels'),
+    pytest.param(lambda folder: {'model.decode_head.in_channels': 9}, 'in_channels', marks=pytest.mark.slow),
 ])
 def test_refused_before_the_first_iteration(own_images, tmp_path, monkeypatch, spoil, message):
     options = spoil(own_images)
@@ -103,6 +103,7 @@ def test_checkpoints_are_read_with_weights_only(images, tmp_path, monkeypatch):
     assert CheckpointLoader._schemes[''] is safe_load
 
 
+@pytest.mark.slow
 def test_what_train_py_has_checked_is_not_checked_again(images, tmp_path, monkeypatch):
     asked = []
     for name in ('check_config', 'check_whole', 'load_safely'):

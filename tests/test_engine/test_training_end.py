@@ -99,6 +99,7 @@ def test_a_segmentation_and_the_commands_that_it_names(folder, capfd):
         [line for line in lines if not line.startswith('Confusion')]
 
 
+@pytest.mark.slow
 def test_a_classification_with_overrides(folder, capfd):
     """The file in the work dir holds the overrides, so it is what the commands name."""
     folder('cls')

@@ -73,6 +73,7 @@ def test_the_training_is_left_alone(images, tmp_path):
     assert same(tmp_path / 'without/iter_7.pth', tmp_path / 'resumed/iter_7.pth')
 
 
+@pytest.mark.slow
 def test_a_resumed_training_keeps_the_best_of_before(images, tmp_path):
     """Nothing is learnt, so no validation is better than the first."""
     options = counted(**{
@@ -109,6 +110,7 @@ def test_several_scores_and_metrics(images, tmp_path):
         assert Path(entry['path']).is_file() and entry['score'] == entry['scores'][metric]
 
 
+@pytest.mark.slow
 def test_a_classifier_by_epochs(images, tmp_path):
     """An average that validates twice is counted once."""
     hooks = [dict(type='mmpretrain.EMAHook', momentum=0.5, evaluate_on_origin=True)]

@@ -36,7 +36,8 @@ def saved(folder, name, data, **options):
     return save_config(folder, name, cfg)
 
 
-@pytest.mark.parametrize('name', ['crate_mae/crate_mae_mini_imagenet.py', 'cbt/cbt_mini_imagenet.py'])
+@pytest.mark.parametrize('name', [
+    'crate_mae/crate_mae_mini_imagenet.py', pytest.param('cbt/cbt_mini_imagenet.py', marks=pytest.mark.slow)])
 def test_the_command(name, data, tmp_path, capsys):
     options = {} if 'mae' in name else {'model.head.num_classes': 2}
     pair, out = saved(tmp_path, name, data, **options), tmp_path / 'out'

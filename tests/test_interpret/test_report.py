@@ -121,6 +121,7 @@ def test_the_model_of_each_kind(tmp_path, monkeypatch, name):
     assert header['model']['facts']['parameters'] == parameters and header['layers']
 
 
+@pytest.mark.slow
 def test_scores_of_the_test_set(tmp_path, monkeypatch):
     data_root = save_ade(tmp_path / 'ade', a=(48, 64), b=(48, 64))
     monkeypatch.setattr(report_measures, 'SECTIONS', [])

@@ -41,6 +41,7 @@ def test_training_evaluates_and_keeps_the_best(job):
     assert tuple(meta['dataset_meta']['classes']) == OBJECT_CLASSES
 
 
+@pytest.mark.slow
 def test_resume_continues(job):
     root, env, _ = job
     done = tool('train.py', CONFIG, '--work-dir', root / 'work', '--resume', '--cfg-options', *OPTIONS,

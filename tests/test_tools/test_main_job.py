@@ -86,6 +86,7 @@ def test_evaluation_writes_metrics_pictures_and_label_maps(job):
     assert picture.shape[1] > 3 * 0.9 * picture.shape[0]  # three panels and a legend
 
 
+@pytest.mark.slow
 def test_test_time_augmentation(job):
     root, env, _ = job
     done = tool('test.py', root / 'child.py', root / 'work' / 'iter_4.pth', '--work-dir', root / 'tta', '--tta',

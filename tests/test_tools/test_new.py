@@ -51,6 +51,7 @@ def test_masks_of_0_and_255(tmp_path, out, capsys):
     assert {path: path.stat().st_mtime_ns for path in sorted((tmp_path / 'data').rglob('*'))} == before
 
 
+@pytest.mark.slow
 def test_masks_of_colours(tmp_path, out):
     cfg, text = new(coloured(tmp_path / 'data'), out, '--classes', 'ground', 'sky', 'road')
     assert cfg.own_data.palette == {'ground': (0, 0, 0), 'sky': (70, 130, 180), 'road': (128, 64, 128)}

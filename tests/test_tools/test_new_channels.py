@@ -159,6 +159,7 @@ def test_alpha_is_a_band_if_it_is_counted(tmp_path, out):
     assert cfg.own_data['mean'][3] == pytest.approx(images[..., 3].mean(), rel=0.1)
 
 
+@pytest.mark.slow
 def test_wide_grey_and_colour(tmp_path, out, capsys):
     """Without --channels 8 bits are kept, as of photographs; with it all."""
     bands(tmp_path / 'data', 1, 'u2', 0, 1000)
@@ -203,6 +204,7 @@ def test_what_new_refuses(tmp_path, out, capsys):
     assert 'channel 1, 2, 3, 4 is the same everywhere' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_weights_of_three_channels_are_not_tested_on_four(tmp_path, out):
     bands(tmp_path / 'data', 4, 'u2', 100, 3000, 2)
     cfg, _ = new(tmp_path / 'data', out)
