@@ -21,5 +21,6 @@ from .zoo import build_model
 __all__ = [
     'ClsResult', 'Exploration', 'ExportedModel', 'SegResult', 'WhiteBoxSegInferencer', 'build_model', 'config_path',
     'explore', 'export_model', 'export_pretrained', 'export_work_dir', 'from_pretrained', 'inference_model',
-    'init_model', 'iter_inference', 'list_images', 'list_models', 'load_exported', 'optimize', 'push_to_hub', 'save_pretrained'
+    'init_model', 'iter_inference', 'list_images', 'list_models', 'load_exported', 'optimize', 'push_to_hub',
+    'save_pretrained'
 ]

@@ -27,10 +27,10 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from mmwhitebox.errors import UserError
-from mmwhitebox.ops.precision import add_product, autocasts
+from mmwhitebox.ops.precision import add_product, autocasts, widen
 
 from .access import unwrap
 from .attention import (
@@ -154,6 +154,14 @@ class FoldedISTA(ISTA):
         return add_product(tokens, tokens, change.mT).sub_(shift).relu_().view(x.shape)
 
 
+class FoldedLayerScale(nn.Identity):
+    """Where a LayerScale was: under autocast an update leaves it in float32 as before, and so do the tokens."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The update, (B, N, D)."""
+        return widen(x) if autocasts(x) else x
+
+
 class FixedPositions(nn.Module):
     """Positions of one grid as a table; those of others as before.
 
@@ -178,10 +186,16 @@ def _rounded(value: Tensor, like: Tensor) -> nn.Parameter:
 
 
 def _make_weights(module: nn.Module) -> None:
-    """Weights that are made of others, as orthonormal bases."""
+    """Weights that are made of others, as orthonormal bases.
+
+    torch's ``remove_parametrizations`` would take them from the class, which a copy shares with what it was made of.
+    """
     if is_parametrized(module):
-        for name in list(module.parametrizations):
-            remove_parametrizations(module, name, leave_parametrized=True)
+        made = {name: getattr(module, name) for name in module.parametrizations}
+        module.__class__ = type_before_parametrizations(module)
+        del module.parametrizations
+        for name, value in made.items():
+            module.register_parameter(name, nn.Parameter(value))
 
 
 def _convolutions(module: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
@@ -221,4 +235,4 @@ def _fold_layer_scales(layer: nn.Module) -> None:
             if last.bias is not None:
                 last.bias = _rounded(gamma[:, 0] * last.bias.double(), last.bias)
             last.weight = _rounded(gamma * last.weight.double(), last.weight)
-        setattr(layer, name, nn.Identity())
+        setattr(layer, name, FoldedLayerScale())
