@@ -15,6 +15,7 @@ from torch import nn
 
 from mmwhitebox.errors import CheckpointError
 from mmwhitebox.models.access import unwrap
+from mmwhitebox.models.optimization import MARK
 
 from .archive import check_sizes, check_sums, is_archive
 from .arrays import read_arrays
@@ -166,6 +167,9 @@ def load_weights(model: nn.Module, path: str | Path, trust: bool = False) -> dic
     checkpoint = torch.load(path, map_location='cpu', weights_only=False) if trust else safe_load(path)
     module = unwrap(model)
     found = fit(module, tensors_of(checkpoint, path))
+    if any(key.endswith(MARK) for key in found.unexpected):
+        raise CheckpointError(f'Checkpoint {path} holds the weights of an optimised model: load them into '
+                              'optimize(model), or take the checkpoint that it was made of.')
     if not found.exact:
         raise CheckpointError(f'Checkpoint {path} is not of this model.\n  ' + '\n  '.join(found.differences) +
                               '\nUse the config that the checkpoint was trained with.')

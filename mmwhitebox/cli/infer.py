@@ -60,7 +60,7 @@ def show_channels(cfg, channels: list[int] | None) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the predictions; 1 if images were skipped."""
-    from mmwhitebox.apis import init_model
+    from mmwhitebox.apis import init_model, optimize
     from mmwhitebox.config.reading import load_model_config
     from mmwhitebox.engine.devices import check_device
     from mmwhitebox.engine.work_dir import prepare_folder
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
                 journal.skip(message)
             files = Files(out, journal.temporary, args.masks if segments else 'none', segments and args.overlays,
                           args.legend, bool(args.polygons))
-            run = Run(model, journal, files, args.batch_size, args.workers)
+            run = Run(optimize(model), journal, files, args.batch_size, args.workers)
             own, before = run.run(listed, shown=not launched or os.environ.get('LOCAL_RANK', '0') == '0')
             if before:
                 print(f'{before} of {own} images were finished before', file=sys.stderr)

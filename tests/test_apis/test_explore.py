@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from mmwhitebox.apis import config_path, explore, inference_model, init_model
+from mmwhitebox.apis import config_path, explore, inference_model, init_model, optimize
 from mmwhitebox.apis.array_container import unpack
 from mmwhitebox.errors import UserError
 from mmwhitebox.interpret.attention_map import (
@@ -286,6 +286,25 @@ def test_noise_is_in_the_maps(models):
     assert np.abs(a - b).max() > 1e-3
     assert found.header['layers'][0]['rates']['compression']['input'] != pytest.approx(
         clean.header['layers'][0]['rates']['compression']['input'], rel=1e-6)
+
+
+@pytest.mark.parametrize('what_if', [
+    [], [dict(kind='noise', layer=1, scale=0.5), dict(kind='head', layer=0, head=1), dict(kind='erase', patches=[0])],
+    [dict(kind='skip', layer=0)]], ids=['as it is', 'noise, head, erase', 'skip'])
+@pytest.mark.parametrize('name', CLASSIFIERS + SEGMENTORS + OTHERS)
+def test_an_optimised_model_shows_the_same(models, name, what_if):
+    """Maps, tokens, rates and answer, disturbed or not."""
+    found, expected = explore(optimize(models(name)), picture(), what_if), explore(models(name), picture(), what_if)
+    assert found.arrays.keys() == expected.arrays.keys()
+    for key, array in expected.arrays.items():
+        if not key.endswith('pca'):  # directions of nearly equal variance turn with the rounding
+            close(found.arrays[key], array)
+    for layer, other in zip(found.header['layers'], expected.header['layers'], strict=True):
+        rates, expected_rates = layer.pop('rates'), other.pop('rates')
+        assert layer == other
+        for quantity, stages in (expected_rates or {}).items():
+            for stage, value in stages.items():
+                assert rates[quantity][stage] == (value if value is None else pytest.approx(value, rel=1e-5, abs=1e-4))
 
 
 @pytest.mark.parametrize('name', CLASSIFIERS + SEGMENTORS)
