@@ -11,7 +11,9 @@ from safetensors import safe_open
 
 import mmwhitebox
 from mmwhitebox.apis import export_model, init_model, load_exported
-from mmwhitebox.apis.export import LogitsNetwork, check_sizes, default_size, normalization
+from mmwhitebox.apis.export import LogitsNetwork, default_size
+from mmwhitebox.apis.export.card import normalization
+from mmwhitebox.apis.export.networks import check_sizes
 from mmwhitebox.checkpoints import safe_load
 from mmwhitebox.errors import CheckpointError, UserError
 from mmwhitebox.models.attention import BaseAttention
@@ -209,7 +211,7 @@ def test_a_graph_that_fits_one_size_only_is_refused(export, tmp_path, monkeypatc
 
 
 def test_a_file_that_does_not_agree_is_not_kept(export, tmp_path, monkeypatch):
-    from mmwhitebox.apis import export as module
+    from mmwhitebox.apis.export import writing as module
     load = module.load_exported
 
     def load_wrongly(*args, **kwargs):

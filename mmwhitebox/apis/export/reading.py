@@ -1,0 +1,105 @@
+"""Reading exported files back."""
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS
+from safetensors import safe_open
+from torch import Tensor
+
+from mmwhitebox.checkpoints import load_weights
+from mmwhitebox.config.untrusted import check_architecture, without_sources
+from mmwhitebox.errors import CheckpointError, UserError
+
+from ..data import building, scope_of
+from ..inputs import local_path
+from .agreement import reason_of
+from .graph import need_onnx
+from .networks import LogitsNetwork
+
+CARD_FILE = 'model_card.json'
+
+
+class ExportedModel:
+    """An exported file, ready to run: ``model(images)`` gives logits, ``model.card`` the model card.
+
+    ``images`` are normalised as the card says: a float32 tensor or array, (B, 3, H, W). Logits come as a
+    tensor on the CPU, (B, C, H, W) of a segmentor and (B, C) of a classifier.
+    """
+
+    def __init__(self, run: Callable[[Tensor], Tensor], card: dict) -> None:
+        self.run = run
+        self.card = card
+
+    def __call__(self, images: Tensor | np.ndarray) -> Tensor:
+        with torch.no_grad():
+            return self.run(torch.as_tensor(images, dtype=torch.float32))
+
+
+def load_exported(path: str | Path, trust: bool = False) -> ExportedModel:
+    """Read a file of :func:`export_model`.
+
+    Args:
+        path (str | Path): ``.safetensors``, ``.onnx`` or ``.pt2``.
+        trust (bool): Needed for ``.pt2``: torch's reader of such a file can run code from it. Only for
+            files from a source you trust. Defaults to False.
+
+    Returns:
+        ExportedModel: Callable, normalised images to logits, on the CPU; ``card`` is the model card.
+
+    Raises:
+        CheckpointError: The file is missing or not of this kind.
+        UserError: An unknown suffix, or a ``.pt2`` without ``trust``.
+    """
+    path = local_path(path)
+    readers = {'.safetensors': _load_safetensors, '.onnx': _load_onnx, '.pt2': _load_torch_export}
+    if path.suffix not in readers:
+        raise UserError(f'{path}: unknown suffix. Exported files are {", ".join(readers)}.')
+    if not path.is_file():
+        raise CheckpointError(f'{path} does not exist.')
+    if path.suffix == '.pt2' and not trust:
+        raise UserError(f'{path}: reading a torch.export file can run code from it. If you trust its source, '
+                        'read it with trust=True.')
+    try:
+        return readers[path.suffix](path)
+    except UserError:
+        raise
+    except Exception as error:  # each reader has its own types
+        raise CheckpointError(f'{path} cannot be read as an exported model: {reason_of(error)}') from error
+
+
+def _load_onnx(path: Path) -> ExportedModel:
+    need_onnx()
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    card = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+    return ExportedModel(
+        lambda images: torch.from_numpy(session.run(['logits'], dict(images=images.cpu().numpy()))[0]),
+        card)
+
+
+def _load_torch_export(path: Path) -> ExportedModel:
+    extra = {CARD_FILE: ''}
+    module = torch.export.load(path, extra_files=extra).module()
+    return ExportedModel(lambda images: module(images.cpu()), json.loads(extra[CARD_FILE]))
+
+
+def _load_safetensors(path: Path) -> ExportedModel:
+    with safe_open(path, 'pt') as file:
+        card = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+    if 'model_config' not in card:
+        raise CheckpointError(f'{path} has no model card, so it holds weights only: give it to init_model '
+                              'with the config that it belongs to.')
+    config = without_sources(card['model_config'])
+    check_architecture(config, scope_of(card), path)
+    with building(card):
+        model = revert_sync_batchnorm(MODELS.build(Config(config)))
+    load_weights(model, path)
+    network = LogitsNetwork(model).eval()
+    return ExportedModel(lambda images: network(images.cpu()), card)
