@@ -45,6 +45,9 @@ def plain_operators(network: nn.Module) -> Iterator[None]:
 def trace(network: LogitsNetwork | ProcessingNetwork, images: Tensor, dynamic: bool) -> ExportedProgram:
     """The graph of a network by ``torch.export``, for the shape of some images or for any.
 
+    With processing, sizes are rounded up inside. torch cannot prove all that it has to know of them, and asserts it when
+    the graph runs.
+
     Raises:
         UserError: The network has no such graph.
     """
@@ -52,7 +55,7 @@ def trace(network: LogitsNetwork | ProcessingNetwork, images: Tensor, dynamic: b
         with torch.no_grad(), plain_operators(network):
             return torch.export.export(
                 network, (images, ), dynamic_shapes=dict(images=network.free_dimensions()) if dynamic else None,
-                strict=False)
+                strict=False, prefer_deferred_runtime_asserts_over_guards=isinstance(network, ProcessingNetwork))
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         way_out = ' Without --dynamic it may have one.' if dynamic else ''
         raise UserError(f'The model has no graph for {"any" if dynamic else "this"} image size: '
@@ -70,7 +73,7 @@ def to_onnx(program: ExportedProgram, output: str, opset: int = DEFAULT_OPSET) -
     Raises:
         UserError: ONNX has no operator for a part of it, which is named.
     """
-    program = program.run_decompositions({torch.ops.aten._linalg_solve_ex.default: solve_by_products})
+    program = program.run_decompositions({torch.ops.aten.linalg_solve_ex.default: solve_by_products})
     try:
         onnx_program = torch.onnx.export(
             program, dynamo=True, opset_version=opset, input_names=['images'], output_names=[output], verbose=False)
@@ -100,7 +103,7 @@ def check_onnx(path: Path, opset: int) -> None:
     import onnx
     try:
         onnx.checker.check_model(path, full_check=True)
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise UserError(f'The ONNX file is not valid: {reason_of(error)}. The file was not kept.') from error
     model = onnx.load(path, load_external_data=False)
     versions = {entry.domain or 'ai.onnx': entry.version for entry in model.opset_import}

@@ -60,9 +60,10 @@ class ProcessingNetwork(nn.Module):
         """
         height, width = images.shape[1:3]
         rows, columns = (self.padded(length, axis) for axis, length in enumerate((height, width)))
+        x = images.permute(0, 3, 1, 2).contiguous()
+        x = x.flip(1) if self.swaps else x
         # A gather in the place of torch's pad: it is known of its size that it is a whole number of patches.
-        x = images[:, torch.arange(rows).clamp(max=height - 1)][:, :, torch.arange(columns).clamp(max=width - 1)]
-        x = (x.flip(3) if self.swaps else x).permute(0, 3, 1, 2).float()
+        x = x[:, :, torch.arange(rows).clamp(max=height - 1)][..., torch.arange(columns).clamp(max=width - 1)].float()
         if hasattr(self, 'mean'):
             x = (x - self.mean) / self.std
         if self.fill:

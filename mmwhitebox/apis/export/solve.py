@@ -35,13 +35,11 @@ def inverse_by_products(matrix: Tensor) -> Tensor:
     return inverse
 
 
-def solve_by_products(a: Tensor, b: Tensor, *, left: bool = True,
-                      check_errors: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """``aten._linalg_solve_ex`` for the matrices of this package, I + G, see :func:`inverse_by_products`.
+def solve_by_products(a: Tensor, b: Tensor, *, left: bool = True, check_errors: bool = False) -> tuple[Tensor, Tensor]:
+    """``torch.linalg.solve_ex`` for the matrices of this package, I + G, see :func:`inverse_by_products`.
 
     Returns:
-        tuple[Tensor, ...]: The solution; in the place of the decomposition, pivots and status the matrix and zeros.
+        tuple[Tensor, Tensor]: The solution, and zeros in the place of the status.
     """
     inverse = inverse_by_products(a)
-    nothing = torch.zeros(a.shape[:-1], dtype=torch.int32, device=a.device)
-    return (inverse @ b if left else b @ inverse), a, nothing, nothing[..., 0]
+    return inverse @ b if left else b @ inverse, torch.zeros(a.shape[:-2], dtype=torch.int32, device=a.device)
