@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.export import Dim
 
 from mmwhitebox.errors import UserError
+from mmwhitebox.models.embeddings import ConvStem
 
 from ..inference import iter_inference
 from ..pipeline import InferencePipeline, name_of
@@ -42,6 +43,8 @@ class ProcessingNetwork(nn.Module):
         self.swaps = self.channels == 3 and not takes_rgb(preprocessor)
         self.least, self.divisor, self.fill = padding_at_test_time(preprocessor)
         self.patch = patch_size(model.backbone)
+        rounds_up = any(isinstance(part, ConvStem) for part in model.backbone.modules())
+        self.multiple = (1, 1) if rounds_up else self.patch
         self.output = 'labels' if hasattr(model, 'decode_head') else 'scores'
         if hasattr(preprocessor, 'mean'):
             self.register_buffer('mean', preprocessor.mean.clone(), persistent=False)
@@ -84,9 +87,9 @@ class ProcessingNetwork(nn.Module):
         return (length + self.divisor - 1) // self.divisor * self.divisor
 
     def padded(self, length: int, axis: int) -> int:
-        """Rows or columns after all padding: whole patches."""
-        patch, wanted = self.patch[axis], self.wanted(length, axis)
-        return wanted if self.divisor % patch == 0 else (wanted + patch - 1) // patch * patch
+        """Rows or columns after all padding: whole patches, unless the encoder rounds up by itself."""
+        multiple, wanted = self.multiple[axis], self.wanted(length, axis)
+        return wanted if self.divisor % multiple == 0 else (wanted + multiple - 1) // multiple * multiple
 
     def random_images(self, batch: int, size: Size, generator: Generator | None = None) -> Tensor:
         """Images to trace and to compare with: blots of all colours."""
