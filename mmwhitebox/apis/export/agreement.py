@@ -9,7 +9,7 @@ from mmwhitebox.errors import UserError
 from .networks import LogitsNetwork, Size
 from .processing import ProcessingNetwork
 
-TOLERANCE = dict(float32=1e-4, float16=1e-2, bfloat16=1e-1)
+TOLERANCE = dict(float32=1e-4, float16=2e-2, bfloat16=2e-1)
 """The largest difference that is allowed, relative to the largest logit, by the type of the weights."""
 
 

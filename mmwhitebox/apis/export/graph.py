@@ -45,8 +45,8 @@ def plain_operators(network: nn.Module) -> Iterator[None]:
 def trace(network: LogitsNetwork | ProcessingNetwork, images: Tensor, dynamic: bool) -> ExportedProgram:
     """The graph of a network by ``torch.export``, for the shape of some images or for any.
 
-    With processing, sizes are rounded up inside. torch cannot prove all that it has to know of them, and asserts it when
-    the graph runs.
+    With processing, sizes are rounded up inside. torch cannot prove all that it has to know of them: it asserts it
+    when the graph runs.
 
     Raises:
         UserError: The network has no such graph.

@@ -128,8 +128,12 @@ def check_request(out: Path, file_format: str, dynamic: bool, batch: int | None,
         raise UserError(f'--opset is of ONNX, not of --format {file_format}.')
     if opset is not None and opset not in OPSETS:
         raise UserError(f'--opset {opset} cannot be written: give {OPSETS[0]} to {OPSETS[-1]}.')
-    if file_format == 'onnx':
-        need_onnx()
+    if file_format != 'onnx':
+        return
+    if dtype == 'bfloat16':
+        raise UserError('onnxruntime has no operators of bfloat16 for a CPU, so the file could not be compared with '
+                        'the model: take --dtype float16, or --format torch-export or aot.')
+    need_onnx()
 
 
 def weights_writer(model: torch.nn.Module) -> Callable[[Path, dict], None]:
