@@ -66,7 +66,8 @@ def run_onnx(path, images):
 
 
 @pytest.mark.parametrize('encoder, decoder, opset', [
-    ('cbt', 'cbt', 18), ('crate', 'depict', 23), ('tost', 'segmenter', 25)])
+    ('crate', 'cbt', 18), ('cbt', 'segmenter', 23),
+    pytest.param('tost', 'depict', 25, marks=pytest.mark.slow)])
 def test_one_onnx_file_for_all_batches_and_sizes(exported, encoder, decoder, opset):
     card, model, path = exported(white_box(encoder, decoder), 'm.onnx', 'onnx', dynamic=True, opset=opset)
     assert card['opset'] == opset and card['batch_size'] is None and card['agreement']['batches'] == [1, 3]

@@ -69,11 +69,9 @@ class ProcessingNetwork(nn.Module):
         x = x[:, :, torch.arange(rows).clamp(max=height - 1)][..., torch.arange(columns).clamp(max=width - 1)].float()
         if hasattr(self, 'mean'):
             x = (x - self.mean) / self.std
-        if self.fill:
+        x = torch.where(within(x, height, width), x, self.fill)
+        if self.fill:  # zeros beyond it
             x = torch.where(within(x, self.wanted(height, 0), self.wanted(width, 1)), x, 0.)
-            x = torch.where(within(x, height, width), x, self.fill)
-        else:
-            x = torch.where(within(x, height, width), x, 0.)
         logits = self.network(x)
         if self.output == 'scores':
             return logits.softmax(1)
@@ -107,20 +105,22 @@ class ProcessingNetwork(nn.Module):
         Raises:
             UserError: The size is too small.
         """
-        least = [patch + 1 for patch in self.patch] if dynamic else (1, 1)
+        least = [patch + dynamic for patch in self.patch]
         if size[0] < least[0] or size[1] < least[1]:
             raise UserError(f'The image size {size[0]} x {size[1]} is too small: the least is {least[0]} x {least[1]}.')
         other = max(size[0] - self.patch[0] // 2 - 1, least[0]), size[1] + self.patch[1] + self.patch[1] // 3 + 1
         return [size, other] if dynamic else [size]
 
     def inferred(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What :func:`mmwhitebox.apis.iter_inference` says of the pictures, within :func:`whole_images`.
+        """What :func:`mmwhitebox.apis.iter_inference` says of the pictures, each as a whole.
 
         Returns:
             tuple[Tensor, Tensor]: As of :meth:`forward`; and what decides it, logits (B, C, H, W) or the scores.
         """
         pictures = [np.ascontiguousarray(image) for image in images.numpy()]
-        results = [result for _, result in iter_inference(self.model, pictures, len(pictures), rgb=self.channels == 3)]
+        rgb = self.channels == 3
+        with whole_images(self.model):
+            results = [result for _, result in iter_inference(self.model, pictures, len(pictures), rgb=rgb)]
         if self.output == 'scores':
             scores = torch.stack([result.pred_score for result in results])
             return scores, scores

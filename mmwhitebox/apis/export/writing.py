@@ -16,7 +16,7 @@ from .aot import compile_package, package_with_card
 from .card import CARD_FILE, metadata, model_card
 from .graph import DEFAULT_OPSET, OPSETS, check_onnx, need_onnx, to_onnx, trace
 from .networks import LogitsNetwork, Size, default_size, in_precision
-from .processing import ProcessingNetwork, whole_images
+from .processing import ProcessingNetwork
 from .reading import load_exported
 
 SUFFIXES = {'safetensors': '.safetensors', 'onnx': '.onnx', 'torch-export': '.pt2', 'aot': '.pt2'}
@@ -92,8 +92,7 @@ def export_model(config: str | Path | Config,
             write(draft, card)
             if opset:
                 check_onnx(draft, opset)
-            with whole_images(model):
-                card['agreement'] = measure_agreement(network, load_exported(draft, trust=True), cases, dtype)
+            card['agreement'] = measure_agreement(network, load_exported(draft, trust=True), cases, dtype)
             write(draft, card)
             card_draft = Path(f'{draft}.json')
             card_draft.write_text(json.dumps(card, indent=1) + '\n')
