@@ -23,7 +23,8 @@ from mmwhitebox.interpret import count_parameters
 from mmwhitebox.models.access import unwrap
 
 from ..data import describe_data, pipeline_of, scope_of
-from ..export import default_size, model_name, normalization, pixel_range
+from ..export.card import model_name, normalization, pixel_range
+from ..export.networks import default_size
 from ..inference import test_pipeline
 from .architecture import Plain
 from .loading import from_pretrained
