@@ -40,9 +40,10 @@ PRODUCTS = ('MatMul', 'Gemm')
 
 
 def sums_apart(model: 'ModelProto') -> None:
-    """Write products of a constant weight that add a computed matrix, as ISTA's, as a product and a sum.
+    """Take the computed matrix out of Gemms that add one to a product of constant weights, as ISTA's do.
 
-    Integer products add constants only.
+    An integer product adds constants only. C + A B becomes C - A (-B), because onnxruntime would make one Gemm of a
+    product and a sum again.
     """
     from onnx import helper, numpy_helper
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -55,11 +56,11 @@ def sums_apart(model: 'ModelProto') -> None:
             nodes.append(node)
             continue
         weight = numpy_helper.to_array(constants[node.input[1]])
-        scaled = np.ascontiguousarray(options['alpha'] * (weight.T if options['transB'] else weight), np.float32)
+        negative = np.ascontiguousarray(-options['alpha'] * (weight.T if options['transB'] else weight), weight.dtype)
         weight_name, product = f'{node.name}_weight', f'{node.name}_product'
-        model.graph.initializer.append(numpy_helper.from_array(scaled, weight_name))
+        model.graph.initializer.append(numpy_helper.from_array(negative, weight_name))
         nodes += [helper.make_node('MatMul', [node.input[0], weight_name], [product], name=product),
-                  helper.make_node('Add', [product, node.input[2]], node.output, name=f'{node.name}_sum')]
+                  helper.make_node('Sub', [node.input[2], product], node.output, name=f'{node.name}_sum')]
     used = {name for node in nodes for name in node.input} | {value.name for value in model.graph.output}
     kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
     del model.graph.node[:], model.graph.initializer[:]
@@ -67,16 +68,30 @@ def sums_apart(model: 'ModelProto') -> None:
     model.graph.initializer.extend(kept)
 
 
-def products_of(model: 'ModelProto') -> list[str]:
-    """Names of the matrix products of an ONNX model that become integers: those with constant weights.
+def inputs_apart(model: 'ModelProto') -> list[str]:
+    """Give the products with constant weights inputs that nothing else reads, and return their names.
+
+    Without them, what adds the same tensor, a residual, would get it rounded.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no such product.
     """
+    from onnx import helper
     constants = {tensor.name for tensor in model.graph.initializer}
-    names = [node.name for node in model.graph.node if node.op_type in PRODUCTS and node.input[1] in constants]
+    names, nodes, apart = [], [], {}
+    for node in model.graph.node:
+        if node.op_type in PRODUCTS and node.input[1] in constants:
+            names.append(node.name)
+            shared = node.input[0]
+            if shared not in apart:
+                apart[shared] = f'{shared}_of_products'
+                nodes.append(helper.make_node('Identity', [shared], [apart[shared]], name=apart[shared]))
+            node.input[0] = apart[shared]
+        nodes.append(node)
     if not names:
         raise UserError('The graph has no matrix product with constant weights, so int8 would change nothing.')
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
     return names
 
 
@@ -115,8 +130,8 @@ def quantize(source: Path, out: Path, images: Sequence[Tensor]) -> int:
         quant_pre_process(str(source), str(simplified), skip_symbolic_shape=True)
         model = onnx.load(simplified)
         sums_apart(model)
+        names = inputs_apart(model)
         onnx.save(model, simplified)
-        names = products_of(model)
         quantization.quantize_static(
             str(simplified), str(out), Images(), quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=list(PRODUCTS), nodes_to_quantize=names, per_channel=True,
