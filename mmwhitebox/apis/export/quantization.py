@@ -235,7 +235,7 @@ def export_int8(config: str | Path | Config,
         seed (int): Of the choice of these images. Defaults to 0.
         trust_checkpoint (bool): Unpickle whatever the checkpoint holds, which can run code. Defaults to False.
         on_progress (Callable, optional): Called with what is done, how much of it is done, and of how much.
-        **options: Of :func:`export_model`: ``size``, ``dynamic``, ``batch``, ...
+        **options: Of :func:`export_model`: ``size``, ``dynamic``, ``batch``, ``opset``.
 
     Returns:
         dict: The model card, also written to ``OUT.json``; beside what :func:`export_model` says, ``calibration``
@@ -248,6 +248,8 @@ def export_int8(config: str | Path | Config,
     """
     need_onnx()
     out = Path(out)
+    if out.suffix != '.onnx':
+        raise UserError(f'{out}: a file of format onnx is called *.onnx.')
     model = init_model(config, str(checkpoint), device='cpu', trust_checkpoint=trust_checkpoint)
     loader, evaluator = evaluation_loader(model.cfg), evaluator_of(model.cfg)
     images = calibration_images(model, count, seed)

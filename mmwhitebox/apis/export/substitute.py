@@ -83,7 +83,13 @@ def substitute(model: BaseModel, exported: ExportedModel) -> None:
     Args:
         model (BaseModel): A segmentor or a classifier, which is changed.
         exported (ExportedModel): From :func:`load_exported`.
+
+    Raises:
+        UserError: The file gives labels, no logits.
     """
+    if exported.card.get('processing'):
+        raise UserError('The file takes pictures and gives labels, so the pipeline and the windows of a config have no '
+                        'place around it. Export it without processing to score it.')
     if hasattr(model, 'decode_head'):
         model.decode_head = GivenLogits(model.decode_head)
     else:
