@@ -43,7 +43,8 @@ DTYPES = ('float32', 'bfloat16', 'float16')
 FORMS = (*models.FORMS, *models.PEERS, *deploy.FORMS)
 FIRST_TOKENS = 256
 BATCH = {('classification', 'cpu'): 4, ('classification', 'cuda'): 64, ('decoder', 'cpu'): 2,
-         ('decoder', 'cuda'): 16, ('operators', 'cpu'): 1, ('operators', 'cuda'): 8, ('deploy', 'cpu'): 1, ('deploy', 'cuda'): 1}
+         ('decoder', 'cuda'): 16, ('operators', 'cpu'): 1, ('operators', 'cuda'): 8,
+         ('deploy', 'cpu'): 1, ('deploy', 'cuda'): 1}
 
 
 class Planned(NamedTuple):

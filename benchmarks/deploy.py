@@ -1,6 +1,6 @@
 """Cases of deployment: one trained model as PyTorch, ONNX and OpenVINO run it, with what each scores and weighs."""
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -63,15 +63,18 @@ class Deployed:
         self.stem = out / Path(config).stem
         self.loader, self.evaluator = evaluation_loader(self.cfg), evaluator_of(self.cfg)
         self.card = dict(size_multiple_of=(1, 1), batch_size=None, dynamic=True)
+        self.written: set[Path] = set()
 
-    @cache
     def file(self, dtype: str) -> Path:
         """An ONNX file for any image size, 'float32' or 'int8'; how much int8 loses is in the table."""
         path = self.stem.with_name(f'{self.stem.name}-{dtype}.onnx')
+        if path in self.written:
+            return path
         if dtype == 'int8':
             export_int8(self.cfg, self.checkpoint, path, max_loss=100., dynamic=True)
         else:
             export_model(self.cfg, self.checkpoint, path, 'onnx', dynamic=True)
+        self.written.add(path)
         return path
 
     def score(self, run: Callable[[Tensor], Tensor], card: dict) -> dict[str, float]:

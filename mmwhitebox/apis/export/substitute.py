@@ -54,8 +54,10 @@ class ExportedNetwork(nn.Module):
 
 def check_image_size(card: dict, images: Tensor) -> None:
     """Raise a UserError if a file of one size gets images, (B, C, H, W), of another one."""
+    if card['dynamic']:
+        return
     given, taken = tuple(images.shape[2:]), tuple(card['input_size'])
-    if not card['dynamic'] and given != taken:
+    if given != taken:
         raise UserError(f'The file takes images of {taken[0]} x {taken[1]}; those of the data set come to it as '
                         f'{given[0]} x {given[1]}. Export it with --dynamic, or with --size {given[0]} {given[1]} if '
                         'all come so.')
