@@ -17,6 +17,8 @@ from .reading import ExportedModel
 def padded(images: Tensor, multiple: tuple[int, int]) -> Tensor:
     """Images with zeros at the right and the bottom, to whole patches, as an encoder pads them itself.
 
+    A stem of several convolutions pads none; beside this edge its logits are slightly other ones.
+
     Args:
         images (Tensor): (B, C, H, W).
         multiple (tuple[int, int]): Of the height and of the width.
