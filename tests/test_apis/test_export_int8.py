@@ -133,15 +133,14 @@ def products(model):
                    [values[name] for name in made[node.input[0]].input[1:]])
 
 
-@pytest.mark.parametrize('size, windows, dynamic', [((30, 45), False, True), ((40, 56), True, False)],
-                         ids=['padded', 'windows'])
-def test_a_float32_file_scores_as_its_model(trained, tmp_path, size, windows, dynamic):
+@pytest.mark.parametrize('size, windows', [((30, 29), False), ((40, 56), True)], ids=['padded', 'windows'])
+def test_a_float32_file_scores_as_its_model(trained, tmp_path, size, windows):
     """On labels that another model gave."""
     cfg, checkpoint = trained(segmentor_config(tmp_path, windows, stem=dict(type='PatchConv')), size)
     torch.manual_seed(2)
     model = init_model(cfg, device='cpu')
     torch.save(dict(state_dict=model.state_dict()), checkpoint)
-    export_model(cfg, checkpoint, tmp_path / 'model.onnx', 'onnx', (32, 32), dynamic)
+    export_model(cfg, checkpoint, tmp_path / 'model.onnx', 'onnx', (32, 32))
     expected = scores(cfg, model)
     assert 0 < expected['mIoU'] < 99
     exported = load_exported(tmp_path / 'model.onnx')
