@@ -62,7 +62,8 @@ class Deployed:
         self.checkpoint = checkpoint
         self.stem = out / Path(config).stem
         self.loader, self.evaluator = evaluation_loader(self.cfg), evaluator_of(self.cfg)
-        self.card = dict(size_multiple_of=(1, 1), batch_size=None, dynamic=True)
+        self.channels = self.cfg.model.backbone.get('in_channels', 3)
+        self.card = dict(size_multiple_of=(1, 1), batch_size=None, dynamic=True, mean=[0.] * self.channels)
         self.written: set[Path] = set()
 
     def file(self, dtype: str) -> Path:
@@ -131,8 +132,7 @@ def deploy_case(trained: tuple[str, str], size: int | None, batch: int, wanted: 
         raise UserError('deploy compares on a CPU, from float32 on: --device cpu, without --dtype.')
     deployed = Deployed(*trained, out)
     height, width = (size, size) if size else default_size(deployed.cfg)
-    channels = deployed.cfg.model.backbone.get('in_channels', 3)
-    images = torch.randn(batch, channels, height, width, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(batch, deployed.channels, height, width, generator=torch.Generator().manual_seed(0))
     columns: dict[str, dict] = {}
     forms = [form for form in FORMS if form in wanted or form == 'eager']
     return Case(

@@ -2,8 +2,8 @@
 
 --format pretrained writes the folder that from_pretrained loads: weights, config, model card. It takes a work dir in
 the place of CONFIG CHECKPOINT, too: the best checkpoint, averaged weights if the training kept some.
-Of other formats, the file maps normalised images to logits; FILE.json, the model card, says how images are normalised,
-the classes, and how far the file agrees with the model. A file that does not agree is not kept.
+Of other formats, the file maps normalised images to logits, or pictures to label maps; FILE.json, the model card, says
+how images are normalised, the classes, and how far the file agrees with the model. One that does not agree is not kept.
 --dtype int8 takes the ranges of activations from images of the training set, scores the float32 model and the int8 file
 on the test set of the config, and keeps the file only if it loses few points.
 """
@@ -16,7 +16,7 @@ from .options import add_config, add_overrides, add_trust, positive_int
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-OF_GRAPHS = ('size', 'dynamic', 'batch', 'dtype')
+OF_FILES = ('size', 'dynamic', 'batch', 'with_processing', 'opset', 'dtype')
 OF_INT8 = ('calibration_images', 'max_loss')
 OF_FOLDERS = ('licence', 'scores')
 
@@ -26,15 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser, checkpoint=False)
     parser.add_argument('checkpoint', nargs='?',
                         help='checkpoint of that config; none if the work dir of a training is given, for a folder')
-    parser.add_argument('--format', required=True, choices=('pretrained', 'safetensors', 'onnx', 'torch-export'),
-                        help='a folder, or which kind of file')
+    parser.add_argument('--format', required=True, choices=('pretrained', 'safetensors', 'onnx', 'torch-export', 'aot'),
+                        help='a folder, or which kind of file; aot: compiled for this kind of machine')
     parser.add_argument('--out', metavar='PATH', help='output folder (WORK_DIR/pretrained), or output file: '
                         '.safetensors, .onnx or .pt2, as the format is')
     parser.add_argument('--size', type=positive_int, nargs=2, metavar=('H', 'W'), help="image size; the config's own")
     parser.add_argument('--dynamic', action='store_true',
-                        help='any height and width that is a multiple of the patch, from two patches on')
-    parser.add_argument('--batch', type=positive_int, help='images in a batch of a graph (1)')
-    parser.add_argument('--dtype', choices=('float32', 'int8'), help='type of the weights (float32)')
+                        help='any batch, and any height and width that is a multiple of the patch, from two patches on')
+    parser.add_argument('--batch', type=positive_int, help='images in a batch of a graph without --dynamic (1)')
+    parser.add_argument('--with-processing', action='store_true',
+                        help='RGB pictures (B, H, W, 3) of bytes to label maps or scores, any height and width')
+    parser.add_argument('--opset', type=positive_int, help="version of ONNX's operators, 18 to 25 (18)")
+    parser.add_argument('--dtype', choices=('float32', 'float16', 'bfloat16', 'int8'),
+                        help='type of the weights (float32); images and logits stay float32')
     int8 = parser.add_argument_group('of --dtype int8')
     int8.add_argument('--calibration-images', type=positive_int, metavar='COUNT',
                       help='images of the training set for the ranges of activations (64)')
@@ -53,10 +57,10 @@ def run(args: argparse.Namespace) -> None:
     """Export, and say what was written."""
     from mmwhitebox.errors import UserError
 
-    others = OF_GRAPHS if args.format == 'pretrained' else OF_FOLDERS
+    others = OF_FILES if args.format == 'pretrained' else OF_FOLDERS
     wrong = [name for name in others if getattr(args, name)]
     if wrong:
-        raise UserError(f'--{wrong[0]} is not for --format {args.format}.')
+        raise UserError(f'--{wrong[0].replace("_", "-")} is not for --format {args.format}.')
     wrong = [name for name in OF_INT8 if getattr(args, name) is not None and args.dtype != 'int8']
     if wrong:
         raise UserError(f'--{wrong[0].replace("_", "-")} is for --dtype int8.')
@@ -103,13 +107,16 @@ def write_file(args: argparse.Namespace) -> None:
     if args.dtype == 'int8':
         write_int8(cfg, args)
         return
-    card = export_model(cfg, args.checkpoint, args.out, args.format, args.size, args.dynamic, args.batch or 1,
-                        args.trust_checkpoint)
-    sizes = ', '.join('x'.join(map(str, size)) for size in card['agreement']['sizes'])
+    card = export_model(cfg, args.checkpoint, args.out, args.format, args.size, args.dynamic, args.batch,
+                        args.trust_checkpoint, args.with_processing, args.opset, args.dtype or 'float32')
+    agreement = card['agreement']
+    cases = ', '.join(f'{batch} x {"x".join(map(str, size))}'
+                      for batch, size in zip(agreement['batches'], agreement['sizes']))
+    equal = f', {agreement["equal_labels"]:.2%} of the labels equal' if 'equal_labels' in agreement else ''
     print(f'{args.out}: {card["model"]}, {card["parameters"] / 1e6:.2f} M parameters, '
           f'{card["flops"] / 1e9:.2f} GFLOPs at {"x".join(map(str, card["input_size"]))}\n'
-          f'largest difference from the model: {card["agreement"]["max_abs_difference"]:.1e} '
-          f'({card["agreement"]["relative"]:.1e} of the largest logit) at {sizes}')
+          f'largest difference from the model: {agreement["max_abs_difference"]:.1e} '
+          f'({agreement["relative"]:.1e} of the largest logit){equal} on {cases}')
 
 
 def write_int8(cfg: 'Config', args: argparse.Namespace) -> None:
@@ -129,7 +136,8 @@ def write_int8(cfg: 'Config', args: argparse.Namespace) -> None:
 
         card = export_int8(cfg, args.checkpoint, args.out, args.calibration_images or 64,
                            1. if args.max_loss is None else args.max_loss, trust_checkpoint=args.trust_checkpoint,
-                           on_progress=show, size=args.size, dynamic=args.dynamic, batch=args.batch or 1)
+                           on_progress=show, size=args.size, dynamic=args.dynamic, batch=args.batch,
+                           processing=args.with_processing, opset=args.opset)
     scores = card['scores']
     print(f'{args.out}: {card["model"]}, {card["parameters"] / 1e6:.2f} M parameters, {card["int8_products"]} matrix '
           f'products in int8\n'

@@ -35,7 +35,7 @@ class BaseStem(nn.Module, ABC):
         if height < p or width < p:
             raise ImageSizeError(f'{type(self).__name__}: an image of {height} x {width} pixels is smaller than '
                                  f'one patch of {p} x {p}.')
-        return -(-height // p), -(-width // p)
+        return (height + p - 1) // p, (width + p - 1) // p  # in ONNX a negative number is not rounded down
 
     def pad_to_patches(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Zeros at the right and the bottom until the image is hw_shape whole patches."""

@@ -20,4 +20,4 @@ def check_sizes(owner: object, least: int = 1, **sizes: Any) -> None:
 def whole_patches(size: tuple[int, int], patch: tuple[int, int]) -> tuple[int, int]:
     """Pixels (height, width) of the whole patches that cover an image of ``size``."""
     (height, width), (rows, cols) = size, patch
-    return -(-height // rows) * rows, -(-width // cols) * cols
+    return (height + rows - 1) // rows * rows, (width + cols - 1) // cols * cols  # see BaseStem.grid_size

@@ -23,7 +23,7 @@ def test_a_trained_model_side_by_side(tmp_path, monkeypatch, capsys):
     assert main(['deploy', '--trained', str(tmp_path / 'tiny.py'), str(checkpoint), '--quick', '--forms', *forms,
                  '--name', 'cpu-deploy', '--out', str(tmp_path / 'page')]) == 0
     case, = json.loads((tmp_path / 'page' / 'cpu-deploy.json').read_text())['cases']
-    assert case['labels'] == dict(model='tiny', size='32x48', batch=1) and case['items'] == 1
+    assert case['labels'] == dict(model='tiny', size='32x48', batch=2) and case['items'] == 2
     rows = case['contestants']
     assert list(rows) == ['eager', *forms] and rows['openvino'] == dict(reason='openvino is not installed')
     assert all(len(rows[form]['seconds']) == 3 and 'peak_bytes' not in rows[form] for form in ('eager', 'onnx'))
@@ -41,7 +41,7 @@ def test_a_trained_model_side_by_side(tmp_path, monkeypatch, capsys):
     assert frame['contestant'].tolist() == list(rows)
     assert frame['x_eager'].notna().tolist() == [False, True, True, False]
     table = page.render('cpu-deploy', tmp_path / 'page')
-    assert '| tiny | 32x48 | 1 | openvino |' in table and 'openvino is not installed |' in table
+    assert '| tiny | 32x48 | 2 | openvino |' in table and 'openvino is not installed |' in table
     assert f'{card["scores"]["int8"]:.2f}' in table and '100.00' in table
 
 

@@ -3,10 +3,10 @@ import copy
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.model import BaseModel
 from torch import nn
 
 import mmwhitebox
@@ -14,15 +14,19 @@ from mmwhitebox.interpret import count_flops, count_parameters
 
 from ..data import scope_of
 from ..pipeline import InferencePipeline
-from .networks import LogitsNetwork, patch_size
+from .networks import LogitsNetwork, Size, in_channels, patch_size
+from .processing import ProcessingNetwork, takes_rgb
+
+CARD_FILE = 'model_card.json'
+"""The card within an archive."""
 
 
 def normalization(preprocessor: nn.Module, channels: int = 3) -> dict:
     """``mean``, ``std`` and ``channel_order`` of the images that a data preprocessor gives to the network."""
-    swaps = getattr(preprocessor, '_channel_conversion', False) or getattr(preprocessor, 'to_rgb', False)
     mean, std = ([float(f'{v:.7g}') for v in getattr(preprocessor, key, torch.full((channels, ), default)).flatten()]
                  for key, default in (('mean', 0.), ('std', 1.)))
-    return dict(mean=mean, std=std, channel_order='of the files' if channels != 3 else 'RGB' if swaps else 'BGR')
+    order = 'of the files' if channels != 3 else 'RGB' if takes_rgb(preprocessor) else 'BGR'
+    return dict(mean=mean, std=std, channel_order=order)
 
 
 def pixel_range(pipeline: InferencePipeline | None) -> str:
@@ -35,12 +39,11 @@ def pixel_range(pipeline: InferencePipeline | None) -> str:
     return 'as the first step of "pipeline" gives them'
 
 
-def plain_steps(model: BaseModel) -> list[dict] | None:
+def plain_steps(pipeline: InferencePipeline | None) -> list[dict] | None:
     """The steps of the test pipeline that are not of annotations, as plain values; None if the config has none."""
-    if model.test_pipeline is None:
+    if pipeline is None:
         return None
-    named = json.dumps(model.test_pipeline.steps, default=lambda value: getattr(value, '__name__', str(value)))
-    return json.loads(named)
+    return json.loads(json.dumps(pipeline.steps, default=lambda value: getattr(value, '__name__', str(value))))
 
 
 def model_name(cfg: Config) -> str:
@@ -54,37 +57,60 @@ def model_name(cfg: Config) -> str:
     return ' + '.join(names)
 
 
-def model_card(model: BaseModel, checkpoint: Path, file_format: str, size: tuple[int, int],
-               dynamic: bool, batch: int) -> dict:
-    """All that a user of the file has to know, as plain values; ``agreement`` comes when it is measured."""
+def model_card(network: LogitsNetwork | ProcessingNetwork, checkpoint: Path, size: Size,
+               **described: Any) -> dict:
+    """All that a user of the file has to know, as plain values; ``agreement`` comes when it is measured.
+
+    Args:
+        network (LogitsNetwork | ProcessingNetwork): In float32.
+        checkpoint (Path): Its checkpoint.
+        size (tuple[int, int]): Size of the images that the FLOPs are counted for.
+        described (Any): More entries: format, dtype, opset, ...
+    """
+    model = network.model
     cfg = model.cfg
-    channels = cfg.model.backbone.get('in_channels', 3)
-    image = torch.empty(1, channels, *size, device='meta')
-    is_segmentor = hasattr(model, 'decode_head')
+    image = torch.empty(1, in_channels(model), *size, device='meta')
     with open(checkpoint, 'rb') as file:
         sha256 = hashlib.file_digest(file, 'sha256').hexdigest()
     return dict(
         model=model_name(cfg),
         config=Path(cfg.filename).stem if cfg.filename else None,
-        task='segmentation' if is_segmentor else 'classification',
+        task='segmentation' if hasattr(model, 'decode_head') else 'classification',
         **json.loads(json.dumps(model.dataset_meta)),  # classes, palette, what is shown
-        **normalization(model.data_preprocessor, channels),
-        input='images: float32 (B, C, H, W), (pixel - mean) / std with pixels ' + pixel_range(model.test_pipeline),
-        pipeline=plain_steps(model),
-        output='logits: float32 ' + ('(B, classes, H, W)' if is_segmentor else '(B, classes)'),
+        **normalization(model.data_preprocessor, in_channels(model)),
+        **interface(network),
         input_size=list(size),
-        batch_size=batch,
-        dynamic=dynamic,
-        size_multiple_of=list(patch_size(model.backbone)),
+        size_multiple_of=list(patch_size(model.backbone)) if network.output == 'logits' else [1, 1],
         parameters=count_parameters(model),
         flops=count_flops(LogitsNetwork(copy.deepcopy(model)).to('meta'), image),
-        format=file_format,
         mmwhitebox=mmwhitebox.__version__,
         torch=torch.__version__,
         source_checkpoint=checkpoint.name,
         source_sha256=sha256,
         default_scope=scope_of(cfg),
-        model_config=cfg.model.to_dict())
+        model_config=cfg.model.to_dict(),
+        **described)
+
+
+def interface(network: LogitsNetwork | ProcessingNetwork) -> dict:
+    """What goes in and what comes out, in words, and the steps of the test pipeline."""
+    model = network.model
+    pipeline = plain_steps(model.test_pipeline)
+    if isinstance(network, ProcessingNetwork):
+        order = 'RGB' if network.channels == 3 else 'of the files'
+        outputs = dict(labels='labels: int64 (B, H, W)', scores='scores: float32 (B, classes), softmax')
+        return dict(
+            input=f'images: uint8 (B, H, W, {network.channels}), pixels from 0 to 255, channels {order}',
+            output=outputs[network.output],
+            processing=True,
+            before=pipeline[1:-1],
+            pipeline=pipeline,
+            inference='each image as a whole')
+    return dict(
+        input='images: float32 (B, C, H, W), (pixel - mean) / std with pixels ' + pixel_range(model.test_pipeline),
+        output='logits: float32 ' + ('(B, classes, H, W)' if hasattr(model, 'decode_head') else '(B, classes)'),
+        processing=False,
+        pipeline=pipeline)
 
 
 def metadata(card: dict) -> dict:

@@ -250,6 +250,9 @@ def export_int8(config: str | Path | Config,
     out = Path(out)
     if out.suffix != '.onnx':
         raise UserError(f'{out}: a file of format onnx is called *.onnx.')
+    if options.get('processing'):
+        raise UserError('int8 is scored as a network of logits, with the pipeline of the config around it: leave '
+                        '--with-processing out.')
     model = init_model(config, str(checkpoint), device='cpu', trust_checkpoint=trust_checkpoint)
     loader, evaluator = evaluation_loader(model.cfg), evaluator_of(model.cfg)
     images = calibration_images(model, count, seed)

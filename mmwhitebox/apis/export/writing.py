@@ -1,6 +1,7 @@
 """Writing a trained model as a file for deployment, after comparing it with the model."""
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,29 +11,35 @@ from safetensors.torch import save
 from mmwhitebox.errors import UserError
 
 from ..inference import init_model
-from .agreement import measure_agreement
-from .card import metadata, model_card
-from .graph import need_onnx, to_onnx, trace
-from .networks import LogitsNetwork, check_sizes, default_size, patch_size
-from .reading import CARD_FILE, load_exported
+from .agreement import TOLERANCE, measure_agreement
+from .aot import compile_package, package_with_card
+from .card import CARD_FILE, metadata, model_card
+from .graph import DEFAULT_OPSET, OPSETS, check_onnx, need_onnx, to_onnx, trace
+from .networks import LogitsNetwork, Size, default_size, in_precision
+from .processing import ProcessingNetwork
+from .reading import load_exported
 
-SUFFIXES = {'safetensors': '.safetensors', 'onnx': '.onnx', 'torch-export': '.pt2'}
+SUFFIXES = {'safetensors': '.safetensors', 'onnx': '.onnx', 'torch-export': '.pt2', 'aot': '.pt2'}
 
 
 def export_model(config: str | Path | Config,
                  checkpoint: str | Path,
                  out: str | Path,
                  file_format: str,
-                 size: tuple[int, int] | None = None,
+                 size: Size | None = None,
                  dynamic: bool = False,
-                 batch: int = 1,
-                 trust_checkpoint: bool = False) -> dict:
+                 batch: int | None = None,
+                 trust_checkpoint: bool = False,
+                 processing: bool = False,
+                 opset: int | None = None,
+                 dtype: str = 'float32') -> dict:
     """Write a trained model as a file for deployment, with its card, after comparing it with the model.
 
     ======================  =========================================================================
     'safetensors'           the weights; the config in the card rebuilds the model. Any image size.
-    'onnx'                  the graph, opset 18; compared with onnxruntime
+    'onnx'                  the graph; checked by ONNX's checker and compared with onnxruntime
     'torch-export'          the graph, for ``torch.export.load``
+    'aot'                   the graph, compiled for this kind of machine: ``torch._inductor.aoti_load_package``
     ======================  =========================================================================
 
     Args:
@@ -40,12 +47,17 @@ def export_model(config: str | Path | Config,
         checkpoint (str | Path): Checkpoint of that config.
         out (str | Path): Output file, ``.safetensors``, ``.onnx`` or ``.pt2`` as the format is.
         file_format (str): See above.
-        size (tuple[int, int], optional): Image size (H, W), a multiple of the patch. Defaults to the
-            config's crop or the size of its position table.
-        dynamic (bool): Height and width of the graph's images are free: any multiple of the patch, from two
-            patches on. Defaults to False.
-        batch (int): Images in a batch, which is fixed in a graph. Defaults to 1.
+        size (tuple[int, int], optional): Image size (H, W), a multiple of the patch unless ``processing``. Defaults
+            to the config's crop or the size of its position table.
+        dynamic (bool): Batch, height and width of the graph's images are free: any multiple of the patch, from two
+            patches on; with ``processing`` any size above one patch. Defaults to False.
+        batch (int, optional): Images in a batch of a graph that is not dynamic. Defaults to 1.
         trust_checkpoint (bool): Unpickle whatever the checkpoint holds, which can run code. Defaults to False.
+        processing (bool): The graph takes pictures, (B, H, W, 3) uint8 RGB, and gives label maps (B, H, W) or
+            scores (B, C), see :class:`ProcessingNetwork`. Defaults to False.
+        opset (int, optional): Version of ONNX's operators, 18 to 25. Defaults to 18.
+        dtype (str): Of the weights, 'float32', 'float16' or 'bfloat16'; images and logits stay float32, and what
+            the model computes in float32 whatever its type is. Defaults to 'float32'.
 
     Returns:
         dict: The model card, also written to ``OUT.json``.
@@ -56,43 +68,32 @@ def export_model(config: str | Path | Config,
         CheckpointError: The checkpoint is missing, broken, or of another model.
     """
     out, checkpoint = Path(out), Path(checkpoint)
-    if file_format not in SUFFIXES:
-        raise UserError(f'Unknown format {file_format!r}. Formats: {", ".join(SUFFIXES)}.')
-    if out.suffix != SUFFIXES[file_format]:
-        raise UserError(f'{out}: a file of format {file_format} is called *{SUFFIXES[file_format]}.')
-    if batch < 1:
-        raise UserError(f'The batch size must be positive, got {batch}.')
-    if file_format == 'onnx':
-        need_onnx()
+    check_request(out, file_format, dynamic, batch, processing, opset, dtype)
     model = init_model(config, str(checkpoint), device='cpu', trust_checkpoint=trust_checkpoint)
-    size, patch = size or default_size(model.cfg), patch_size(model.backbone)
+    network = (ProcessingNetwork if processing else LogitsNetwork)(model)
+    size = tuple(size or default_size(model.cfg))
     dynamic = dynamic or file_format == 'safetensors'
-    sizes = check_sizes(size, patch, dynamic)
-    channels = model.cfg.model.backbone.get('in_channels', 3)
-    network = LogitsNetwork(model)
-    card = model_card(model, checkpoint, file_format, size, dynamic, batch)
-    if file_format != 'safetensors':
-        program = trace(network, batch, channels, sizes[-1], patch, dynamic)
+    sizes = network.sizes_to_compare(size, dynamic)
+    cases = list(zip((1, 3), sizes)) if dynamic else [(batch or 1, size)]
     if file_format == 'onnx':
-        onnx_program = to_onnx(program)
-
-    def write(path: Path) -> None:
-        if file_format == 'safetensors':
-            path.write_bytes(save({k: v.clone() for k, v in model.state_dict().items()}, metadata(card)))
-        elif file_format == 'onnx':
-            onnx_program.model.metadata_props.update(metadata(card))
-            onnx_program.save(path, external_data=False)
-        else:
-            torch.export.save(program, path, extra_files={CARD_FILE: json.dumps(card)})
-
+        opset = opset or DEFAULT_OPSET
+    card = model_card(network, checkpoint, size, format=file_format, dtype=dtype, dynamic=dynamic,
+                      batch_size=None if dynamic else batch or 1, **(dict(opset=opset) if opset else {}))
+    exported = network if dtype == 'float32' else type(network)(in_precision(model, dtype))
+    if file_format == 'safetensors':
+        write = weights_writer(exported.model)
+    else:
+        program = trace(exported, network.random_images(2 if dynamic else batch or 1, sizes[-1]), dynamic)
+        write = graph_writer(program, file_format, network.output, opset)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix='.export_', dir=out.parent) as folder:
             draft = Path(folder) / out.name
-            write(draft)
-            card['agreement'] = measure_agreement(
-                network, load_exported(draft, trust=True), batch, channels, sizes)
-            write(draft)
+            write(draft, card)
+            if opset:
+                check_onnx(draft, opset)
+            card['agreement'] = measure_agreement(network, load_exported(draft, trust=True), cases, dtype)
+            write(draft, card)
             card_draft = Path(f'{draft}.json')
             card_draft.write_text(json.dumps(card, indent=1) + '\n')
             draft.replace(out)
@@ -100,3 +101,58 @@ def export_model(config: str | Path | Config,
     except OSError as error:
         raise UserError(f'{out} cannot be written ({error.strerror or error}).') from error
     return card
+
+
+def check_request(out: Path, file_format: str, dynamic: bool, batch: int | None, processing: bool,
+                  opset: int | None, dtype: str) -> None:
+    """Refuse what is asked for, before the model is built, if there is no such thing.
+
+    Raises:
+        UserError: There is not.
+    """
+    if file_format not in SUFFIXES:
+        raise UserError(f'Unknown format {file_format!r}. Formats: {", ".join(SUFFIXES)}.')
+    if out.suffix != SUFFIXES[file_format]:
+        raise UserError(f'{out}: a file of format {file_format} is called *{SUFFIXES[file_format]}.')
+    if dtype not in TOLERANCE:
+        raise UserError(f'Unknown type {dtype!r} of the weights. Types: {", ".join(TOLERANCE)}.')
+    if batch is not None and batch < 1:
+        raise UserError(f'The batch size must be positive, got {batch}.')
+    if batch is not None and dynamic:
+        raise UserError('A dynamic graph takes any batch: leave --batch out.')
+    if processing and file_format == 'safetensors':
+        raise UserError('A file of safetensors holds weights, no graph that processing could be part of: leave '
+                        '--with-processing out.')
+    if opset is not None and file_format != 'onnx':
+        raise UserError(f'--opset is of ONNX, not of --format {file_format}.')
+    if opset is not None and opset not in OPSETS:
+        raise UserError(f'--opset {opset} cannot be written: give {OPSETS[0]} to {OPSETS[-1]}.')
+    if file_format != 'onnx':
+        return
+    if dtype == 'bfloat16':
+        raise UserError('onnxruntime has no operators of bfloat16 for a CPU, so the file could not be compared with '
+                        'the model: take --dtype float16, or --format torch-export or aot.')
+    need_onnx()
+
+
+def weights_writer(model: torch.nn.Module) -> Callable[[Path, dict], None]:
+    """How the weights of a model are written with a card."""
+    weights = {key: value.clone() for key, value in model.state_dict().items()}
+    return lambda path, card: path.write_bytes(save(weights, metadata(card)))
+
+
+def graph_writer(program: torch.export.ExportedProgram, file_format: str, output: str,
+                 opset: int | None) -> Callable[[Path, dict], None]:
+    """How a graph is written with a card."""
+    if file_format == 'torch-export':
+        return lambda path, card: torch.export.save(program, path, extra_files={CARD_FILE: json.dumps(card)})
+    if file_format == 'aot':
+        package = compile_package(program)
+        return lambda path, card: path.write_bytes(package_with_card(package, card))
+    onnx_program = to_onnx(program, output, opset)
+
+    def write(path: Path, card: dict) -> None:
+        onnx_program.model.metadata_props.update(metadata(card))
+        onnx_program.save(path, external_data=False)
+
+    return write
