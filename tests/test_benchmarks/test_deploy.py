@@ -13,6 +13,7 @@ from mmwhitebox.errors import UserError
 from tests.test_apis.test_export_int8 import make, segmentor_config
 
 
+@pytest.mark.slow
 def test_a_trained_model_side_by_side(tmp_path, monkeypatch, capsys):
     pytest.importorskip('onnxscript')
     monkeypatch.setitem(sys.modules, 'openvino', None)
