@@ -44,16 +44,17 @@ class ExportedModel:
 
 
 def check_images(images: Tensor, card: dict) -> None:
-    """Refuse images of a type or a shape that the file does not take.
+    """Refuse images of a type or a shape that the file does not take, as far as its card says so.
 
     Raises:
         UserError: Its line says what it takes.
     """
-    processing = card.get('processing', False)
+    card = dict(processing=False, dynamic=True, size_multiple_of=[1, 1]) | card
+    processing = card['processing']
     if processing and images.dtype != torch.uint8:
         raise UserError(f'The file takes pictures of uint8, these are {str(images.dtype).removeprefix("torch.")}.')
-    channels = len(card['mean'])
-    if images.ndim != 4 or images.shape[3 if processing else 1] != channels:
+    channels = len(card['mean']) if 'mean' in card else 'C'
+    if images.ndim != 4 or channels not in ('C', images.shape[3 if processing else 1]):
         expected = f'(B, H, W, {channels})' if processing else f'(B, {channels}, H, W)'
         raise UserError(f'The file takes images {expected}, these are {tuple(images.shape)}.')
     size = list(images.shape[1:3] if processing else images.shape[2:])
