@@ -1,4 +1,4 @@
-"""How fast, in how much memory: python -m benchmarks [classification] [decoder] [operators] [options]
+"""How fast, in how much memory: python -m benchmarks [classification] [decoder] [operators] [deploy] [options]
 
 Everything that is compared runs in one process, interleaved round by round, after it was shown to compute
 the same. Ratios are the result: how many times as fast as timm's ViT, as FlashAttention, as the papers' equations
@@ -7,6 +7,7 @@ in plain torch. Writes every round as JSON, their summary as CSV and a plot of t
     python -m benchmarks --quick                            # all in miniature, to see that it runs
     python -m benchmarks classification --sizes 224 --models cbt-tiny cbt-small --threads 2
     python -m benchmarks operators --device cuda --dtype bfloat16
+    python -m benchmarks deploy --trained CONFIG CHECKPOINT --threads 2
     python -m benchmarks --markdown docs/performance.md     # write its tables anew from its CSV files
 """
 import argparse
@@ -28,20 +29,22 @@ from mmwhitebox.engine.work_dir import prepare_folder
 from mmwhitebox.errors import UserError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 
-from . import models, operators, page, plots, report
+from . import deploy, models, operators, page, plots, report
 from .cases import Case, Settings
 from .memory import device_peaks
 from .roofline import Shape
 from .rounds import run_case
 
-SUITES = {'classification': WhiteBoxTransformer.arch_zoo, 'decoder': models.DECODERS, 'operators': operators.OPERATORS}
+SUITES = {'classification': WhiteBoxTransformer.arch_zoo, 'decoder': models.DECODERS, 'operators': operators.OPERATORS,
+          'deploy': ()}
 """Suites and the names that --models knows in each."""
 MODES = ('inference', 'training')
 DTYPES = ('float32', 'bfloat16', 'float16')
-FORMS = (*models.FORMS, *models.PEERS)
+FORMS = (*models.FORMS, *models.PEERS, *deploy.FORMS)
 FIRST_TOKENS = 256
 BATCH = {('classification', 'cpu'): 4, ('classification', 'cuda'): 64, ('decoder', 'cpu'): 2,
-         ('decoder', 'cuda'): 16, ('operators', 'cpu'): 1, ('operators', 'cuda'): 8}
+         ('decoder', 'cuda'): 16, ('operators', 'cpu'): 1, ('operators', 'cuda'): 8,
+         ('deploy', 'cpu'): 1, ('deploy', 'cuda'): 1}
 
 
 class Planned(NamedTuple):
@@ -54,7 +57,7 @@ class Planned(NamedTuple):
 def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog='python -m benchmarks', description=__doc__.partition('\n')[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('suites', nargs='*', metavar='SUITE', help=f'{", ".join(SUITES)} (all)')
+    parser.add_argument('suites', nargs='*', metavar='SUITE', help=f'{", ".join(SUITES)} (all but deploy)')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu',
                         help='cpu, cuda, cuda:1')
     parser.add_argument('--dtype', choices=DTYPES, default='float32',
@@ -71,7 +74,9 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
                         help=f'contestants: {", ".join(FORMS)}; ours is always one (all; operators: none compiled)')
     parser.add_argument('--modes', nargs='+', choices=MODES, default=MODES)
     parser.add_argument('--sizes', type=positive_int, nargs='+', metavar='PIXELS',
-                        help='image sides (224 512; decoders 512)')
+                        help="image sides (224 512; decoders 512; deploy: the config's)")
+    parser.add_argument('--trained', nargs=2, action='append', metavar=('CONFIG', 'CHECKPOINT'),
+                        help='deploy: a trained model, with its data; may be given again')
     parser.add_argument('--max-tokens', type=positive_int, help='operators: largest N (65,536; on a GPU 262,144)')
     parser.add_argument('--heads', type=positive_int, default=6, help='operators: K')
     parser.add_argument('--head-dims', type=positive_int, default=64, help='operators: p')
@@ -97,7 +102,10 @@ def check_args(args: argparse.Namespace) -> None:
     unknown = [suite for suite in args.suites if suite not in SUITES]
     if unknown:
         raise UserError(f'There is no suite {unknown[0]!r}. Suites: {", ".join(SUITES)}.')
-    args.suites = list(dict.fromkeys(args.suites)) or list(SUITES)
+    args.suites = list(dict.fromkeys(args.suites)) or [suite for suite in SUITES if suite != 'deploy']
+    if ('deploy' in args.suites) != bool(args.trained):
+        raise UserError('deploy needs a trained model: --trained CONFIG CHECKPOINT.' if not args.trained else
+                        '--trained is for the suite deploy; name it.')
     if args.name and len(args.suites) > 1:
         raise UserError('--name is for one suite; name the suite.')
     for name in args.models or ():
@@ -128,17 +136,21 @@ def plan(suite: str, args: argparse.Namespace, settings: Settings) -> list[Plann
         return [Planned(n * weight[mode], partial(operators.operator_case, names or operators.OPERATORS,
                                                   Shape(batch, n, *sizes), mode, forms, settings))
                 for n in tokens for mode in args.modes]
+
+    def without_history(make: Callable[..., Case], *case) -> Callable[[Sequence[dict]], Case]:
+        return lambda done: make(*case, settings)
+
+    if suite == 'deploy':
+        return [Planned(1., without_history(deploy.deploy_case, trained, size, batch, args.forms or deploy.FORMS,
+                                            Path(args.out)))
+                for trained in args.trained for size in args.sizes or [None]]
     forms = args.forms or [form for form in FORMS if not (args.quick and form.endswith('compiled'))]
     if suite == 'classification':
         make, sizes = models.classification_case, (64, ) if args.quick else (224, 512)
         names = names or (('cbt-tiny', 'dmst-tiny') if args.quick else models.ENCODERS)
     else:
         make, sizes, names = models.decoder_case, (128, ) if args.quick else (512, ), names or models.DECODERS
-
-    def without_history(*case) -> Callable[[Sequence[dict]], Case]:
-        return lambda done: make(*case, batch, forms, settings)
-
-    return [Planned(size**2 * weight[mode], without_history(name, size, mode))
+    return [Planned(size**2 * weight[mode], without_history(make, name, size, mode, batch, forms))
             for size in args.sizes or sizes for name in names for mode in args.modes]
 
 

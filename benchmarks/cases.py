@@ -85,6 +85,8 @@ class Case:
             inference too: a part of a model as it runs in training. Defaults to False.
         floors (dict): What an operator must move and compute at least, by its name, which its contestants'
             names begin with.
+        columns (dict, optional): More about the contestants, filled in when they are built, in the place of their
+            memory: what runs outside torch allocates unseen.
     """
 
     labels: dict
@@ -96,6 +98,7 @@ class Case:
     optimizer: bool = True
     autocast: bool = False
     floors: dict[str, dict] = field(default_factory=dict)
+    columns: dict[str, dict] | None = None
 
     @property
     def title(self) -> str:

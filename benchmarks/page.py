@@ -13,7 +13,8 @@ STEPS = {'inference': 'forward', 'training': 'training'}
 DIRECTIONS = {'inference': 'forward', 'training': 'forward + backward'}
 SHOWN_TOKENS = (4096, 65536)
 FILES = {'encoders': ('classification-224', 'classification-512'), 'decoders': ('decoder', ),
-         'operators': ('operators-forward', 'operators-backward'), 'kept-pages': ('operators-kept-pages', )}
+         'operators': ('operators-forward', 'operators-backward'), 'kept-pages': ('operators-kept-pages', ),
+         'deploy': ('deploy', )}
 """Section, after the name of the device -> its CSV files, likewise."""
 
 
@@ -79,8 +80,27 @@ def kept_pages_table(frame: pd.DataFrame) -> pd.DataFrame:
         columns=dict(contestant='operator', mode='direction'))
 
 
+def deploy_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Times as fast as eager PyTorch, size and score of the forms of each trained model."""
+    metrics = [name for name in ('mIoU', 'top1') if name in frame]
+    rows = []
+    for key, case in frame.groupby(['model', 'size', 'batch'], sort=False):
+        for _, row in case.iterrows():
+            cells = dict(zip(('model', 'image', 'batch'), map(str, key)), form=row['contestant'])
+            if pd.notna(row['not_timed']):
+                cells['not run'] = row['not_timed']
+            else:
+                own = row.to_frame().T.set_index('contestant')
+                cells['images/s'] = number(row['per_second'])
+                cells['x eager'] = ratio(own, row['contestant'], 'x_eager') or '1'
+                cells['file, MiB'] = number(row['file_mib'])
+                cells.update({name: f'{row[name]:.2f}' for name in metrics if pd.notna(row[name])})
+            rows.append(cells)
+    return filled(rows).fillna('')
+
+
 TABLES = {'encoders': models_table, 'decoders': models_table, 'operators': operators_table,
-          'kept-pages': kept_pages_table}
+          'kept-pages': kept_pages_table, 'deploy': deploy_table}
 
 
 def render(name: str, folder: Path) -> str:

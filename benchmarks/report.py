@@ -163,7 +163,7 @@ def table(result: dict) -> pd.DataFrame:
                         floor_percent=share_of_floor(row, work, result['peaks'], 'floor'),
                         passes_percent=share_of_floor(row, work, result['peaks'], 'passes'))
                 cells.update({key.replace('bytes', 'mib').replace('saved', 'kept'): row[key] / 2**20
-                              for key in ('peak_bytes', 'saved_bytes') if key in row})
+                              for key in ('peak_bytes', 'saved_bytes') if key in row}, **row.get('columns', {}))
             rows.append({**cells, NOT_TIMED: row.get('reason', '')})
     frame = pd.DataFrame(rows)
     return frame[[name for name in frame if name != NOT_TIMED] + [NOT_TIMED]]

@@ -120,7 +120,10 @@ class Contest:
         elapsed = timed(step, 1, settings.device)
         if elapsed > settings.call_budget:
             raise Unable(f'one step takes {elapsed:.0f} s, the budget is {settings.call_budget:g} s')
-        row['peak_bytes'] = peak_bytes(step, settings.device)
+        if case.columns is None:
+            row['peak_bytes'] = peak_bytes(step, settings.device)
+        else:
+            row['columns'] = case.columns[name]
         for _ in range(settings.warmup - 1):
             elapsed = min(elapsed, timed(step, 1, settings.device))
         return step, max(1, math.ceil(settings.min_seconds / elapsed))
@@ -172,7 +175,7 @@ def run_case(case: Case, settings: Settings) -> dict:
         dict: ``labels``, ``items``, ``references``, ``floors`` and ``contestants``: for each its times in
         seconds, one a round, or the ``reason`` why it has none; ``copy_bytes_per_second`` of the large copy
         after each, for operators; ``peak_bytes``, ``saved_bytes``, and the ``difference`` from the form that
-        it must agree with.
+        it must agree with; ``columns``, where the case has some.
 
     Raises:
         Disagreement: A form computes something else than ours. Nothing is timed then.

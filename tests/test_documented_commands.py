@@ -107,6 +107,10 @@ NOT_RUN = {
     'mmwhitebox train projects/': 'CamVid; tests/test_projects/test_configs.py',
     'python tools/benchmark.py': 'hours; tests/test_benchmarks/test_benchmarks.py',
     'python -m benchmarks': 'hours; tests/test_benchmarks/test_benchmarks.py',
+    'mmwhitebox train benchmarks/': 'half an hour; tests/test_benchmarks/test_deploy.py',
+    'mmwhitebox export cbt_decoder_mini_ade20k work_dirs/quickstart/iter_330.pth --format onnx --dynamic --dtype int8':
+        'a trained model; tests/test_apis/test_export_int8.py',
+    'mmwhitebox test cbt_decoder_mini_ade20k cbt_decoder_int8.onnx': 'the file of the command before it; likewise',
     'mmwhitebox train cbt_small_imagenet': 'ImageNet; the miniature is',
     'mmwhitebox weights get': 'a network; tests/test_tools/test_weights.py',
     'mmwhitebox export work_dirs/my_data': 'the work dir of a training; tests/test_apis/test_pretrained_export.py',

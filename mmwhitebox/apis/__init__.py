@@ -6,7 +6,7 @@ from mmwhitebox.models.optimization import optimize
 from . import hub  # noqa: F401  (enters the models in mmpretrain's hub)
 from .exploration import Exploration
 from .explore import explore
-from .export import ExportedModel, export_model, load_exported
+from .export import ExportedModel, export_int8, export_model, load_exported
 from .inference import (
     WhiteBoxSegInferencer,
     inference_model,
@@ -20,7 +20,7 @@ from .zoo import build_model
 
 __all__ = [
     'ClsResult', 'Exploration', 'ExportedModel', 'SegResult', 'WhiteBoxSegInferencer', 'build_model', 'config_path',
-    'explore', 'export_model', 'export_pretrained', 'export_work_dir', 'from_pretrained', 'inference_model',
-    'init_model', 'iter_inference', 'list_images', 'list_models', 'load_exported', 'optimize', 'push_to_hub',
-    'save_pretrained'
+    'explore', 'export_int8', 'export_model', 'export_pretrained', 'export_work_dir', 'from_pretrained',
+    'inference_model', 'init_model', 'iter_inference', 'list_images', 'list_models', 'load_exported', 'optimize',
+    'push_to_hub', 'save_pretrained'
 ]

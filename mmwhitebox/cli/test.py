@@ -1,5 +1,11 @@
-"""Evaluate a checkpoint on the test set."""
+"""Evaluate a checkpoint on the test set.
+
+An exported file, .onnx or .pt2, in the place of CHECKPOINT is evaluated like the model that it was made of: by the
+pipeline, the windows and the metrics of the config.
+"""
 import argparse
+from collections.abc import Callable
+from pathlib import Path
 
 from .options import add_config, add_precision, add_run, positive_int
 
@@ -36,6 +42,23 @@ def run(args: argparse.Namespace) -> None:
     from mmwhitebox.config.reading import load_config
     from mmwhitebox.engine.evaluation import evaluate
 
+    load = exported_instead(args) if Path(args.checkpoint).suffix in ('.onnx', '.pt2') else None
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
     evaluate(cfg, args.checkpoint, args.out, args.show_dir, args.tta, args.precision, args.trust_checkpoint,
-             not args.no_config_check, args.metrics, args.boundary_tolerance, args.bootstrap, args.scores)
+             not args.no_config_check, args.metrics, args.boundary_tolerance, args.bootstrap, args.scores, load)
+
+
+def exported_instead(args: argparse.Namespace) -> Callable:
+    """A function that lets the exported file compute what the network of a model would, and returns its classes."""
+    from mmwhitebox.apis.export import load_exported, substitute
+    from mmwhitebox.errors import UserError
+
+    if args.precision != 'fp32':
+        raise UserError(f'--precision {args.precision}: {args.checkpoint} has the precision that it was exported with.')
+    exported = load_exported(args.checkpoint, args.trust_checkpoint)
+
+    def load(model) -> dict:
+        substitute(model, exported)
+        return dict(dataset_meta=dict(classes=exported.card['classes']))
+
+    return load

@@ -1,6 +1,6 @@
 """Evaluating a checkpoint on the test set of a config: what is scored, in which precision, what is written."""
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import master_only
 from mmengine.registry import METRICS
+from torch import nn
 
 from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
 from mmwhitebox.checkpoints.atomic import write_bytes
@@ -169,7 +170,8 @@ def use_augmentation(cfg: Config) -> None:
 def evaluate(cfg: Config, checkpoint: str, out: str | None = None, show_dir: str | None = None, tta: bool = False,
              precision: str = 'fp32', trust_checkpoint: bool = False, check: bool = True,
              metrics: Sequence[str] | None = None, boundary_tolerance: float | None = None,
-             bootstrap: int | None = None, scores_file: str | None = None) -> dict[str, float]:
+             bootstrap: int | None = None, scores_file: str | None = None,
+             load: Callable[[nn.Module], dict] | None = None) -> dict[str, float]:
     """Evaluate a checkpoint on the test set of a config.
 
     Args:
@@ -185,6 +187,8 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None, show_dir: str
         boundary_tolerance (float, optional): Of the boundary F. Defaults to None: the config's.
         bootstrap (int, optional): Draws for intervals. Defaults to None.
         scores_file (str, optional): Write scores, those of every class, and intervals to this JSON file.
+        load (Callable, optional): Gives the model what is scored, and returns the ``meta`` of a checkpoint. Defaults to
+            None: the weights of the checkpoint.
 
     Returns:
         dict[str, float]: The scores.
@@ -211,7 +215,7 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None, show_dir: str
         add_hook(cfg, dict(type='mmwhitebox.PictureHook', out_dir=show_dir))
     if out:
         write_predictions(cfg, out)
-    if not trust_checkpoint:
+    if load is None and not trust_checkpoint:
         use_safe_loading()
         safe_load(checkpoint)  # a broken file shows now, not after the data is set up
     raise_together(lambda: check_consistency(cfg, ('test', )), lambda: check_datasets(cfg, splits=('test', )))
@@ -225,7 +229,7 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None, show_dir: str
         runner = ConsoleRunner.from_cfg(cfg)
         model = unwrap(runner.model)
         check_model(model)
-        meta = load_weights(model, checkpoint, trust_checkpoint)
+        meta = load_weights(model, checkpoint, trust_checkpoint) if load is None else load(model)
         compare_classes(meta, runner.test_loop.dataloader.dataset.metainfo.get('classes'), checkpoint)
         with torch.inference_mode():
             scores = runner.test()

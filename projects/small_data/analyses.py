@@ -29,7 +29,8 @@ from benchmarks.rounds import quartiles, ratios, run_case
 from mmwhitebox.apis import init_model
 from mmwhitebox.apis.data import scope_of
 from mmwhitebox.apis.export import LogitsNetwork
-from mmwhitebox.cli.measures.perturbation import evaluation, test_loader
+from mmwhitebox.apis.scoring import evaluation_loader
+from mmwhitebox.cli.measures.perturbation import evaluation
 from mmwhitebox.datasets import check_datasets
 from mmwhitebox.engine.metrics import ZeroShotSegmentation
 from mmwhitebox.engine.silence import silent
@@ -100,7 +101,7 @@ def load(run: Run) -> BaseModel:
 
 def some_images(model: BaseModel) -> Tensor:
     """:data:`BATCH` images of the test dataset as the network gets them, (B, 3, H, W)."""
-    return model.data_preprocessor(next(iter(test_loader(model, BATCH))), False)['inputs']
+    return model.data_preprocessor(next(iter(evaluation_loader(model.cfg, BATCH))), False)['inputs']
 
 
 def complexity(model: BaseModel, image: Tensor) -> dict[str, float]:
@@ -167,7 +168,8 @@ def windowed(runs: Sequence[Run], quick: bool) -> dict[str, dict[str, float]]:
         model = load(run)
         height, width = model.cfg.model.data_preprocessor.size
         model.test_cfg.update(mode='slide', crop_size=(height, width), stride=(height // 2, width // 2))
-        return round(evaluation(model, test_loader(model, QUICK_IMAGES if quick else None), lambda: None)(), 2)
+        loader = evaluation_loader(model.cfg, QUICK_IMAGES if quick else None)
+        return round(evaluation(model, loader, lambda: None)(), 2)
 
     return by_seed('mIoU in windows', runs, score)
 
@@ -184,7 +186,7 @@ def noise_scores(model: BaseModel, seed: int, max_images: int | None) -> list[fl
     projections = [projection for layer in attention_projections(model, 'decoder').values() for projection in layer]
     if not projections:
         return []
-    score = evaluation(model, test_loader(model, max_images), lambda: None)
+    score = evaluation(model, evaluation_loader(model.cfg, max_images), lambda: None)
     return [round(draw['score'], 2) for draw in noise_sweep(projections, score, SCALES, 1, seed)]
 
 

@@ -327,7 +327,7 @@ def test_its_commands_are_taken():
     variables = dict(re.findall(r'^(\w+)="(.*)"$', text, re.MULTILINE))
     found = [re.sub(r'\$(\w+)', lambda m: variables[m[1]], line)
              for line in re.findall(r'python -m benchmarks (.*?)(?: +#.*)?$', text, re.MULTILINE)]
-    assert len(found) == 12
+    assert len(found) == 13
     for line in found:
         args = parse_args(re.sub(r'\$(\w+)', lambda m: variables[m[1]], line).replace('--device cuda', '').split())
         assert args.markdown or args.name.startswith(('cpu-', 'gpu-'))

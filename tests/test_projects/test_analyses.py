@@ -8,7 +8,8 @@ from PIL import Image
 
 from mmwhitebox.apis import init_model
 from mmwhitebox.apis.export import LogitsNetwork
-from mmwhitebox.cli.measures.perturbation import evaluation, test_loader
+from mmwhitebox.apis.scoring import evaluation_loader
+from mmwhitebox.cli.measures.perturbation import evaluation
 from mmwhitebox.engine import metrics
 from mmwhitebox.interpret import count_flops, count_parameters
 from mmwhitebox.interpret.perturbation import attention_projections
@@ -18,14 +19,16 @@ from projects.small_data.suites import Row, Suite
 from tests.configs import ROOT
 from tests.test_interpret.small import save_images
 
-test_loader.__test__ = False  # a function of the tool, no test
-
 SEGMENTORS = Suite('camvid', 'mIoU', dict(decoders=(Row('cbt', 'CBT'), Row('segmenter_linear', 'linear'))), ())
 CLASSIFIERS = Suite('cifar10', 'accuracy/top1', dict(operators=(Row('dmsa', 'DMSA'), Row('cbsa', 'CBSA'))), ())
 CAR, ROAD, VOID = 8, 3, 255
 SCENE = (360, 480)
 PATCH = 15  # pixels of a scene under a patch of 4 x 4 at 128 x 96
 SPREAD = {'median', 'low', 'high'}
+
+
+def score_of(model):
+    return evaluation(model, evaluation_loader(model.cfg), lambda: None)()
 
 
 @pytest.fixture
@@ -98,11 +101,11 @@ def test_segmentors(camvid, tmp_path, capsys):
     assert list(curve['values']) == ['0'] and len(curve['values']['0']) == len(curve['scales']) == 5
     model = analyses.load(runs[0])
     assert curve['scales'][0] == 0
-    assert curve['values']['0'][0] == pytest.approx(evaluation(model, test_loader(model, None), lambda: None)())
+    assert curve['values']['0'][0] == pytest.approx(score_of(model))
     windows = dict(mode='slide', crop_size=(176, 176), stride=(88, 88))
     model = init_model(ROOT / SEGMENTORS.config(runs[0].row), str(runs[0].work_dir / 'iter_8.pth'),
                        cfg_options={'model.test_cfg': windows})
-    assert found['windows']['cbt']['0'] == pytest.approx(evaluation(model, test_loader(model, None), lambda: None)())
+    assert found['windows']['cbt']['0'] == pytest.approx(score_of(model))
     assert found['windows']['cbt']['0'] != curve['values']['0'][0]
     assert set(found['windows']['segmenter_linear']) == {'0'}
     check_zero_shot(found['zero_shot'], SEGMENTORS.rows(), ['0'])

@@ -6,7 +6,11 @@ size, and the steps of the test pipeline. Sliding windows and test-time augmenta
 its network, are not part of it either.
 """
 from .networks import LogitsNetwork, default_size
+from .quantization import export_int8
 from .reading import ExportedModel, load_exported
+from .substitute import substitute
 from .writing import export_model
 
-__all__ = ['ExportedModel', 'LogitsNetwork', 'default_size', 'export_model', 'load_exported']
+__all__ = [
+    'ExportedModel', 'LogitsNetwork', 'default_size', 'export_int8', 'export_model', 'load_exported', 'substitute'
+]

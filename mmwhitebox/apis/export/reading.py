@@ -104,6 +104,7 @@ def _load_onnx(path: Path) -> ExportedModel:
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry('session.force_spinning_stop', '1')  # between calls the cores are torch's
     session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
     card = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
     return ExportedModel(lambda images: torch.from_numpy(session.run(None, dict(images=images.numpy()))[0]), card)

@@ -2,46 +2,23 @@
 import argparse
 from collections.abc import Callable
 
-import torch
 from matplotlib.figure import Figure
 from mmengine.evaluator import Evaluator
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS
-from mmengine.runner import Runner
 from mmpretrain.models import BaseSelfSupervisor
 from prettytable import PrettyTable
 from rich.console import Console
 from rich.progress import Progress
 from torch.nn.utils import parametrize
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
-from mmwhitebox.apis.data import evaluation_split, scope_of
+from mmwhitebox.apis.scoring import evaluation_loader, scores_of
 from mmwhitebox.cli.measures.inputs import open_model
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
 from mmwhitebox.cli.measures.selection import commands_for, model_names, require, select
-from mmwhitebox.datasets import check_datasets
-from mmwhitebox.engine.silence import silent
 from mmwhitebox.errors import NotApplicableError, UserError
 from mmwhitebox.interpret.perturbation import Projection, attention_projections, noise_sweep, summarize
 from mmwhitebox.interpret.plot_style import colour, new_figure
-
-
-def test_loader(model: BaseModel, max_images: int | None) -> DataLoader:
-    """Loader of the config's test dataset, or of some images of it, evenly spaced."""
-    if isinstance(model, BaseSelfSupervisor):
-        raise NotApplicableError(f'{type(model).__name__} has learned no classes, so there is no score to disturb.')
-    split = evaluation_split(model.cfg)
-    if split is None:
-        raise NotApplicableError('The config has no test or validation dataset, which the score needs.')
-    check_datasets(model.cfg, (split, ))
-    loader = model.cfg[f'{split}_dataloader']
-    with DATASETS.switch_scope_and_registry(scope_of(model.cfg)) as registry:
-        dataset = registry.build(loader.dataset)
-    if max_images is not None and max_images < len(dataset):
-        metainfo = dataset.metainfo
-        dataset = Subset(dataset, [i * len(dataset) // max_images for i in range(max_images)])
-        dataset.metainfo = metainfo
-    return Runner.build_dataloader(dict(loader, dataset=dataset))
 
 
 def evaluation(model: BaseModel, loader: DataLoader, step: Callable[[], None]) -> Callable[[], float]:
@@ -51,16 +28,7 @@ def evaluation(model: BaseModel, loader: DataLoader, step: Callable[[], None]) -
     else:
         key, metric = 'top1', dict(type='mmpretrain.Accuracy', topk=1)
     evaluator = Evaluator(dict(metric, prefix='score'))
-    evaluator.dataset_meta = loader.dataset.metainfo
-
-    def score() -> float:
-        with torch.inference_mode(), silent():
-            for batch in loader:
-                evaluator.process(data_samples=model.test_step(batch), data_batch=batch)
-                step()
-            return float(evaluator.evaluate(len(loader.dataset))[f'score/{key}'])
-
-    return score
+    return lambda: scores_of(model, loader, evaluator, step)[f'score/{key}']
 
 
 def choose_projections(model: BaseModel, args: argparse.Namespace) -> list[Projection]:
@@ -80,7 +48,9 @@ def measure(args: argparse.Namespace, name: str, config: str, checkpoint: str) -
     heads = None
     if args.heads:
         heads = select(args.heads, min(projection.num_heads for projection in projections), '--heads', 'heads')
-    loader = test_loader(model, args.max_images)
+    if isinstance(model, BaseSelfSupervisor):
+        raise NotApplicableError(f'{type(model).__name__} has learned no classes, so there is no score to disturb.')
+    loader = evaluation_loader(model.cfg, args.max_images)
     evaluations = sum(args.repeats if scale else 1 for scale in args.scales)
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task(name, total=evaluations * len(loader))
