@@ -76,6 +76,11 @@ def coefficients(tokens: Tensor, r0: Tensor) -> Tensor:
     return torch.softmax(scores, -1, out=scores)
 
 
+def extracted(r0: Tensor, step_rep: Tensor, gathered: Tensor) -> Tensor:
+    """R = R0 + step_rep (A W), in the layout of A W: products would copy that of R0, whose heads lie side by side."""
+    return (step_rep * gathered).add_(r0)
+
+
 def maps_representatives(n: int, m: int, head_dims: int, embed_dims: int) -> bool:
     """Whether mapping the representatives saves at least a twentieth of the multiplications.
 
@@ -109,11 +114,11 @@ def map_back(c: Tensor, weight: Tensor) -> Tensor:
 def attend(w: Tensor, r0: Tensor, step_rep: Tensor, step_x: Tensor, weight: Tensor | None, bias: Tensor | None,
            contraction: str | None, eps_squared: float, out: Tensor | None = None) -> tuple[Tensor, ...]:
     """The output, (B*K, N, p), mapped (B, N, D), also into ``out``; A W and C, (B, K, m, p)."""
-    r0 = r0.contiguous()  # else each of its products would copy it
     tokens, scaled_r0 = w.flatten(0, 1), (w.shape[-1]**-0.5 * r0).to(w.dtype).flatten(0, 1)
     a = coefficients(tokens, scaled_r0)
     gathered = widen(a @ tokens).view(r0.shape)
-    c = contract(torch.addcmul(widen(r0), step_rep, gathered), contraction, eps_squared)
+    del tokens  # a copy for a batch
+    c = contract(extracted(r0, step_rep, gathered), contraction, eps_squared)
     sent = (step_x * c).to(w.dtype)
     if weight is None:
         return torch.bmm(a.mT, sent.flatten(0, 1), out=out), gathered, c
@@ -126,7 +131,7 @@ def attend_backward(w: Tensor, r0: Tensor, gathered: Tensor, c: Tensor, y: Tenso
                     weight: Tensor | None, contraction: str | None, eps_squared: float,
                     out: Tensor | None = None) -> tuple[Tensor | None, ...]:
     """Gradients of W, (B*K, N, p), also into ``out``, of R0, of the steps, (K), and of the weight."""
-    s, shape, r0 = w.shape[-1]**-0.5, w.shape[:2], r0.contiguous()
+    s, shape = w.shape[-1]**-0.5, w.shape[:2]
     tokens, scaled_r0 = w.flatten(0, 1), (s * r0).to(w.dtype).flatten(0, 1)
     a = coefficients(tokens, scaled_r0)
     sent, grad_weight = step_x * c, None  # C'
@@ -139,8 +144,9 @@ def attend_backward(w: Tensor, r0: Tensor, gathered: Tensor, c: Tensor, y: Tenso
         grad_weight = torch.einsum('bkmd,bkmp->dkp', grad_mapped, sent).flatten(1)
         del grad_mapped
     grad_step_x = (c * grad_sent).sum((0, 2, 3))
-    r = torch.addcmul(widen(r0), step_rep, gathered)
+    r = extracted(r0, step_rep, gathered)
     grad_r = contract_backward(r, c, step_x * grad_sent, contraction, eps_squared)
+    del r
     grad_step_rep = (gathered * grad_r).sum((0, 2, 3))
     grad_gathered = step_rep * grad_r  # G
     sent, grad_gathered = (t.to(w.dtype).flatten(0, 1) for t in (sent, grad_gathered))
