@@ -154,12 +154,18 @@ def may_be_fused(x: Tensor) -> bool:
     return x.is_cuda
 
 
+def is_eager(impl: str, x: Tensor) -> bool:
+    """Whether a call with this ``impl`` surely runs in the eager form."""
+    form = current_form(impl)
+    return form == 'torch' or form == 'auto' and not may_be_fused(x) or form != 'naive' and _exporting()
+
+
 def run(operator: Operator, impl: str, x: Tensor, *args: Any) -> Tensor:
     """Run the form of an operator that ``impl``, or the :func:`use` around it, asks for."""
     form = current_form(impl)
     if form == 'naive':
         return operator.naive(x, *args)
-    if form == 'torch' or form == 'auto' and not may_be_fused(x) or _exporting():
+    if is_eager(form, x):
         return operator.eager(x, *args)
     kernels = operator.kernels()
     if kernels is None:

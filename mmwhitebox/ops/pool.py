@@ -34,25 +34,9 @@ def averaging_matrix(size: int, bins: int, like: Tensor) -> Tensor:
     return inside / (stop - start).to(like.dtype)
 
 
-def periodic_windows(size: int, bins: int) -> tuple[int, list[tuple[int, int]]]:
-    """Windows of an axis in the adaptive average pool: d periods, and (start, length) in each of them.
-
-    Window i is [floor(i S/g), ceil((i+1) S/g)). With d = gcd(S, g) the pattern repeats d times, every S/d
-    places and g/d bins: one window if g divides S, four for 14 places and 8 bins.
-    """
-    periods = math.gcd(size, bins)
-    starts = [i * size // bins for i in range(bins // periods)]
-    stops = [-(-(i + 1) * size // bins) for i in range(bins // periods)]
-    return periods, [(start, stop - start) for start, stop in zip(starts, stops)]
-
-
-def spread_over_windows(grad: Tensor, out: Tensor, dim: int) -> Tensor:
-    """The adjoint of the pool of one dimension, added to ``out``: (..., g, ...) -> (..., S, ...)."""
-    periods, windows = periodic_windows(out.shape[dim], grad.shape[dim])
-    blocks, bins = out.unflatten(dim, (periods, -1)), grad.unflatten(dim, (periods, -1))
-    for i, (start, length) in enumerate(windows):
-        blocks.narrow(dim + 1, start, length).add_(bins.narrow(dim + 1, i, 1), alpha=1 / length)
-    return out
+def along_axes(rows: Tensor, columns: Tensor, grid: Tensor) -> Tensor:
+    """Multiply the rows of a token grid by one matrix and the columns by another: (B, H, W, C) -> (B, H', W', C)."""
+    return columns @ (rows @ grid.flatten(2)).unflatten(2, grid.shape[2:])
 
 
 class _Pool(FirstOrder):
@@ -64,10 +48,12 @@ class _Pool(FirstOrder):
     def forward(tokens: Tensor, start: int, hw_shape: tuple[int, int], bins: int) -> Tensor:
         patches = tokens.narrow(1, start, math.prod(hw_shape)).unflatten(1, hw_shape)  # (B, H, W, C)
         grid = patches.permute(0, 3, 1, 2)
-        # other tokens between the grids of two images: torch's pool would copy them all first, but not one at a time
-        whole = grid.is_contiguous(memory_format=torch.channels_last)
-        pooled = torch.cat([F.adaptive_avg_pool2d(part, bins) for part in ([grid] if whole else grid.split(1))])
-        return pooled.permute(0, 2, 3, 1).flatten(1, 2)
+        if grid.is_contiguous(memory_format=torch.channels_last):
+            pooled = F.adaptive_avg_pool2d(grid, bins).permute(0, 2, 3, 1)
+        else:  # other tokens between the grids of two images: torch's pool would copy them all first
+            h, w = hw_shape
+            pooled = along_axes(averaging_matrix(h, bins, tokens), averaging_matrix(w, bins, tokens), patches)
+        return pooled.flatten(1, 2)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -77,12 +63,17 @@ class _Pool(FirstOrder):
     @staticmethod
     @first_order
     def backward(ctx, saved, grad: Tensor) -> tuple[Tensor | None, ...]:
-        batch, n, c = ctx.shape
-        h, w = ctx.hw_shape
-        columns = spread_over_windows(grad.unflatten(1, (ctx.bins, ctx.bins)),
-                                      grad.new_zeros(batch, ctx.bins, w, c), 2)
-        out = grad.new_zeros(batch, n, c)
-        spread_over_windows(columns, out.narrow(1, ctx.start, h * w).unflatten(1, (h, w)), 1)
+        (batch, n, c), (h, w) = ctx.shape, ctx.hw_shape
+        rows, columns = (averaging_matrix(size, ctx.bins, grad).mT for size in (h, w))
+        spread = columns @ grad.unflatten(1, (ctx.bins, ctx.bins))  # (B, g, W, C)
+        if torch.compiler.is_compiling():
+            return F.pad((rows @ spread.flatten(2)).reshape(batch, h * w, c),
+                         (0, 0, ctx.start, n - h * w - ctx.start)), None, None, None
+        out = grad.new_empty(batch, n, c)
+        before, grid, after = out.split([ctx.start, h * w, n - h * w - ctx.start], 1)
+        before.zero_()
+        after.zero_()
+        torch.bmm(rows.expand(batch, -1, -1), spread.flatten(2), out=grid.unflatten(1, (h, w)).flatten(2))
         return out, None, None, None
 
 

@@ -3,9 +3,12 @@ import itertools
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from mmwhitebox.models.attention import CBSA, DMSA, MSSA, TSSA, AgentAttention, ClassAttention, build_attention
 from mmwhitebox.ops import sparsemax
+from mmwhitebox.ops.cbsa import naive
 from mmwhitebox.ops.saved import saved_storages
 from mmwhitebox.registry import ATTENTIONS
 
@@ -227,3 +230,54 @@ def test_orthogonal_projections_stay_orthonormal(orthogonal, groups):
     assert not torch.allclose(before, attention.proj.weight)
     with pytest.raises(ValueError, match='60 orthonormal vectors of 48'):
         MSSA(48, 3, head_dims=20, orthogonal='all')
+
+
+class Watched(nn.Linear):
+    """A map back that is no plain Linear, as an adapter makes it."""
+
+
+def ways_to_watch():
+    def parametrised(linear):
+        nn.utils.parametrizations.weight_norm(linear)
+
+    def replaced(linear):
+        linear.__class__ = Watched
+
+    def forward(linear):
+        linear.forward = type(linear).forward.__get__(linear)
+
+    return dict(forward_hook=lambda linear: linear.register_forward_hook(lambda *_: None),
+                forward_pre_hook=lambda linear: linear.register_forward_pre_hook(lambda *_: None),
+                full_backward_hook=lambda linear: linear.register_full_backward_hook(lambda *_: None),
+                full_backward_pre_hook=lambda linear: linear.register_full_backward_pre_hook(lambda *_: None),
+                everywhere=lambda linear: register_module_forward_hook(lambda *_: None),
+                parametrised=parametrised, replaced=replaced, forward=forward)
+
+
+@pytest.mark.parametrize('way', ways_to_watch())
+def test_a_map_back_that_is_watched_is_called(way, monkeypatch):
+    """CBSA passes its map by where it can; a hook, another type and another forward see their call."""
+    module, x = CBSA(8, 2, pool_size=2), torch.randn(1, 300, 8)
+    expected, calls = module(x, (15, 20)), []
+    own = nn.Linear.forward
+    monkeypatch.setattr(nn.Linear, 'forward', lambda self, y: calls.append(self is module.to_out) or own(self, y))
+    torch.testing.assert_close(module(x, (15, 20)), expected)
+    assert calls == [False]  # the projection
+    handle = ways_to_watch()[way](module.to_out)
+    try:
+        torch.testing.assert_close(module(x, (15, 20)), expected)
+        assert calls == [False, False, True]
+    finally:
+        if way == 'everywhere':
+            handle.remove()
+
+
+def test_a_hook_on_the_map_back_reads_the_heads():
+    module, x, read = CBSA(8, 2, pool_size=2), torch.randn(1, 300, 8), []
+    module.to_out.register_forward_hook(lambda _, args, output: read.extend([*args, output]))
+    out = module(x, (15, 20))
+    heads, mapped = read
+    w, r0 = module.tokens_and_representatives(x, (15, 20))
+    expected = naive.cbsa(w, r0, module.step_rep, module.step_x)
+    torch.testing.assert_close(heads, module.merge_heads(expected))
+    assert torch.equal(mapped, out)

@@ -9,6 +9,7 @@ from mmwhitebox import ops
 from mmwhitebox.models.attention import build_attention
 from mmwhitebox.models.backbones import TimmViT, WhiteBoxTransformer
 from mmwhitebox.models.feedforward import build_feedforward
+from mmwhitebox.ops.cbsa import mapped_cbsa
 from mmwhitebox.ops.tssa import eager
 from mmwhitebox.registry import ATTENTIONS, FEEDFORWARDS
 
@@ -186,6 +187,7 @@ def test_recomputed_layers_have_the_form_they_had(build):
 
 FAST = {
     'cbsa': lambda x: ops.cbsa(x, x[:, :, :2], *torch.ones(2, 2, 1, 1)),
+    'mapped cbsa': lambda x: mapped_cbsa(x, x[:, :, :2], *torch.ones(2, 2, 1, 1), torch.ones(2, 8)),
     'tssa': lambda x: ops.tssa(x, torch.ones(2, 1)),
     'scale_by_second_moment': lambda x: eager.scale_by_second_moment(x, x[..., 0].square()),
     'rope_2d': lambda x: ops.rope_2d(x[:, 0], (3, 3)),
@@ -196,7 +198,7 @@ FAST = {
 @pytest.mark.parametrize('name', FAST)
 def test_fast_forms_name_the_form_with_a_second_derivative(name):
     x = torch.randn(1, 2, 9, 4, requires_grad=True)
-    message = f"{name}: .* `with mmwhitebox.ops.use\\('naive'\\):` .* impl='naive'"
+    message = f"{name.removeprefix('mapped ')}: .* `with mmwhitebox.ops.use\\('naive'\\):` .* impl='naive'"
     first, = torch.autograd.grad(FAST[name](x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match=message):
         first.sum().backward()
@@ -217,7 +219,7 @@ def test_sparsemax_is_differentiable_twice_and_names_the_form_for_the_rest():
         transform(lambda z: ops.sparsemax(z, impl='naive'))
 
 
-@pytest.mark.parametrize('name', ['cbsa', 'tssa', 'scale_by_second_moment'])
+@pytest.mark.parametrize('name', ['cbsa', 'mapped cbsa', 'tssa', 'scale_by_second_moment'])
 def test_the_gradient_of_a_sum_has_no_silent_second_derivative(name):
     """The incoming gradient is constant there, the saved tokens are not."""
     x = torch.randn(1, 2, 9, 4, requires_grad=True)

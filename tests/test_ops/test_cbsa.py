@@ -2,6 +2,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmwhitebox.ops import (
     broadcast,
@@ -13,8 +14,9 @@ from mmwhitebox.ops import (
     pool_representatives,
     spectral_attention,
 )
-from mmwhitebox.ops.cbsa import naive
+from mmwhitebox.ops.cbsa import eager, mapped_cbsa, naive
 from mmwhitebox.ops.cbsa.eager import coefficients
+from mmwhitebox.ops.pool import pool_grid
 
 B, K, N, P = 2, 3, 20, 6
 EPS_SQUARED = 0.01
@@ -115,9 +117,28 @@ def test_official_pool_takes_the_first_tokens():
     torch.testing.assert_close(official, pool_representatives(tokens[:, :-1], (4, 4), 2, K))
 
 
+@pytest.mark.parametrize('hw_shape', [(6, 8), (5, 7), (2, 3)])
+@pytest.mark.parametrize('batch, before, after', [(1, 0, 0), (3, 0, 0), (3, 2, 0), (2, 0, 1)])
+def test_the_pool_and_its_gradient_are_those_of_torch(hw_shape, batch, before, after):
+    h, w_ = hw_shape
+    tokens = torch.randn(batch, before + h * w_ + after, 6, dtype=torch.float64, requires_grad=True)
+    pooled = pool_grid(tokens, before, hw_shape, 4)
+    grid = tokens[:, before:before + h * w_].mT.unflatten(2, hw_shape)
+    expected = F.adaptive_avg_pool2d(grid, 4).flatten(2).mT
+    torch.testing.assert_close(pooled, expected)
+    grad = torch.randn_like(pooled)
+    torch.testing.assert_close(torch.autograd.grad(pooled, tokens, grad), torch.autograd.grad(expected, tokens, grad))
+
+
+@pytest.fixture(params=['together', 'one by one'])
+def images(request, monkeypatch):
+    """How the images of a batch are taken."""
+    monkeypatch.setattr(eager, 'LARGE', 1 if request.param == 'one by one' else 2**62)
+
+
 @pytest.mark.parametrize('m', [4, 9])
 @pytest.mark.parametrize('contraction', ['softmax', 'inverse', None])
-def test_it_is_the_naive_form(contraction, m):
+def test_it_is_the_naive_form(contraction, m, images):
     """In one function that makes A twice and keeps it never: outputs and gradients."""
     w = torch.randn(B, N, K, P, dtype=torch.float64).transpose(1, 2).requires_grad_()  # as the modules pass it
     r0 = torch.randn(B, K, m, P, dtype=w.dtype, requires_grad=True)
@@ -129,6 +150,85 @@ def test_it_is_the_naive_form(contraction, m):
     torch.testing.assert_close(torch.autograd.grad(out, leaves, grad), gradients)
     with torch.no_grad():
         assert torch.equal(cbsa(*leaves, contraction), out)
+
+
+MAPPED = dict(n=N, m=3, p=P, d=4)
+
+
+def mapped_leaves(n, m, p, d, batch=B, bias=True, requires_grad=True):
+    """W as the modules pass it, R0, the steps, and the weight and the bias of the map back."""
+    def leaf(*shape):
+        return torch.randn(*shape, dtype=torch.float64).requires_grad_(requires_grad)
+
+    w, r0 = leaf(batch, n, K, p).transpose(1, 2), leaf(batch, m, K, p).transpose(1, 2)
+    return w, r0, leaf(K, 1, 1), leaf(K, 1, 1), leaf(d, K * p), leaf(d) if bias else None
+
+
+def plainly_mapped(w, r0, step_rep, step_x, weight, bias, *args):
+    heads = naive.cbsa(w, r0, step_rep, step_x, *args)
+    return torch.einsum('bknp,dkp->bnd', heads, weight.unflatten(1, (K, -1))) + (0 if bias is None else bias)
+
+
+@pytest.mark.parametrize('bias', [True, False])
+@pytest.mark.parametrize('batch', [1, 3])
+@pytest.mark.parametrize('contraction', ['softmax', 'inverse', None])
+def test_mapped_representatives_are_mapped_tokens(contraction, batch, bias, images):
+    """Outputs and gradients, where the sizes say that the representatives are mapped."""
+    *leaves, offset = mapped_leaves(**MAPPED, batch=batch, bias=bias)
+    assert eager.maps_representatives(*MAPPED.values())
+    tensors = [*leaves, offset] if bias else leaves
+    out, expected = mapped_cbsa(*leaves, offset, contraction), plainly_mapped(*leaves, offset, contraction)
+    torch.testing.assert_close(out, expected)
+    grad = torch.randn_like(out)
+    gradients = torch.autograd.grad(out, tensors, grad)
+    torch.testing.assert_close(gradients, torch.autograd.grad(expected, tensors, grad))
+    with torch.no_grad():
+        assert torch.equal(mapped_cbsa(*leaves, offset, contraction), out)
+
+
+def test_gradients_of_the_mapped_form():
+    leaves = mapped_leaves(n=7, m=2, p=3, d=2, batch=1)
+    assert eager.maps_representatives(7, 2, 3, 2)
+    assert torch.autograd.gradcheck(mapped_cbsa, leaves)
+
+
+@pytest.mark.parametrize('sizes', [(197, 64, 64, 192), (325, 64, 64, 192), (577, 64, 64, 384), (400, 100, 100, 384),
+                                   (600, 100, 100, 384), (128, 64, 8, 64), (128, 8, 64, 64), (40, 9, 5, 12)])
+def test_the_representatives_are_mapped_where_that_multiplies_less(sizes, monkeypatch):
+    """By a count of both ways, forward, without what they have in common: the scores, A W and the contraction."""
+    n, m, p, d = sizes
+    leaves = mapped_leaves(*sizes, batch=1, requires_grad=False)
+
+    def multiplications(maps):
+        monkeypatch.setattr(eager, 'maps_representatives', lambda *_: maps)
+        with FlopCounterMode(display=False) as counter:
+            mapped_cbsa(*leaves)
+        return counter.get_total_flops() / 2 - 2 * K * n * m * p - 2 * K * m * m * p
+
+    expected = multiplications(False) >= 1.05 * multiplications(True)
+    monkeypatch.undo()
+    assert eager.maps_representatives(*sizes) == expected
+
+
+@pytest.mark.parametrize('change', [dict(impl='naive'), dict(bfloat16=True), dict(autocast=True)])
+def test_tokens_are_mapped_in_the_naive_form_and_in_half_precision(change, monkeypatch):
+    monkeypatch.setattr(eager, 'mapped_cbsa', lambda *_: pytest.fail('mapped representatives'))
+    leaves = [t.detach().to(torch.bfloat16 if 'bfloat16' in change else torch.float32)
+              for t in mapped_leaves(**MAPPED)]
+    with torch.autocast('cpu', enabled='autocast' in change):
+        out = mapped_cbsa(*leaves, impl=change.get('impl', 'auto'))
+    assert out.dtype == (torch.float32 if 'impl' in change else torch.bfloat16)
+    torch.testing.assert_close(out.double(), plainly_mapped(*(t.double() for t in leaves)), rtol=0.05, atol=0.1)
+
+
+def test_the_mapped_form_compiles():
+    leaves = [t.detach().requires_grad_() for t in mapped_leaves(**MAPPED)]
+    out = mapped_cbsa(*leaves)
+    torch._dynamo.reset()
+    got = torch.compile(mapped_cbsa, backend='aot_eager', fullgraph=True)(*leaves)
+    torch.testing.assert_close(got, out)
+    grad = torch.randn_like(out)
+    torch.testing.assert_close(torch.autograd.grad(got, leaves, grad), torch.autograd.grad(out, leaves, grad))
 
 
 @pytest.mark.parametrize('n', [3, 64, 197, 1025, 4099])

@@ -95,6 +95,22 @@ def test_cbsa_keeps_no_coefficients(contraction, dtype):
     assert sum(sizes) <= w.numel() * w.element_size() + 4 * statistic
 
 
+def test_a_cbsa_module_keeps_no_output_of_the_heads():
+    """Where its representatives are mapped back: the tokens before and after their projection, and small ones."""
+    d, n = 32, 256
+    module = build_attention(dict(type='CBSA', pool_size=2), embed_dims=d, num_heads=2)
+    x = leaf(B, n, d)
+    size = 4 * B * n * d
+    assert [s for s in saved_storages(lambda: module(x, GRID), module.parameters()) if s >= size] == [size, size]
+    watched = build_attention(dict(type='CBSA', pool_size=2), embed_dims=d, num_heads=2)
+    watched.to_out.register_forward_hook(lambda *_: None)
+
+    def step(module):
+        module(x.detach().requires_grad_(), GRID).sum().backward()
+
+    assert peak(lambda: step(module)) < peak(lambda: step(watched))
+
+
 @pytest.mark.parametrize('with_cp', [False, True])
 def test_a_transformer_in_training_keeps_no_coefficients(with_cp):
     """With checkpointed layers not even one set is kept, whatever the depth."""
