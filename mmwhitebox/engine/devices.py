@@ -1,7 +1,11 @@
 """Devices that there are, and the precisions of a network."""
+import logging
+
 import torch
+from mmengine.logging import print_log
 
 from mmwhitebox.errors import UserError
+from mmwhitebox.ops.precision import bf16_is_emulated
 
 PRECISIONS = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
@@ -21,8 +25,15 @@ def check_device(device: str | None, option: str = '--device') -> None:
         raise UserError(f'{option} {device}: {str(error).splitlines()[0]} There is: {", ".join(there)}.') from error
 
 
+def warn_of_emulated_bf16(device: torch.device | str) -> None:
+    """Say in a line that bfloat16 is slow on a device, if it is."""
+    if bf16_is_emulated(device):
+        print_log('This CPU has no bfloat16 instructions (AVX512-BF16, AMX): bf16 is emulated and slower than fp32.',
+                  logger='current', level=logging.WARNING)
+
+
 def autocast_dtype(precision: str, device_type: str) -> torch.dtype:
-    """The dtype of products and convolutions under a precision of :data:`PRECISIONS`.
+    """The dtype of products and convolutions under a precision of :data:`PRECISIONS`; warns where bf16 is slow.
 
     Raises:
         UserError: The precision is unknown, or fp16 is asked for on a CPU.
@@ -31,4 +42,6 @@ def autocast_dtype(precision: str, device_type: str) -> torch.dtype:
         raise UserError(f'There is no precision {precision!r}; it is one of {", ".join(PRECISIONS)}.')
     if precision == 'fp16' and device_type == 'cpu':
         raise UserError('fp16 needs a GPU. On a CPU use bf16.')
+    if precision == 'bf16':
+        warn_of_emulated_bf16(device_type)
     return PRECISIONS[precision]
