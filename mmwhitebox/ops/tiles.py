@@ -9,6 +9,8 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
+from .precision import wide_dtype, wide_product
+
 TILE = 2**18
 """Numbers in a tile for each thread: a megabyte in float32, half of a usual cache of a core."""
 LONG = 8
@@ -30,16 +32,37 @@ def tiles(tile: int | None, *tensors: Tensor | None) -> Iterator[tuple]:
     return zip(*(repeat(None) if x is None else x.split(tile, 2) for x in tensors))
 
 
+def products(tile: int | None, x: Tensor, y: Tensor) -> Iterator[Tensor]:
+    """x * y tile by tile, (B, K, n, p), in float32 or wider and contiguous; all in one memory: use each at once."""
+    memory = None
+    for x_part, y_part in tiles(tile, x, y):
+        if memory is None or memory.shape != x_part.shape:
+            memory = wide_product(x_part, y_part)
+        else:
+            torch.mul(x_part, y_part, out=memory)
+        yield memory
+
+
 def joined(parts: list[Tensor]) -> Tensor:
     """Tiles, (B, K, n), put together."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
 def in_tiles(function: Callable[..., Tensor], tile: int | None, like: Tensor, *tensors: Tensor | None) -> Tensor:
-    """A function of tokens, of the shape and type of ``like``, (B, K, N, p), written tile by tile."""
+    """A function of tokens, of the shape, the order in memory and the type of ``like``, written tile by tile.
+
+    Args:
+        function (Callable): ``function(*tensors, out=...)``, in float32 or wider; without ``out`` it makes its result.
+        tile (int, optional): From :func:`tile_of`.
+        like (Tensor): (B, K, N, p).
+        *tensors (Tensor, optional): Its arguments, (B, K, N) or (B, K, N, p).
+    """
     if tile is None:
-        return function(*tensors).to(like.dtype)
-    out = torch.empty_like(like)
-    for to, *parts in tiles(tile, out, *tensors):
-        to.copy_(function(*parts))
-    return out
+        return function(*tensors, out=None).to(like.dtype)
+    result = torch.empty_like(like)
+    for to, *parts in tiles(tile, result, *tensors):
+        if to.dtype == wide_dtype(to):
+            function(*parts, out=to)
+        else:
+            to.copy_(function(*parts, out=None))
+    return result

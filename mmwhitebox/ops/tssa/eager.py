@@ -6,12 +6,11 @@ Y * W are computed when they are needed and not kept: beyond W, the graph holds 
     mu  = a^2 * (Pi^T (Y * W)) / S                              -dM, already weighted by 1 / S
     dPi = W^2 mu - (Y * W) a - sum_c mu_c M_c
     dL  = Pi * (dPi - sum_k Pi_k dPi_k),     dE = temp dL,      L = temp E; dtemp_k = sum_n dL_n E_n
-    dW  = Pi * (2 mu W - a Y) + 2 W * (dE / q - rho),           rho = (dE^T W^2) / q^2
+    dW  = Pi * (2 W dE / (Pi q) + 2 mu W - a Y) - 2 rho W,      rho = (dE^T W^2) / q^2
 
 Long sequences go tile by tile, see :mod:`mmwhitebox.ops.tiles`: W comes from the memory once for each sum over all
 tokens and once for the result.
 """
-from collections.abc import Iterator
 from functools import reduce
 
 import torch
@@ -19,21 +18,8 @@ from torch import Tensor
 
 from ..autograd import FirstOrder, first_order
 from ..precision import no_autocast, wide_dtype, wide_product
-from ..tiles import in_tiles, joined, tile_of, tiles
+from ..tiles import in_tiles, joined, products, tile_of, tiles
 from .naive import EPS, MIN_NORM
-
-
-class Squares:
-    """W^2 tile by tile, each (B, K, n, p): kept if W is one tile, else made anew in every pass."""
-
-    def __init__(self, w: Tensor, tile: int | None) -> None:
-        self.w, self.tile = w, tile
-        self.whole = wide_product(w, w) if tile is None else None
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if self.whole is not None:
-            return iter((self.whole, ))
-        return (wide_product(part, part) for part, in tiles(self.tile, self.w))
 
 
 def column(x: Tensor) -> Tensor:
@@ -56,22 +42,21 @@ def total(pi: Tensor) -> Tensor:
     return pi.sum(-1)[..., None, None] + EPS
 
 
-def second_moment(weights: Tensor, squares: Squares) -> Tensor:
-    """Weighted sum of the squares over the tokens, weights (B, K, N) -> (B, K, 1, p)."""
+def second_moment(weights: Tensor, w: Tensor, tile: int | None) -> Tensor:
+    """Weighted sum of W^2 over the tokens, weights (B, K, N), w (B, K, N, p) -> (B, K, 1, p)."""
     return reduce(torch.add, (weighted_sum(part, square)
-                              for (part, ), square in zip(tiles(squares.tile, weights), squares)))
+                              for (part, ), square in zip(tiles(tile, weights), products(tile, w, w))))
 
 
 def scaled(w: Tensor, weights: Tensor, channels: Tensor, tile: int | None) -> Tensor:
     """-(weights x channels) * W for weights (B, K, N) and channels (B, K, 1, p), in the dtype of W."""
-    return in_tiles(lambda w, weights: (w * -channels).mul_(column(weights)), tile, w, w, weights)
+    return in_tiles(lambda w, weights, out: torch.mul(w, -channels, out=out).mul_(column(weights)), tile, w, w, weights)
 
 
 def slopes(y: Tensor, w: Tensor, weights: Tensor, a: Tensor, tile: int | None) -> tuple[Tensor, Tensor]:
     """Sums of Y * W: over the channels weighted by a, (B, K, N), over the tokens by the weights, (B, K, 1, p)."""
     over_channels, over_tokens = [], []
-    for y_part, w_part, part in tiles(tile, y, w, weights):
-        product = wide_product(y_part, w_part)
+    for (part, ), product in zip(tiles(tile, weights), products(tile, y, w)):
         over_channels.append(channel_sum(product, a))
         over_tokens.append(weighted_sum(part, product))
     return joined(over_channels), reduce(torch.add, over_tokens)
@@ -93,7 +78,7 @@ class _ScaleBySecondMoment(FirstOrder):
         weights = pi if gate is None else pi * gate
         moment_weights = weights if gate is None else weights * gate
         tile = tile_of(w)
-        a = (1 + second_moment(moment_weights, Squares(w, tile)) / total(pi)).reciprocal_()
+        a = (1 + second_moment(moment_weights, w, tile) / total(pi)).reciprocal_()
         return scaled(w, weights, a, tile), a
 
     @staticmethod
@@ -110,7 +95,7 @@ class _ScaleBySecondMoment(FirstOrder):
             weights = pi if gate is None else pi * gate
             direct, slope = slopes(y, w, weights, a, tile)
             mu = a.square() * slope / total(pi)  # (B, K, 1, p)
-            through_moment = joined([channel_sum(square, mu) for square in Squares(w, tile)])  # (B, K, N)
+            through_moment = joined([channel_sum(square, mu) for square in products(tile, w, w)])  # (B, K, N)
             mean = (mu * (1 / a - 1)).sum(-1)  # (B, K, 1): sum_c mu_c M_c
             if gate is None:
                 grad_pi, grad_gate = through_moment - direct - mean, None
@@ -119,8 +104,8 @@ class _ScaleBySecondMoment(FirstOrder):
                 grad_pi = (through_moment - direct).mul_(gate).sub_(mean)
                 grad_gate = through_moment.mul_(2).sub_(direct).mul_(pi)
 
-            def gradient(y: Tensor, w: Tensor, weights: Tensor, gate: Tensor | None) -> Tensor:
-                grad = w * (2 * mu)
+            def gradient(y: Tensor, w: Tensor, weights: Tensor, gate: Tensor | None, out: Tensor | None) -> Tensor:
+                grad = torch.mul(w, 2 * mu, out=out)
                 if gate is not None:
                     grad *= column(gate)
                 return grad.addcmul_(y.to(a.dtype), a, value=-1).mul_(column(weights))
@@ -142,11 +127,11 @@ class _TSSA(FirstOrder):
     @staticmethod
     def forward(w: Tensor, temp: Tensor):
         tile = tile_of(w)
-        squares = Squares(w, tile)
+        squares = products(tile, w, w) if tile is not None else [wide_product(w, w)]  # one tile is squared once
         norms = reduce(torch.add, (square.sum(-2, keepdim=True) for square in squares)).clamp_min_(MIN_NORM)
         inverse = norms.reciprocal()
         energies, memberships, moments = [], [], []
-        for square in squares:
+        for square in squares if tile is None else products(tile, w, w):
             energies.append(channel_sum(square, inverse))
             memberships.append((temp * energies[-1]).softmax(1))
             moments.append(weighted_sum(memberships[-1], square))
@@ -170,23 +155,24 @@ class _TSSA(FirstOrder):
             direct, slope = slopes(y, w, pi, a, tile)
             mu = a.square() * slope / total(pi)
             mean = (mu * (1 / a - 1)).sum(-1)
-            temp_parts, energy_parts, rho_parts = [], [], []
-            for square, (direct_part, part, energies) in zip(Squares(w, tile), tiles(tile, direct, pi, energy)):
+            temp_parts, ratio_parts, rho_parts = [], [], []
+            for square, (direct_part, part, energies) in zip(products(tile, w, w), tiles(tile, direct, pi, energy)):
                 grad_pi = channel_sum(square, mu) - direct_part - mean
-                grad_logits = part * (grad_pi - (part * grad_pi).sum(1, keepdim=True))
+                ratio = grad_pi - (part * grad_pi).sum(1, keepdim=True)  # dL / Pi
+                grad_logits = part * ratio
                 temp_parts.append((grad_logits * energies).sum((0, 2)).unsqueeze(-1))
-                energy_parts.append(temp * grad_logits)
-                rho_parts.append(weighted_sum(energy_parts[-1], square))
+                ratio_parts.append(temp * ratio)  # dE / Pi
+                rho_parts.append(weighted_sum(temp * grad_logits, square))
             del square
             rho = reduce(torch.add, rho_parts) / norms / norms
             rho = torch.where(norms > MIN_NORM, rho, 0)  # the floor of the norm is a constant
 
-            def gradient(y: Tensor, w: Tensor, pi: Tensor, grad_energy: Tensor) -> Tensor:
-                pi = column(pi)
-                factor = torch.addcmul(-2 * rho, column(grad_energy), 2 / norms).addcmul_(pi, 2 * mu)
-                return factor.mul_(w).addcmul_(wide_product(y, a), pi, value=-1)
+            def gradient(y: Tensor, w: Tensor, pi: Tensor, ratio: Tensor, out: Tensor | None) -> Tensor:
+                grad = torch.mul(w, 2 / norms, out=out).mul_(column(ratio)).addcmul_(w.to(a.dtype), 2 * mu)
+                grad = grad.addcmul_(y.to(a.dtype), a, value=-1).mul_(column(pi))
+                return grad.addcmul_(w.to(a.dtype), 2 * rho, value=-1)
 
-            grad_w = in_tiles(gradient, tile, w, y, w, pi, joined(energy_parts))
+            grad_w = in_tiles(gradient, tile, w, y, w, pi, joined(ratio_parts))
             return grad_w, reduce(torch.add, temp_parts).to(temp.dtype)
 
 
