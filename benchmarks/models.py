@@ -96,7 +96,7 @@ def contestant_of(name: str, model: nn.Module | Callable[[], nn.Module], inputs:
         raise Unable('everything is in bfloat16')
     if 'optimized' in words:
         from mmwhitebox.apis import optimize
-        model = optimize(model)
+        model = optimize(model, tuple(inputs[0].shape[-2:]))
     form = 'naive' if 'plain' in words else 'triton' if 'fused' in words else 'torch'
     return Contestant(model.to(settings.device), inputs, form, compiled='compiled' in words,
                       optimized='optimized' in words, bf16='bf16' in words)
