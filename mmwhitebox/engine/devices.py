@@ -2,11 +2,11 @@
 import logging
 
 import torch
-from mmengine.logging import print_log
 
 from mmwhitebox.errors import UserError
 from mmwhitebox.ops.precision import bf16_is_emulated
 
+LOG = logging.getLogger(__name__)
 PRECISIONS = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
 
@@ -28,8 +28,7 @@ def check_device(device: str | None, option: str = '--device') -> None:
 def warn_of_emulated_bf16(device: torch.device | str) -> None:
     """Say in a line that bfloat16 is slow on a device, if it is."""
     if bf16_is_emulated(device):
-        print_log('This CPU has no bfloat16 instructions (AVX512-BF16, AMX): bf16 is emulated and slower than fp32.',
-                  logger='current', level=logging.WARNING)
+        LOG.warning('This CPU has no bfloat16 instructions (AVX512-BF16, AMX): bf16 is emulated and slower than fp32.')
 
 
 def autocast_dtype(precision: str, device_type: str) -> torch.dtype:

@@ -43,7 +43,7 @@ def test_this_processor_says_what_the_kernel_says():
 @pytest.fixture
 def said(monkeypatch):
     lines = []
-    monkeypatch.setattr(devices, 'print_log', lambda line, **kwargs: lines.append(line))
+    monkeypatch.setattr(devices.LOG, 'warning', lines.append)
     return lines
 
 
