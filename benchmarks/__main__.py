@@ -77,7 +77,8 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
                         help="image sides (224 512; decoders 512; deploy: the config's)")
     parser.add_argument('--trained', nargs=2, action='append', metavar=('CONFIG', 'CHECKPOINT'),
                         help='deploy: a trained model, with its data; may be given again')
-    parser.add_argument('--max-tokens', type=positive_int, help='operators: largest N (65,536; on a GPU 262,144)')
+    parser.add_argument('--tokens', type=positive_int, nargs='+', metavar='N',
+                        help='operators: numbers of tokens (256, 512, ... 65,536; on a GPU to 262,144)')
     parser.add_argument('--heads', type=positive_int, default=6, help='operators: K')
     parser.add_argument('--head-dims', type=positive_int, default=64, help='operators: p')
     parser.add_argument('--representatives', type=positive_int, default=64, help='operators: m of CBSA, a square')
@@ -130,8 +131,8 @@ def plan(suite: str, args: argparse.Namespace, settings: Settings) -> list[Plann
         return []
     if suite == 'operators':
         forms = args.forms or operators.DEFAULT_FORMS
-        last = args.max_tokens or (512 if args.quick else 2**18 if settings.device.type == 'cuda' else 2**16)
-        tokens = [FIRST_TOKENS * 2**i for i in range(32) if FIRST_TOKENS * 2**i <= last] or [last]
+        doublings = 2 if args.quick else 11 if settings.device.type == 'cuda' else 9
+        tokens = sorted(args.tokens or (FIRST_TOKENS * 2**i for i in range(doublings)))
         sizes = (args.heads, args.head_dims, args.representatives)
         return [Planned(n * weight[mode], partial(operators.operator_case, names or operators.OPERATORS,
                                                   Shape(batch, n, *sizes), mode, forms, settings))

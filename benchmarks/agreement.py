@@ -14,6 +14,7 @@ TOLERANCES = {  # relative, in the 2-norm, of the output and of a gradient
     torch.float16: dict(output=1e-2, gradient=5e-2),
     torch.bfloat16: dict(output=5e-2, gradient=2e-1),
 }
+OPTIMIZED = 1e-5  # of the output of a model for inference, in float32
 ITEMS = 2  # of the batch; statistics over the batch need more than one
 NEGLIGIBLE = 1e-5  # a gradient so far below the largest is rounding alone, as before a normalisation
 
@@ -31,12 +32,15 @@ def relative_error(ours: Tensor, other: Tensor) -> float:
 def precision_of(contestant: Contestant, settings: Settings) -> torch.dtype:
     """The type in which a form is compared.
 
-    Eager forms in float64, where nothing but the formulas can differ. Kernels in float32: they are of that type. A
-    compiled form as it is timed, since its graph is made for one batch and one type.
+    Eager forms in float64, where nothing but the formulas can differ. Kernels in float32: they are of that type; so are
+    the folded weights of an optimized model. A compiled form as it is timed, since its graph is made for one batch and
+    one type; so is one in bfloat16.
     """
+    if contestant.bf16:
+        return torch.bfloat16
     if contestant.compiled:
         return settings.dtype
-    return torch.float32 if contestant.form == 'triton' else torch.float64
+    return torch.float32 if contestant.form == 'triton' or contestant.optimized else torch.float64
 
 
 def output_and_gradients(case: Case, contestant: Contestant, settings: Settings,
@@ -90,8 +94,10 @@ def check_agreement(case: Case, name: str, contestant: Contestant, ours: Contest
         Disagreement: The output or a gradient differs by more than the tolerance, or one is missing.
     """
     dtype = precision_of(contestant, settings)
-    expected, found = (output_and_gradients(case, form, settings, None if contestant.compiled else dtype)
+    as_timed = contestant.compiled or contestant.bf16
+    expected, found = (output_and_gradients(case, form, settings, None if as_timed else dtype)
                        for form in (ours, contestant))
+    allowed = dict(TOLERANCES[dtype], output=OPTIMIZED) if contestant.optimized else TOLERANCES[dtype]
     message = f'{case.title}: {name} does not agree with {case.same_as[name]}: '
     if set(expected) != set(found):
         odd = ', '.join(sorted(set(expected) ^ set(found)))
@@ -103,8 +109,8 @@ def check_agreement(case: Case, name: str, contestant: Contestant, ours: Contest
             continue
         kind, what = ('gradient', f'the gradient of {key}') if key in norms else ('output', 'the output')
         error = relative_error(expected[key], found[key])
-        if not error <= TOLERANCES[dtype][kind]:
+        if not error <= allowed[kind]:
             raise Disagreement(f'{message}{what} differs by {error:.1e} of its norm, allowed is '
-                               f'{TOLERANCES[dtype][kind]:.0e}. Nothing was timed.')
+                               f'{allowed[kind]:.0e}. Nothing was timed.')
         worst[kind] = max(worst.get(kind, 0.), float(f'{error:.2g}'))
     return worst

@@ -1,6 +1,6 @@
 """What is compared: contestants that do the same job, and one step of each."""
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -48,21 +48,29 @@ class Contestant:
         module (nn.Module): In float32, on the device.
         inputs (tuple[Tensor]): In float32; the same values for all forms of one model.
         form (str): Of its operators, see :func:`mmwhitebox.ops.use`. With 'triton' one that falls back to the eager
-            form is out. Defaults to 'torch'.
+            form is out. With 'naive' softmax attention is torch's fused one all the same: nobody writes it out.
+            Defaults to 'torch'.
         compiled (bool): Whether ``torch.compile`` runs it. Defaults to False.
+        optimized (bool): Whether the module comes from :func:`mmwhitebox.apis.optimize`. Defaults to False.
+        bf16 (bool): Whether it runs under bfloat16 autocast whatever the settings say. Defaults to False.
     """
 
     module: nn.Module
     inputs: tuple[Tensor, ...]
     form: str = 'torch'
     compiled: bool = False
+    optimized: bool = False
+    bf16: bool = False
     _call: Callable | None = None
 
     def call(self, *inputs: Tensor) -> Tensor:
         """The output for these inputs, through the compiled graph if there is one."""
         if self._call is None:
             self._call = torch.compile(self.module, dynamic=False) if self.compiled else self.module
-        with use(self.form):
+        with ExitStack() as stack:
+            stack.enter_context(use(self.form, fused_attention=True))
+            if self.bf16:
+                stack.enter_context(torch.autocast(inputs[0].device.type, torch.bfloat16))
             return self._call(*inputs)
 
 

@@ -12,11 +12,14 @@ from torch import Tensor, nn
 
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from mmwhitebox.models.decode_heads import WhiteBoxMaskHead
+from mmwhitebox.ops.precision import bf16_is_emulated
 
 from .cases import Case, Contestant, Settings, Unable
 
-FORMS = ('ours', 'ours-compiled', 'ours-fused', 'ours-fused-compiled', 'plain')
-"""Forms of one model: eager, through torch.compile, with fused kernels, with both; the equations in plain torch."""
+FORMS = ('ours', 'ours-optimized', 'ours-bf16', 'ours-compiled', 'ours-fused', 'ours-fused-compiled', 'plain',
+         'plain-compiled')
+"""Forms of one model: eager, made for inference, under bfloat16 autocast, through torch.compile, with fused kernels,
+with both; the equations in plain torch."""
 PEERS = ('vit', 'vit-compiled', 'segmenter')
 ENCODERS = ('cbt-tiny', 'cbt-small', 'crate-small', 'tost-small', 'dmst-small')
 NUM_CLASSES = 1000
@@ -78,7 +81,8 @@ def contestant_of(name: str, model: nn.Module | Callable[[], nn.Module], inputs:
     """A copy of a model, or a new one, as its name says it runs: 'plain', 'ours-fused-compiled', 'cbsa-fused'.
 
     Raises:
-        Unable: It is to run fused without a GPU, or without any operator that has kernels.
+        Unable: It is to run fused without a GPU, or without any operator that has kernels; or in bfloat16 where the
+            processor cannot, or everything does.
     """
     words = name.split('-')
     if 'fused' in words and settings.device.type != 'cuda':
@@ -86,8 +90,16 @@ def contestant_of(name: str, model: nn.Module | Callable[[], nn.Module], inputs:
     model = copy.deepcopy(model) if isinstance(model, nn.Module) else model()
     if 'fused' in words and not any(getattr(module, 'has_kernels', False) for module in model.modules()):
         raise Unable('no operator of this model has fused kernels')
+    if 'bf16' in words and bf16_is_emulated(settings.device):
+        raise Unable('the processor has no bfloat16 instructions')
+    if 'bf16' in words and settings.dtype == torch.bfloat16:
+        raise Unable('everything is in bfloat16')
+    if 'optimized' in words:
+        from mmwhitebox.apis import optimize
+        model = optimize(model, tuple(inputs[0].shape[-2:]))
     form = 'naive' if 'plain' in words else 'triton' if 'fused' in words else 'torch'
-    return Contestant(model.to(settings.device), inputs, form, 'compiled' in words)
+    return Contestant(model.to(settings.device), inputs, form, compiled='compiled' in words,
+                      optimized='optimized' in words, bf16='bf16' in words)
 
 
 def cross_entropy(labels: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor | None]]:
@@ -111,10 +123,13 @@ def model_case(labels: dict, ours: nn.Module, peer: str, make_peer: Callable[[],
         tost (nn.Module, optional): A model of ours that runs beside this one in each of its forms, as a peer.
     """
     forms = [form for form in FORMS if form in wanted or form == 'ours']
+    if labels['mode'] == 'training':
+        forms = [form for form in forms if form != 'ours-optimized']
     peers = [name for name in PEERS if name in wanted and name.startswith(peer)]
     models = {**dict.fromkeys(forms, ours), **dict.fromkeys(peers, make_peer)}
     same = {form: 'ours' for form in forms if form != 'ours'}
-    references = {name: {other: other for other in (['plain'] if name in forms else []) + [peer] if other != name}
+    plain = ['plain', 'plain-compiled']
+    references = {name: {other: other for other in (plain if name in forms else []) + [peer] if other != name}
                   for name in models}
     if tost is not None:
         for form in [form for form in forms if form.startswith('ours')]:

@@ -4,7 +4,6 @@ The operators are our attention modules with identities in the place of their tw
 a projection leaves them, (B, N, K p), heads not yet apart. ISTA is whole: its product is the operator.
 """
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,7 +24,7 @@ QUADRATIC = ('mssa', 'mhsa')
 FORMS = ('ours', 'ours-compiled', 'ours-fused', 'plain')
 DEFAULT_FORMS = ('ours', 'ours-fused', 'plain')
 HALF = '-half'  # at half the tokens, in the same rounds: how the time of an operator grows
-COMPARED_TOKENS = 4096  # a transcription of quadratic memory is compared with ours up to here
+COMPARED_TOKENS = 4096  # quadratic operators are compared up to here
 
 
 class WhiteBox(nn.Module):
@@ -91,13 +90,6 @@ def operator(op: str, shape: Shape) -> nn.Module:
     return (WhiteBoxWithLogits if op == 'dmsa' else WhiteBox)(module, grid_of(shape.tokens))
 
 
-def available_bytes(device: torch.device) -> int:
-    """Memory that is free."""
-    if device.type == 'cuda':
-        return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-
-
 def too_large(op: str, form: str, shape: Shape, mode: str, settings: Settings,
               done: Sequence[dict]) -> str | None:
     """Why a call of a quadratic operator is not tried; None if it is.
@@ -112,11 +104,6 @@ def too_large(op: str, form: str, shape: Shape, mode: str, settings: Settings,
     """
     if op not in QUADRATIC:
         return None
-    if form == 'plain':
-        matrices = 4 if mode == 'training' else 2
-        needed = matrices * 4 * shape.batch * shape.heads * shape.tokens**2
-        if needed > 0.6 * available_bytes(settings.device):
-            return f'skipped: its N x N matrices would take {needed / 2**30:.0f} GiB'
     name = name_of(op, form)
     for case in reversed(done):
         row = case['contestants'].get(name, {})
@@ -129,10 +116,8 @@ def too_large(op: str, form: str, shape: Shape, mode: str, settings: Settings,
 
 
 def forms_of(op: str) -> tuple[str, ...]:
-    """The forms that an operator has."""
-    if op == 'mhsa':
-        return ('ours', )
-    return tuple(form for form in FORMS if op != 'mssa' or form != 'ours-fused')
+    """The forms that an operator has; those of softmax attention are torch's fused one in any form."""
+    return {'mhsa': ('ours', ), 'mssa': ('ours', 'ours-compiled')}.get(op, FORMS)
 
 
 def name_of(op: str, form: str) -> str:

@@ -11,7 +11,7 @@ from .roofline import roofline
 
 STEPS = {'inference': 'forward', 'training': 'training'}
 DIRECTIONS = {'inference': 'forward', 'training': 'forward + backward'}
-SHOWN_TOKENS = (4096, 65536)
+SHOWN_TOKENS = (196, 1024, 4096, 16384, 65536)
 FILES = {'encoders': ('classification-224', 'classification-512'), 'decoders': ('decoder', ),
          'operators': ('operators-forward', 'operators-backward'), 'kept-pages': ('operators-kept-pages', ),
          'deploy': ('deploy', )}
@@ -44,16 +44,17 @@ def models_table(frame: pd.DataFrame) -> pd.DataFrame:
     for key, case in frame.groupby(labels, sort=False):
         case = case.set_index('contestant')
         row = dict(zip((*labels[:2], 'step'), (key[0], str(key[1]), STEPS[key[2]])))
-        for form in ('ours', 'ours-compiled', 'ours-fused'):
+        for form in ('ours', 'ours-optimized', 'ours-bf16', 'ours-compiled', 'ours-fused'):
             for other in ('plain', peer):
                 row[f'{form} x {other}'] = ratio(case, form, f'x_{other}')
+        row['ours-compiled x plain-compiled'] = ratio(case, 'ours-compiled', 'x_plain-compiled')
         row.update({f'peak MiB, {name}': value(case, name, 'peak_mib') for name in ('ours', 'plain', peer)})
         rows.append(row)
     return filled(rows)
 
 
 def operators_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Time, ratios and memory of the operators at two lengths; the quadratic ones stop before the second."""
+    """Time, ratios and memory of the operators at some lengths; the quadratic ones stop before the last."""
     rows = []
     for op in OPERATORS:
         for (tokens, mode), case in frame.groupby(['tokens', 'mode']):
@@ -104,7 +105,7 @@ TABLES = {'encoders': models_table, 'decoders': models_table, 'operators': opera
 
 
 def render(name: str, folder: Path) -> str:
-    """The body of a section, in Markdown.
+    """The body of a section, in Markdown: the table of every CSV file, and below it the machine and the commit.
 
     Args:
         name (str): 'roofline', or a device and a key of :data:`FILES`: 'cpu-encoders'.
@@ -121,7 +122,8 @@ def render(name: str, folder: Path) -> str:
     paths = [path for path in (folder / f'{device}-{file}.csv' for file in FILES[kind]) if path.is_file()]
     if not paths:
         return 'Not measured yet.'
-    headings, frames = zip(*map(read_csv, paths))
-    machines = '\n'.join(f'- [{path.name}]({folder.name}/{path.name}): {heading[0]}'
-                         for path, heading in zip(paths, headings))
-    return f'{markdown(TABLES[kind](pd.concat(frames)))}\n\n{machines}'
+    parts = []
+    for path in paths:
+        heading, frame = read_csv(path)
+        parts.append(f'{markdown(TABLES[kind](frame))}\n\nFrom [{path.name}]({folder.name}/{path.name}): {heading[0]}')
+    return '\n\n'.join(parts)

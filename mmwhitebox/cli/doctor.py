@@ -103,6 +103,9 @@ def accelerator_rows() -> list[tuple[str, str]]:
             rows.append((f'GPU {i}', f'{name}, compute capability {major}.{minor}'))
     else:
         rows.append(('GPU', 'none: everything runs on the CPU'))
+    from mmwhitebox.ops.precision import bf16_is_emulated
+    if bf16_is_emulated('cpu'):
+        rows.append(('bf16 on the CPU', 'emulated, slower than fp32: it has no AVX512-BF16 and no AMX'))
     rows.append(('Triton', installed_version('triton') or 'missing: fused kernels are off'))
     return rows
 

@@ -8,6 +8,7 @@ import torch.distributed
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from mmwhitebox.engine.devices import warn_of_emulated_bf16
 from mmwhitebox.errors import UserError
 
 
@@ -41,6 +42,7 @@ def use_amp(cfg: Config) -> None:
                             '--cfg-options optim_wrapper.dtype=bfloat16.')
         wrapper.type = 'mmwhitebox.BFloat16OptimWrapper'
         del wrapper.dtype
+        warn_of_emulated_bf16('cpu')
         return
     wrapper.type = 'AmpOptimWrapper'
     half = wrapper.get('dtype', 'float16') == 'float16'

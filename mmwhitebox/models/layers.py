@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mmwhitebox.models.attention import ClassAttention, build_attention
 from mmwhitebox.models.feedforward import MLP, build_feedforward
+from mmwhitebox.ops.dispatch import is_naive
 
 XAVIER = dict(type='Xavier', layer='Linear', distribution='uniform', bias=0.)
 TRUNC_NORMAL = dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.)
@@ -14,6 +15,13 @@ TRUNC_NORMAL = dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.)
 def build_layer_scale(embed_dims: int, init_value: float) -> nn.Module:
     """A learned factor per channel, or nothing for 0."""
     return LayerScale(embed_dims, init_value) if init_value else nn.Identity()
+
+
+def add_update(x: Tensor, update: Tensor, scale: nn.Module, drop_path: nn.Module) -> Tensor:
+    """x + drop_path(scale(update)): scaled and added in one pass over the tokens, written out in the naive form."""
+    if type(scale) is LayerScale and not is_naive('auto'):
+        return torch.addcmul(x, scale.gamma, drop_path(update))
+    return x + drop_path(scale(update))
 
 
 class TransformerLayer(nn.Module):
@@ -41,11 +49,11 @@ class TransformerLayer(nn.Module):
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate else nn.Identity()
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        x = x + self.drop_path(self.scale1(self.attn(self.norm1(x), hw_shape)))
+        x = add_update(x, self.attn(self.norm1(x), hw_shape), self.scale1, self.drop_path)
         if self.ffn is None:
             return x
         y = self.ffn(self.norm2(x))
-        return x + self.drop_path(self.scale2(y)) if self.ffn.is_residual else y
+        return add_update(x, y, self.scale2, self.drop_path) if self.ffn.is_residual else y
 
 
 class TransposedLayer(nn.Module):

@@ -36,6 +36,7 @@ logger = logging.getLogger('mmwhitebox.ops')
 
 _said = set()
 _form: ContextVar[str | None] = ContextVar('mmwhitebox form of the operators', default=None)
+_fused_attention: ContextVar[bool] = ContextVar('mmwhitebox fused softmax attention in the naive form', default=False)
 
 
 def check_form(owner: str, form: str) -> str:
@@ -67,7 +68,7 @@ class _AttentionWrittenOut(TorchFunctionMode):
     """Softmax attention of other libraries (timm, mmseg) in the naive form: torch's own composite of simple steps."""
 
     def __torch_function__(self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if func is F.scaled_dot_product_attention and _form.get() == 'naive':
+        if func is F.scaled_dot_product_attention and _form.get() == 'naive' and not _fused_attention.get():
             return torch.ops.aten._scaled_dot_product_attention_math(*args, **(kwargs or {}))[0]
         return func(*args, **(kwargs or {}))
 
@@ -80,31 +81,35 @@ class use(ContextDecorator):
     Args:
         form (str): 'auto', 'naive', 'torch' or 'triton', see the table above. 'naive' also writes out torch's
             ``scaled_dot_product_attention`` in the modules of other libraries.
+        fused_attention (bool): Leave softmax attention to ``scaled_dot_product_attention`` in the naive form, too.
+            Defaults to False.
 
     Raises:
         ValueError: There is no such form.
         ImportError: It is 'triton' and triton cannot be imported.
     """
 
-    def __init__(self, form: str) -> None:
+    def __init__(self, form: str, fused_attention: bool = False) -> None:
         self.form = check_form('mmwhitebox.ops.use', form)
+        self.fused_attention = fused_attention
         self._entered: list[tuple] = []
 
     def __enter__(self) -> None:
-        mode = _AttentionWrittenOut() if self.form == 'naive' else nullcontext()
+        mode = _AttentionWrittenOut() if self.form == 'naive' and not self.fused_attention else nullcontext()
         mode.__enter__()
-        self._entered.append((mode, _form.set(self.form)))
+        self._entered.append((mode, _form.set(self.form), _fused_attention.set(self.fused_attention)))
 
     def __exit__(self, *error) -> None:
-        mode, token = self._entered.pop()
-        _form.reset(token)
+        mode, form, fused_attention = self._entered.pop()
+        _fused_attention.reset(fused_attention)
+        _form.reset(form)
         mode.__exit__(*error)
 
 
 def recompute_contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
     """``context_fn`` of torch's checkpoint: what is recomputed, perhaps in another thread, has the form it had."""
     form = _form.get()
-    return nullcontext(), nullcontext() if form is None else use(form)
+    return nullcontext(), nullcontext() if form is None else use(form, _fused_attention.get())
 
 
 @torch.compiler.assume_constant_result  # torch.compile runs it once, as it traces
@@ -130,6 +135,11 @@ def current_form(impl: str) -> str:
 def is_naive(impl: str) -> bool:
     """Whether a call with this ``impl`` runs in the naive form."""
     return current_form(impl) == 'naive'
+
+
+def attention_is_written_out(impl: str) -> bool:
+    """Whether softmax attention with this ``impl`` makes its N x N matrix."""
+    return is_naive(impl) and not _fused_attention.get()
 
 
 @torch.compiler.assume_constant_result  # torch.compile runs it once, as it traces

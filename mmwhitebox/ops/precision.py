@@ -1,8 +1,19 @@
 """Softmax, statistics and inverses are computed in float32, in float64 for float64 input."""
+import platform
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
+
+
+def bf16_is_emulated(device: torch.device | str) -> bool:
+    """Whether a device is a CPU without instructions for bfloat16 (AVX512-BF16, AMX): slower there than float32.
+
+    Of other processors than x86 torch does not say it, and they count as able.
+    """
+    if torch.device(device).type != 'cpu' or platform.machine().lower() not in ('x86_64', 'amd64'):
+        return False
+    return not any(getattr(torch.cpu, name, bool)() for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported'))
 
 
 def wide_dtype(x: Tensor) -> torch.dtype:

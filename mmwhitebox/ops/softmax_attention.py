@@ -5,12 +5,12 @@ r"""Softmax attention (Vaswani et al., NeurIPS 2017).
 import torch.nn.functional as F
 from torch import Tensor
 
-from .dispatch import is_naive, no_kernels
+from .dispatch import attention_is_written_out, no_kernels
 from .precision import no_autocast, widen
 
 
 def softmax_attention(q: Tensor, k: Tensor, v: Tensor, impl: str = 'auto') -> Tensor:
-    """Attention of M queries to N tokens; torch's fused attention unless the form is naive.
+    """Attention of M queries to N tokens; torch's fused attention unless the form is naive and without it.
 
     Args:
         q (Tensor): Queries, (B, K, M, p).
@@ -21,7 +21,7 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor, impl: str = 'auto') -> Te
     Returns:
         Tensor: softmax(s Q K^T) V, (B, K, M, p).
     """
-    if is_naive(impl):
+    if attention_is_written_out(impl):
         with no_autocast(q):
             return ((q.shape[-1]**-0.5 * widen(q) @ widen(k).mT).softmax(-1) @ widen(v)).to(v.dtype)
     no_kernels('softmax_attention', impl)

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import models, operators, page, report, rounds
 from benchmarks.__main__ import FORMS, main, parse_args
@@ -18,6 +20,7 @@ from benchmarks.agreement import Disagreement
 from benchmarks.cases import Case, Contestant, Settings, Unable
 from benchmarks.memory import peak_bytes, saved_bytes
 from benchmarks.roofline import H200, PASSES, Shape, least_time, least_work
+from mmwhitebox import apis, ops
 from mmwhitebox.errors import UserError
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from mmwhitebox.models.feedforward import ISTA
@@ -157,8 +160,6 @@ def test_slow_and_large_calls_are_left_out():
     assert reason == 'skipped: one call would take about 128 s'
     assert too_large('mhsa', 'ours', Shape(1, 2048, 6, 64), 'inference', SETTINGS, done) is None
     assert too_large('cbsa', 'ours', large, 'inference', SETTINGS, done) is None
-    reason = too_large('mssa', 'plain', Shape(1, 2**18, 6, 64), 'training', SETTINGS, [])
-    assert reason == 'skipped: its N x N matrices would take 6144 GiB'
 
 
 def test_memory_is_that_of_known_tensors():
@@ -212,7 +213,7 @@ def test_share_of_the_floor_takes_the_bandwidth_of_its_own_round():
 @pytest.fixture(scope='module')
 def quick(tmp_path_factory):
     out = tmp_path_factory.mktemp('benchmark')
-    done = command('--quick', '--threads', 1, '--out', out, '--max-tokens', 256,
+    done = command('--quick', '--threads', 1, '--out', out, '--tokens', 256,
                    '--models', 'dmst-tiny', 'cbt', 'cbsa', 'tssa', 'mhsa',
                    '--forms', 'ours', 'ours-fused', 'plain', 'vit')
     assert done.returncode == 0, done.stderr
@@ -350,11 +351,82 @@ def test_what_has_no_kernels_does_not_run_fused():
 
 def test_a_name_says_the_form():
     model, inputs = nn.Linear(2, 2), (torch.zeros(1, 2), )
-    found = {name: models.contestant_of(name, model, inputs, SETTINGS) for name in FORMS if 'fused' not in name}
+    names = [name for name in FORMS if not {'fused', 'optimized', 'bf16'} & set(name.split('-'))]
+    found = {name: models.contestant_of(name, model, inputs, SETTINGS) for name in names}
     assert {name: (c.form, c.compiled) for name, c in found.items()} == {
-        'ours': ('torch', False), 'ours-compiled': ('torch', True), 'plain': ('naive', False), 'vit': ('torch', False),
-        'vit-compiled': ('torch', True), 'segmenter': ('torch', False)}
+        'ours': ('torch', False), 'ours-compiled': ('torch', True), 'plain': ('naive', False),
+        'plain-compiled': ('naive', True), 'vit': ('torch', False), 'vit-compiled': ('torch', True),
+        'segmenter': ('torch', False)}
     assert all(c.module is not model for c in found.values())
+
+
+class Attending(nn.Module):
+    """Attention of ours and of another library: notes the largest matrix that is made."""
+
+    def forward(self, x):
+        sizes = []
+
+        class Note(TorchDispatchMode):
+            def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+                out = func(*args, **(kwargs or {}))
+                sizes.extend(t.numel() for t in out if isinstance(t, torch.Tensor)) if isinstance(out, tuple) else \
+                    sizes.append(out.numel() if isinstance(out, torch.Tensor) else 0)
+                return out
+
+        with Note():
+            ops.mssa(x), F.scaled_dot_product_attention(x, x, x)
+        self.largest = max(sizes)
+        return x
+
+
+def test_plain_leaves_softmax_attention_to_torch():
+    x, module = torch.randn(1, 1, 64, 8), Attending()
+    with torch.inference_mode(), ops.use('naive'):
+        module(x)
+    assert module.largest == 64 * 64  # written out
+    contestant = models.contestant_of('plain', module, (x, ), SETTINGS)
+    with torch.inference_mode():
+        contestant.call(x)
+    assert contestant.module.largest == 64 * 8
+
+
+def encoder_case(mode, *forms):
+    return models.classification_case('cbt-tiny', 32, mode, 2, forms, SETTINGS)
+
+
+@pytest.mark.skipif(not hasattr(apis, 'optimize'), reason='there is no optimize yet')
+def test_an_optimized_model_is_timed_only_if_it_computes_the_same(monkeypatch):
+    case = encoder_case('inference', 'ours', 'ours-optimized')
+    rows = rounds.run_case(case, SETTINGS)['contestants']
+    assert rows['ours-optimized']['seconds'] and 0 <= rows['ours-optimized']['difference']['output'] < 1e-5
+    build = case.builders['ours-optimized']
+
+    def wrong():
+        contestant = build()
+        with torch.no_grad():
+            next(p for p in contestant.module.head.parameters()).mul_(1 + 3e-5)
+        return contestant
+
+    case.builders['ours-optimized'] = wrong
+    with pytest.raises(Disagreement, match='ours-optimized does not agree with ours: the output .* allowed is 1e-05'):
+        rounds.run_case(case, SETTINGS)
+
+
+def test_an_optimized_model_does_not_train():
+    assert 'ours-optimized' not in encoder_case('training', 'ours', 'ours-optimized').builders
+
+
+def test_bfloat16_is_timed_only_where_it_is_near_and_in_hardware(monkeypatch):
+    monkeypatch.setattr(models, 'bf16_is_emulated', lambda device: False)
+    case = encoder_case('inference', 'ours', 'ours-bf16')
+    row = rounds.run_case(case, SETTINGS)['contestants']['ours-bf16']
+    assert row['seconds'] and 1e-4 < row['difference']['output'] < 5e-2
+    monkeypatch.setattr(models, 'bf16_is_emulated', lambda device: True)
+    with pytest.raises(Unable, match='no bfloat16 instructions'):
+        case.builders['ours-bf16']()
+    monkeypatch.setattr(models, 'bf16_is_emulated', lambda device: False)
+    with pytest.raises(Unable, match='everything is in bfloat16'):
+        models.contestant_of('ours-bf16', nn.Linear(2, 2), (), Settings(torch.device('cpu'), torch.bfloat16))
 
 
 @pytest.mark.parametrize('args, message', [

@@ -1,10 +1,12 @@
 """Forms by name: what there is not is refused, and compiled derivatives of torch.func are those of the equation."""
 import inspect
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from mmwhitebox import ops
+from mmwhitebox.ops.dispatch import recompute_contexts
 
 
 @pytest.fixture
@@ -82,3 +84,22 @@ def test_a_compiled_forward_mode_derivative(name, w):
 def test_the_refusal_names_the_operator(name, w):
     with pytest.raises(RuntimeError, match=f'^{name}: the fast forms have one derivative'):
         second(FUNCTIONS[name])(w)
+
+
+@pytest.mark.parametrize('form, fused, written_out', [
+    ('naive', False, True), ('naive', True, False), ('torch', False, False)])
+def test_softmax_attention_is_written_out_unless_it_is_left_fused(form, fused, written_out, w):
+    """Of the operators and of other libraries; also in what is recomputed after the block."""
+    def made(context):
+        with context, torch.profiler.profile() as seen:
+            ops.mssa(w), torch.nn.functional.scaled_dot_product_attention(w, w, w)
+        return sum(event.count for event in seen.key_averages() if event.key == 'aten::_softmax')
+
+    w.requires_grad_()
+    with ops.use('naive'), ops.use(form, fused_attention=fused):
+        recomputed = recompute_contexts()[1]
+        assert made(nullcontext()) == 2 * written_out
+        tssa = ops.tssa(w, TEMP)
+    assert made(recomputed) == 2 * written_out
+    assert made(ops.use('naive')) == 2 and made(nullcontext()) == 0
+    assert ('TSSA' in type(tssa.grad_fn).__name__) == (form == 'torch')
