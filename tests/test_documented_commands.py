@@ -37,7 +37,7 @@ SOURCES = sorted(path for folder in ('mmwhitebox', 'tools', 'benchmarks', 'proje
 FOREIGN = {'source', 'pip', 'export', 'mkdir', 'eval', '.venv/bin/ruff'}  # programs that are not ours
 # Of pip, srun, pytest, git, torchrun.
 FOREIGN_FLAGS = {'--help', '--force-reinstall', '--no-deps', '--signal', '--hypothesis-profile', '--short',
-                 '--nproc_per_node'}
+                 '--nproc_per_node', '--onnx', '--saveEngine', '--minShapes', '--optShapes', '--maxShapes'}
 A_FOLDER = 'work_dirs/my_data/pretrained'
 MADE_BY_THE_READER = ('my_decoder.py', 'my_data.py', 'my_good_data.py', 'my_bands.py', 'my_classes.py', 'data/mine',
                        'CONFIG', 'work_dirs/my_data', A_FOLDER)

@@ -266,7 +266,9 @@ def export_int8(config: str | Path | Config,
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix='.export_', dir=out.parent) as folder:
             wide, draft = (Path(folder) / f'{kind}.onnx' for kind in ('float32', 'int8'))
-            card = export_model(config, checkpoint, wide, 'onnx', trust_checkpoint=trust_checkpoint, **options)
+            # an ISTA in one product would have x itself among the integers
+            card = export_model(config, checkpoint, wide, 'onnx', trust_checkpoint=trust_checkpoint, optimized=False,
+                                **options)
             products = quantize(wide, draft, as_the_file_takes(card, images))
             card.update(dtype='int8', int8_products=products,
                         calibration=dict(split='train', images=len(images), seed=seed))

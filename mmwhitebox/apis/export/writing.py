@@ -9,6 +9,7 @@ from mmengine.config import Config
 from safetensors.torch import save
 
 from mmwhitebox.errors import UserError
+from mmwhitebox.models.optimization import optimize
 
 from ..inference import init_model
 from .agreement import TOLERANCE, measure_agreement
@@ -32,7 +33,8 @@ def export_model(config: str | Path | Config,
                  trust_checkpoint: bool = False,
                  processing: bool = False,
                  opset: int | None = None,
-                 dtype: str = 'float32') -> dict:
+                 dtype: str = 'float32',
+                 optimized: bool = True) -> dict:
     """Write a trained model as a file for deployment, with its card, after comparing it with the model.
 
     ======================  =========================================================================
@@ -58,6 +60,8 @@ def export_model(config: str | Path | Config,
         opset (int, optional): Version of ONNX's operators, 18 to 25. Defaults to 18.
         dtype (str): Of the weights, 'float32', 'float16' or 'bfloat16'; images and logits stay float32, and what
             the model computes in float32 whatever its type is. Defaults to 'float32'.
+        optimized (bool): A graph is that of the equal network of :func:`~mmwhitebox.models.optimization.optimize`.
+            Defaults to True.
 
     Returns:
         dict: The model card, also written to ``OUT.json``.
@@ -79,8 +83,10 @@ def export_model(config: str | Path | Config,
         opset = opset or DEFAULT_OPSET
     card = model_card(network, checkpoint, size, format=file_format, dtype=dtype, dynamic=dynamic,
                       batch_size=None if dynamic else batch or 1, **(dict(opset=opset) if opset else {}))
-    exported = network if dtype == 'float32' else type(network)(in_precision(model, dtype))
-    if file_format == 'safetensors':
+    graph = file_format != 'safetensors'
+    source = optimize(model) if graph and optimized else model
+    exported = type(network)(source if dtype == 'float32' else in_precision(source, dtype))
+    if not graph:
         write = weights_writer(exported.model)
     else:
         program = trace(exported, network.random_images(2 if dynamic else batch or 1, sizes[-1]), dynamic)
