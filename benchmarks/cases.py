@@ -68,7 +68,7 @@ class Contestant:
         if self._call is None:
             self._call = torch.compile(self.module, dynamic=False) if self.compiled else self.module
         with ExitStack() as stack:
-            stack.enter_context(use(self.form, fused_attention=True))
+            stack.enter_context(use(self.form, as_published=True))
             if self.bf16:
                 stack.enter_context(torch.autocast(inputs[0].device.type, torch.bfloat16))
             return self._call(*inputs)

@@ -446,6 +446,6 @@ def test_flags_that_texts_mention_exist():
     defined |= {name for texts in TEXTS.values() for text in texts for name in re.findall(r'(--\w+): #', text)}  # CSS
     texts = {**TEXTS, **{page: [page.read_text()] for page in PAGES}}
     unknown = {(path.name, flag) for path, found in texts.items() for text in found
-               for flag in re.findall(r'(?<![\w-])--[a-z][a-z0-9_-]+', text)} - {
+               for flag in re.findall(r'(?<![\w-])--[a-z][a-zA-Z0-9_-]+', text)} - {
                    (path.name, flag) for path in texts for flag in defined | FOREIGN_FLAGS}
     assert not unknown

@@ -36,7 +36,7 @@ logger = logging.getLogger('mmwhitebox.ops')
 
 _said = set()
 _form: ContextVar[str | None] = ContextVar('mmwhitebox form of the operators', default=None)
-_fused_attention: ContextVar[bool] = ContextVar('mmwhitebox fused softmax attention in the naive form', default=False)
+_as_published: ContextVar[bool] = ContextVar("mmwhitebox torch's functions in the naive form", default=False)
 
 
 def check_form(owner: str, form: str) -> str:
@@ -68,7 +68,7 @@ class _AttentionWrittenOut(TorchFunctionMode):
     """Softmax attention of other libraries (timm, mmseg) in the naive form: torch's own composite of simple steps."""
 
     def __torch_function__(self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if func is F.scaled_dot_product_attention and _form.get() == 'naive' and not _fused_attention.get():
+        if func is F.scaled_dot_product_attention and _form.get() == 'naive' and not _as_published.get():
             return torch.ops.aten._scaled_dot_product_attention_math(*args, **(kwargs or {}))[0]
         return func(*args, **(kwargs or {}))
 
@@ -81,27 +81,27 @@ class use(ContextDecorator):
     Args:
         form (str): 'auto', 'naive', 'torch' or 'triton', see the table above. 'naive' also writes out torch's
             ``scaled_dot_product_attention`` in the modules of other libraries.
-        fused_attention (bool): Leave softmax attention to ``scaled_dot_product_attention`` in the naive form, too.
-            Defaults to False.
+        as_published (bool): In the naive form, leave softmax attention to ``scaled_dot_product_attention`` and pools to
+            ``adaptive_avg_pool2d``, as code that is run every day does. Defaults to False.
 
     Raises:
         ValueError: There is no such form.
         ImportError: It is 'triton' and triton cannot be imported.
     """
 
-    def __init__(self, form: str, fused_attention: bool = False) -> None:
+    def __init__(self, form: str, as_published: bool = False) -> None:
         self.form = check_form('mmwhitebox.ops.use', form)
-        self.fused_attention = fused_attention
+        self.as_published = as_published
         self._entered: list[tuple] = []
 
     def __enter__(self) -> None:
-        mode = _AttentionWrittenOut() if self.form == 'naive' and not self.fused_attention else nullcontext()
+        mode = _AttentionWrittenOut() if self.form == 'naive' and not self.as_published else nullcontext()
         mode.__enter__()
-        self._entered.append((mode, _form.set(self.form), _fused_attention.set(self.fused_attention)))
+        self._entered.append((mode, _form.set(self.form), _as_published.set(self.as_published)))
 
     def __exit__(self, *error) -> None:
-        mode, form, fused_attention = self._entered.pop()
-        _fused_attention.reset(fused_attention)
+        mode, form, as_published = self._entered.pop()
+        _as_published.reset(as_published)
         _form.reset(form)
         mode.__exit__(*error)
 
@@ -109,7 +109,7 @@ class use(ContextDecorator):
 def recompute_contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
     """``context_fn`` of torch's checkpoint: what is recomputed, perhaps in another thread, has the form it had."""
     form = _form.get()
-    return nullcontext(), nullcontext() if form is None else use(form, _fused_attention.get())
+    return nullcontext(), nullcontext() if form is None else use(form, _as_published.get())
 
 
 @torch.compiler.assume_constant_result  # torch.compile runs it once, as it traces
@@ -137,9 +137,9 @@ def is_naive(impl: str) -> bool:
     return current_form(impl) == 'naive'
 
 
-def attention_is_written_out(impl: str) -> bool:
-    """Whether softmax attention with this ``impl`` makes its N x N matrix."""
-    return is_naive(impl) and not _fused_attention.get()
+def is_written_out(impl: str) -> bool:
+    """Whether a call with this ``impl`` makes the N x N matrix of softmax attention, and that of a pool."""
+    return is_naive(impl) and not _as_published.get()
 
 
 @torch.compiler.assume_constant_result  # torch.compile runs it once, as it traces

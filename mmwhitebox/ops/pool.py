@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .autograd import FirstOrder, first_order
-from .dispatch import is_naive
+from .dispatch import is_naive, is_written_out
 from .precision import no_autocast, widen
 from .resampling import is_symbolic
 
@@ -111,7 +111,7 @@ def adaptive_avg_pool(grid: Tensor, bins: int, impl: str = 'auto') -> Tensor:
         Tensor: (B, C, g, g).
     """
     h, w = grid.shape[2:]
-    if not is_naive(impl) and not is_symbolic(h, w):
+    if not is_written_out(impl) and not is_symbolic(h, w):
         return F.adaptive_avg_pool2d(grid, bins)
     wide = widen(grid)
     with no_autocast(grid):

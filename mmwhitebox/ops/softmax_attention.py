@@ -5,7 +5,7 @@ r"""Softmax attention (Vaswani et al., NeurIPS 2017).
 import torch.nn.functional as F
 from torch import Tensor
 
-from .dispatch import attention_is_written_out, no_kernels
+from .dispatch import is_written_out, no_kernels
 from .precision import no_autocast, widen
 
 
@@ -21,7 +21,7 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor, impl: str = 'auto') -> Te
     Returns:
         Tensor: softmax(s Q K^T) V, (B, K, M, p).
     """
-    if attention_is_written_out(impl):
+    if is_written_out(impl):
         with no_autocast(q):
             return ((q.shape[-1]**-0.5 * widen(q) @ widen(k).mT).softmax(-1) @ widen(v)).to(v.dtype)
     no_kernels('softmax_attention', impl)

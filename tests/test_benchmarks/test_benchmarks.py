@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import models, operators, page, report, rounds
-from benchmarks.__main__ import FORMS, main, parse_args
+from benchmarks.__main__ import main, parse_args
 from benchmarks.agreement import Disagreement
 from benchmarks.cases import Case, Contestant, Settings, Unable
 from benchmarks.memory import peak_bytes, saved_bytes
@@ -351,7 +351,8 @@ def test_what_has_no_kernels_does_not_run_fused():
 
 def test_a_name_says_the_form():
     model, inputs = nn.Linear(2, 2), (torch.zeros(1, 2), )
-    names = [name for name in FORMS if not {'fused', 'optimized', 'bf16'} & set(name.split('-'))]
+    others = {'fused', 'optimized', 'bf16'}
+    names = [name for name in (*models.FORMS, *models.PEERS) if not others & set(name.split('-'))]
     found = {name: models.contestant_of(name, model, inputs, SETTINGS) for name in names}
     assert {name: (c.form, c.compiled) for name, c in found.items()} == {
         'ours': ('torch', False), 'ours-compiled': ('torch', True), 'plain': ('naive', False),
@@ -430,7 +431,7 @@ def test_bfloat16_is_timed_only_where_it_is_near_and_in_hardware(monkeypatch):
 
 
 @pytest.mark.parametrize('args, message', [
-    (['speed'], "There is no suite 'speed'. Suites: classification, decoder, operators."),
+    (['speed'], "There is no suite 'speed'. Suites: classification, decoder, operators, deploy."),
     (['decoder', '--models', 'cbsa'], '--models cbsa: there is none of that name in decoder: cbt, depict-sa'),
     (['--name', 'x'], '--name is for one suite; name the suite.'),
     (['--representatives', '50'], '--representatives 50: CBSA pools to a square'),

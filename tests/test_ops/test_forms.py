@@ -88,7 +88,7 @@ def test_the_refusal_names_the_operator(name, w):
 
 @pytest.mark.parametrize('form, fused, written_out', [
     ('naive', False, True), ('naive', True, False), ('torch', False, False)])
-def test_softmax_attention_is_written_out_unless_it_is_left_fused(form, fused, written_out, w):
+def test_softmax_is_written_out_unless_it_is_left_fused(form, fused, written_out, w):
     """Of the operators and of other libraries; also in what is recomputed after the block."""
     def made(context):
         with context, torch.profiler.profile() as seen:
@@ -96,7 +96,7 @@ def test_softmax_attention_is_written_out_unless_it_is_left_fused(form, fused, w
         return sum(event.count for event in seen.key_averages() if event.key == 'aten::_softmax')
 
     w.requires_grad_()
-    with ops.use('naive'), ops.use(form, fused_attention=fused):
+    with ops.use('naive'), ops.use(form, as_published=fused):
         recomputed = recompute_contexts()[1]
         assert made(nullcontext()) == 2 * written_out
         tssa = ops.tssa(w, TEMP)
