@@ -132,4 +132,5 @@ class WhiteBoxMaskHead(BaseDecodeHead):
         classes, patches = self.decode_tokens(x, hw_shape)
         masks = F.normalize(patches, dim=-1) @ F.normalize(classes, dim=-1).transpose(1, 2)
         masks = self.mask_norm(masks)  # (B, H*W, C)
-        return masks.transpose(1, 2).unflatten(2, hw_shape)
+        # torch takes five times as long to enlarge one image whose channels lie last, and longer for the gradient of more
+        return masks.transpose(1, 2).unflatten(2, hw_shape).contiguous()
