@@ -21,7 +21,8 @@ def count_flops(module: nn.Module, *inputs: Tensor) -> int:
     """FLOPs of one forward pass, two per multiply-add, by torch's flop counter.
 
     ISTA is counted in its two-product form, 4 N D^2, in which the published figures are given; what runs
-    is one product of the tokens and one D x D x D product of the weights.
+    is one product of the tokens and one D x D x D product of the weights. Of CBSA the tokens are mapped back, as
+    published, also where the representatives are, which is fewer.
 
     Args:
         module (nn.Module): Any module; on the meta device nothing is computed.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .autograd import FirstOrder, first_order
 from .dispatch import is_naive, is_written_out
-from .precision import no_autocast, widen
+from .precision import no_autocast, wide_dtype, widen
 from .resampling import is_symbolic
 
 
@@ -48,9 +48,9 @@ class _Pool(FirstOrder):
     def forward(tokens: Tensor, start: int, hw_shape: tuple[int, int], bins: int) -> Tensor:
         patches = tokens.narrow(1, start, math.prod(hw_shape)).unflatten(1, hw_shape)  # (B, H, W, C)
         grid = patches.permute(0, 3, 1, 2)
-        if grid.is_contiguous(memory_format=torch.channels_last):
+        if grid.is_contiguous(memory_format=torch.channels_last) or tokens.dtype != wide_dtype(tokens):
             pooled = F.adaptive_avg_pool2d(grid, bins).permute(0, 2, 3, 1)
-        else:  # other tokens between the grids of two images: torch's pool would copy them all first
+        else:  # other tokens between the grids of two images: torch's pool would copy them all first; it rounds once
             h, w = hw_shape
             pooled = along_axes(averaging_matrix(h, bins, tokens), averaging_matrix(w, bins, tokens), patches)
         return pooled.flatten(1, 2)

@@ -38,8 +38,10 @@ def products(tile: int | None, x: Tensor, y: Tensor) -> Iterator[Tensor]:
     for x_part, y_part in tiles(tile, x, y):
         if memory is None or memory.shape != x_part.shape:
             memory = wide_product(x_part, y_part)
-        else:
+        elif x_part.dtype == y_part.dtype == memory.dtype:
             torch.mul(x_part, y_part, out=memory)
+        else:  # ``out`` would get the product rounded to the narrow type
+            memory.copy_(x_part).mul_(y_part)
         yield memory
 
 

@@ -281,3 +281,26 @@ def test_a_hook_on_the_map_back_reads_the_heads():
     expected = naive.cbsa(w, r0, module.step_rep, module.step_x)
     torch.testing.assert_close(heads, module.merge_heads(expected))
     assert torch.equal(mapped, out)
+
+
+class Quantised(torch.Tensor):
+    """A weight that only knows how to be the matrix of a Linear."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is torch.nn.functional.linear:
+            x, weight, *bias = (a.as_subclass(torch.Tensor) if isinstance(a, cls) else a for a in args)
+            return torch.nn.functional.linear(x, weight, *bias)
+        if func.__name__ in ('__get__', 'requires_grad_', 'detach', 'as_subclass'):
+            return super().__torch_function__(func, types, args, kwargs or {})
+        raise NotImplementedError(func)
+
+
+def test_a_map_back_with_a_quantised_weight_is_called():
+    module, x = CBSA(8, 2, pool_size=2).requires_grad_(False), torch.randn(1, 300, 8)
+    expected = module(x, (15, 20))
+    weight = module.to_out.weight.detach()
+    del module.to_out.weight
+    module.to_out.register_parameter('weight', None)
+    module.to_out._parameters['weight'] = weight.as_subclass(Quantised)
+    torch.testing.assert_close(module(x, (15, 20)), expected)

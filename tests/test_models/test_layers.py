@@ -3,6 +3,7 @@ import pytest
 import torch
 from timm.layers import DropPath, LayerScale
 from torch import nn
+from torch.nn.utils import prune
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmwhitebox.models.layers import add_update
@@ -54,3 +55,15 @@ def test_one_pass_over_the_tokens_makes_one_tensor():
     with Note():
         add_update(torch.zeros(1, 3, 4), torch.ones(1, 3, 4), LayerScale(4, 0.3), nn.Identity())
     assert 'aten::addcmul' in made and not {'aten::mul.Tensor', 'aten::add.Tensor'} & set(made)
+
+
+def test_a_scale_that_is_watched_or_changed_is_called():
+    x, update, scale, seen = torch.randn(1, 3, 4), torch.randn(1, 3, 4), LayerScale(4, 0.3), []
+    handle = scale.register_forward_hook(lambda *_: seen.append(1) or torch.zeros(1, 3, 4))
+    assert torch.equal(add_update(x, update, scale, nn.Identity()), x) and seen
+    handle.remove()
+    prune.custom_from_mask(scale, 'gamma', torch.tensor([1., 0., 1., 0.]))
+    with torch.no_grad():
+        scale.gamma_orig.fill_(2.)
+    torch.testing.assert_close(add_update(x, update, scale, nn.Identity()),
+                               x + update * torch.tensor([2., 0., 2., 0.]))

@@ -89,3 +89,9 @@ def test_several_feature_maps_are_joined_at_the_size_of_the_first():
     torch.testing.assert_close(head(maps), one([torch.cat([maps[0], small], dim=1)]))
     with pytest.raises(ValueError, match="'resize_concat' joins several feature maps"):
         build(in_channels=[16, 8], in_index=[0, 2], input_transform='multiple_select')
+
+
+@pytest.mark.parametrize('batch', [1, 2])
+def test_masks_lie_class_by_class(batch):
+    """torch enlarges those of one image five times slower otherwise."""
+    assert build()([torch.randn(batch, 16, 4, 5)]).is_contiguous()

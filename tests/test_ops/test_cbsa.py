@@ -221,6 +221,20 @@ def test_tokens_are_mapped_in_the_naive_form_and_in_half_precision(change, monke
     torch.testing.assert_close(out.double(), plainly_mapped(*(t.double() for t in leaves)), rtol=0.05, atol=0.1)
 
 
+def test_no_image_at_all(images):
+    leaves = mapped_leaves(300, 4, 4, 8, batch=0)
+    out = mapped_cbsa(*leaves)
+    out.sum().backward()
+    assert out.shape == (0, 300, 8) and leaves[4].grad.abs().max() == 0
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_the_pool_of_a_batch_rounds_once(dtype):
+    tokens = torch.randn(2, 1 + 14 * 14, 6).to(dtype)
+    grid = tokens[:, 1:].transpose(1, 2).unflatten(2, (14, 14))
+    assert torch.equal(pool_grid(tokens, 1, (14, 14), 8), F.adaptive_avg_pool2d(grid, 8).flatten(2).transpose(1, 2))
+
+
 def test_the_mapped_form_compiles():
     leaves = [t.detach().requires_grad_() for t in mapped_leaves(**MAPPED)]
     out = mapped_cbsa(*leaves)

@@ -110,3 +110,10 @@ def test_tiles_grow_with_the_threads(monkeypatch):
         assert tiles.tile_of(w) == threads * tiles.TILE // (6 * 64)
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 64)
     assert tiles.tile_of(w) is None  # the caches of so many cores hold it
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float32])
+def test_products_of_every_tile_are_wide(dtype):
+    x, y = torch.randn(2, 1, 2, 12, 5).to(dtype)
+    parts = [part.clone() for part in tiles.products(5, x, y)]
+    assert torch.equal(torch.cat(parts, 2), x.float() * y.float()) and len(parts) == 3

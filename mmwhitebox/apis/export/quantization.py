@@ -262,6 +262,7 @@ def export_int8(config: str | Path | Config,
         step = on_progress and (lambda: on_progress(f'scoring {name}', next(numbers), len(loader)))
         return main_score(scores_of(model, loader, evaluator, step))
 
+    metric, before = scored('float32')
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix='.export_', dir=out.parent) as folder:
@@ -273,7 +274,6 @@ def export_int8(config: str | Path | Config,
             card.update(dtype='int8', int8_products=products,
                         calibration=dict(split='train', images=len(images), seed=seed))
             write_card(draft, card)
-            metric, before = scored('float32')
             substitute(model, load_exported(draft))
             after = scored('int8')[1]
             loss = round(before - after, 2)

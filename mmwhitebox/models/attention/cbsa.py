@@ -3,8 +3,8 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 
+from mmwhitebox.models.plain_modules import is_plain
 from mmwhitebox.models.sizes import check_sizes
 from mmwhitebox.ops import cbsa, extract, pool_representatives
 from mmwhitebox.ops.cbsa import CONTRACTIONS, mapped_cbsa
@@ -14,15 +14,6 @@ from .base import SubspaceAttention
 
 POOL_TOKENS = ('patch', 'official')
 REPRESENTATIVES = ('pool', 'learned')
-
-
-def only_maps(module: nn.Module) -> bool:
-    """Whether a module is a Linear that nobody watches or changes, so that its call is its two parameters' product.
-
-    Hooks see and change what goes in and out; a parametrisation, an adapter or a quantised layer has a type of its own.
-    """
-    hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
-    return type(module) is nn.Linear and not (any(hooks) or 'forward' in vars(module) or _has_any_global_hook())
 
 
 @ATTENTIONS.register_module()
@@ -101,7 +92,7 @@ class CBSA(SubspaceAttention):
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         w, r0 = self.tokens_and_representatives(x, hw_shape)
-        if self.dwc is None and only_maps(self.to_out):
+        if self.dwc is None and is_plain(self.to_out, nn.Linear):
             return mapped_cbsa(w, r0, self.step_rep, self.step_x, self.to_out.weight, self.to_out.bias,
                                self.contraction, self.eps_squared, self.impl)
         heads = cbsa(w, r0, self.step_rep, self.step_x, self.contraction, self.eps_squared, self.impl)

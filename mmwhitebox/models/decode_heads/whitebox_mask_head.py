@@ -132,5 +132,5 @@ class WhiteBoxMaskHead(BaseDecodeHead):
         classes, patches = self.decode_tokens(x, hw_shape)
         masks = F.normalize(patches, dim=-1) @ F.normalize(classes, dim=-1).transpose(1, 2)
         masks = self.mask_norm(masks)  # (B, H*W, C)
-        # torch takes five times as long to enlarge one image whose channels lie last, and longer for the gradient of more
+        # class by class: torch enlarges one image whose channels lie last five times slower, with a gradient also more
         return masks.transpose(1, 2).unflatten(2, hw_shape).contiguous()

@@ -96,7 +96,7 @@ def goes_by_image(w: Tensor) -> bool:
     Products take the heads of one image as they lie among its tokens, where those of a batch are copied first, and can
     write there. The coefficients of one image are alive at once.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or not len(w):
         return False
     return w.device.type == 'cpu' and math.prod(w.shape[1:]) >= LARGE
 
@@ -183,7 +183,7 @@ class _CBSA(FirstOrder):
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
         *tensors, bias, ctx.contraction, ctx.eps_squared = inputs
-        ctx.bias_dtype = None if bias is None else bias.dtype
+        ctx.has_bias = bias is not None
         ctx.mark_non_differentiable(*output[1:])
         ctx.save_for_backward(*tensors, *output[1:])
 
@@ -202,7 +202,7 @@ class _CBSA(FirstOrder):
             else:
                 grad_w, grad_r0, *sums = attend_backward(w, r0, gathered, c, y, *rest)
         grad_step_rep, grad_step_x, grad_weight = sums
-        grad_bias = None if ctx.bias_dtype is None else y.sum((0, 1))
+        grad_bias = y.sum((0, 1)) if ctx.has_bias else None
         return (grad_w.view(w.shape), grad_r0.to(r0.dtype), grad_step_rep.view(step_rep.shape).to(step_rep.dtype),
                 grad_step_x.view(step_x.shape).to(step_x.dtype), grad_weight, grad_bias, None, None)
 
