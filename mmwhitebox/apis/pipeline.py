@@ -42,7 +42,8 @@ class InferencePipeline:
         self.steps = [steps[i] for i in kept]
         self.transforms = [built[i] for i in kept]
         self.loader = loader = self.transforms[0] if self.transforms else None
-        self.reads_bytes = isinstance(loader, LoadImage) or (reads_file(loader) and 'color' in str(loader.color_type))
+        self.reads_bytes = (loader.value_range is None if isinstance(loader, LoadImage) else
+                            reads_file(loader) and 'color' in str(loader.color_type))
         self._reported: set[str] = set()
 
     def __call__(self, image: Any) -> dict:

@@ -73,6 +73,9 @@ def safe_load(path: str | Path, map_location: str = 'cpu', mmap: bool = False) -
         raise CheckpointError(f'Checkpoint {path} does not exist.')
     if path.stat().st_size == 0:
         raise CheckpointError(f'Checkpoint {path} is empty (0 bytes).')
+    if path.suffix in ('.onnx', '.pt2'):
+        raise CheckpointError(f'{path} is an exported file, no checkpoint: mmwhitebox test and load_exported take it, '
+                              'all else takes the checkpoint that it was made of.')
     try:
         refuse_stand_in(path)
         if path.suffix == '.safetensors':

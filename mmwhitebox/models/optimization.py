@@ -16,7 +16,8 @@ What stays, with the reason:
 - The last norm of an encoder: its output, the features, is read by more than the head.
 """
 import copy
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import timm.layers
 import torch
@@ -49,6 +50,7 @@ from .backbones import WhiteBoxTransformer
 from .backbones.vit_adaptation import AdaptedAgent, AdaptedReLULinear
 from .feedforward import ISTA, MLP, ODL
 from .layers import ClassAttentionLayer, TransformerLayer
+from .plain_modules import is_plain
 
 MARK = 'optimized.for_inference'
 """Ends the key by which the state of an optimised model is known."""
@@ -67,7 +69,8 @@ def optimize(model: nn.Module, size: tuple[int, int] | None = None) -> nn.Module
     """An equal model for inference, see :mod:`mmwhitebox.models.optimization`; the given one stays as it is.
 
     Outputs, attention maps, tokens between layers and subspaces are equal to 1e-5 of their size in float32. Layers keep
-    their classes, so measures, hooks and disturbances work as before. Its state dict is of its own kind: it loads into
+    their classes; the output of an attention or a feed-forward that LayerScale follows holds its factor already. What
+    has hooks, or is used in several places, stays as it is. Its state dict is of its own kind: it loads into
     ``optimize`` of a model of the same config and ``size``, and into no other.
 
     Args:
@@ -86,13 +89,18 @@ def optimize(model: nn.Module, size: tuple[int, int] | None = None) -> nn.Module
     if isinstance(model, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
         raise UserError(f'optimize: a {type(model).__name__} is a mere list of modules; give the models in it.')
     model = copy.deepcopy(model).eval().requires_grad_(False)
+    uses = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
+
+    def is_free(module: nn.Module) -> bool:
+        return uses[id(module)] == 1 and is_plain(module, type(module))
+
     with torch.no_grad():
         for module in list(model.modules()):
             _make_weights(module)
-            _fold_batch_norms(module)
-            _fold_layer_scales(module)
+            _fold_batch_norms(module, is_free)
+            _fold_layer_scales(module, is_free)
             for name, child in module.named_children():
-                if type(child) is ISTA:
+                if type(child) is ISTA and is_free(child):
                     setattr(module, name, FoldedISTA(child))
             if size is not None and isinstance(module, WhiteBoxTransformer):
                 grid = module.stem.grid_size(*size)
@@ -175,6 +183,16 @@ class FixedPositions(nn.Module):
         self.rule = rule
         self.hw_shape = tuple(hw_shape)
         self.register_buffer('fixed', rule(self.hw_shape).clone())
+        self.register_buffer('grid', torch.tensor(self.hw_shape))  # in the state: another grid may have as many tokens
+        self.register_load_state_dict_pre_hook(self._check)
+
+    @staticmethod
+    def _check(self, state_dict: dict, prefix: str, local_metadata: dict, strict: bool, missing: list,
+               unexpected: list, errors: list) -> None:
+        grid = state_dict.get(f'{prefix}grid')
+        if grid is not None and tuple(grid.tolist()) != self.hw_shape:
+            errors.append(f'{prefix}fixed: positions of a grid {tuple(grid.tolist())}, these are of {self.hw_shape}: '
+                          'call optimize with the size that the weights were saved with.')
 
     def forward(self, hw_shape: tuple[int, int]) -> Tensor:
         """Positions of the extra tokens and of an H x W grid, (1, E + H*W, D)."""
@@ -207,9 +225,11 @@ def _convolutions(module: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
         yield module, 'conv', module.norm_name
 
 
-def _fold_batch_norms(module: nn.Module) -> None:
+def _fold_batch_norms(module: nn.Module, is_free: Callable[[nn.Module], bool]) -> None:
     for owner, conv_name, norm_name in _convolutions(module):
         conv, norm = getattr(owner, conv_name), getattr(owner, norm_name)
+        if not (is_free(conv) and is_free(norm)):
+            continue
         if type(conv) is nn.Conv2d and isinstance(norm, _BatchNorm) and norm.track_running_stats:
             wide = [None if value is None else value.double() for value in (
                 conv.weight, conv.bias, norm.running_mean, norm.running_var)]
@@ -220,17 +240,17 @@ def _fold_batch_norms(module: nn.Module) -> None:
             setattr(owner, norm_name, nn.Identity())
 
 
-def _fold_layer_scales(layer: nn.Module) -> None:
+def _fold_layer_scales(layer: nn.Module, is_free: Callable[[nn.Module], bool]) -> None:
     for part, name in SCALED.get(type(layer), ()):
         scale, module = getattr(layer, name), getattr(layer, part)
-        if type(scale) is not LayerScale:
+        if type(scale) is not LayerScale or not is_free(scale) or module._forward_hooks:  # a hook reads its output
             continue
         gamma = scale.gamma.double()[:, None]
-        if type(module) is ODL:
+        if type(module) is ODL and is_free(module):
             module.dictionary_out = _rounded(gamma * module.dictionary_out.double(), module.dictionary_out)
         else:
             last = getattr(module, LAST_MAPS.get(type(module), ''), None)
-            if type(last) is not nn.Linear:
+            if type(last) is not nn.Linear or not is_free(last):
                 continue
             if last.bias is not None:
                 last.bias = _rounded(gamma[:, 0] * last.bias.double(), last.bias)

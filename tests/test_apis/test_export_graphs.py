@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from mmwhitebox.apis import ExportedModel, export_model, inference_model, init_model, load_exported
+from mmwhitebox.apis.export import substitute
 from mmwhitebox.apis.export.agreement import measure_agreement
 from mmwhitebox.apis.export.graph import check_onnx
 from mmwhitebox.apis.export.processing import ProcessingNetwork, padding_at_test_time
 from mmwhitebox.apis.export.solve import solve_by_products
-from mmwhitebox.errors import UserError
+from mmwhitebox.errors import CheckpointError, UserError
 from mmwhitebox.registry import MODELS
 from tests.test_apis.test_export import CBT, DEPICT, SEGMENTER, classifier, segmentor
 
@@ -127,6 +128,7 @@ def test_pictures_of_any_size_to_label_maps_by_a_graph(exported, file_format, na
     assert_labels_as_inferred(load_exported(path, trust=True), model)
 
 
+@pytest.mark.slow
 def test_pictures_to_scores(exported):
     """What the pipeline does to pictures before them is named by the card."""
     card, model, path = exported(white_box_classifier(), 'm.onnx', 'onnx', dynamic=True, processing=True)
@@ -299,3 +301,59 @@ def test_a_package_that_cannot_be_compiled(exported, monkeypatch):
     monkeypatch.setattr(torch._inductor, 'aoti_compile_and_package', fail)
     with pytest.raises(UserError, match=r'cannot be compiled here: no C\+\+ compiler. It needs a C\+\+ compiler'):
         exported(white_box('crate', 'cbt'), 'm.pt2', 'aot')
+
+
+def test_one_mean_for_all_channels(exported):
+    """As the data preprocessors take it; the card says it of every channel."""
+    cfg = white_box('crate', 'cbt', mean=[127.5], std=[64.])
+    card, model, path = exported(cfg, 'm.pt2', 'torch-export')
+    assert card['mean'] == 3 * [127.5] and card['std'] == 3 * [64.]
+    assert load_exported(path, trust=True)(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
+
+
+def test_processing_is_refused_where_values_are_more_than_bytes(exported):
+    cfg = white_box('crate', 'cbt')
+    cfg.test_dataloader.dataset.pipeline[0] = dict(type='mmwhitebox.LoadImage', value_range=(0, 4095))
+    with pytest.raises(UserError, match=r'pixels from 0 to 255, and that of this config starts with .*LoadImage of '
+                       r'values in \(0, 4095\)'):
+        exported(cfg, 'm.onnx', 'onnx', processing=True)
+
+
+@pytest.mark.parametrize('name', ['m.onnx', 'm.onnx.json'])
+def test_a_folder_in_the_way_is_found_before_the_model_is_built(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=f'{name} is a folder'):
+        export_model('nothing', 'nothing', tmp_path / 'm.onnx', 'onnx')
+
+
+def test_a_full_disk_ends_an_export_in_one_line(exported, monkeypatch, tmp_path):
+    def full(path, data):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('pathlib.Path.write_bytes', full)
+    with pytest.raises(UserError, match='m.pt2 cannot be written .No space left on device'):
+        exported(white_box('crate', 'cbt'), 'm.pt2', 'torch-export')
+    assert [path.name for path in tmp_path.iterdir()] == ['trained.pth']
+
+
+def test_an_exported_file_is_no_checkpoint(tmp_path):
+    (tmp_path / 'm.onnx').write_bytes(b'onnx')
+    with pytest.raises(CheckpointError, match='m.onnx is an exported file, no checkpoint: mmwhitebox test'):
+        init_model(white_box('crate', 'cbt'), tmp_path / 'm.onnx', device='cpu')
+
+
+CARD = dict(task='segmentation', classes=['a', 'b', 'c'], dynamic=True, batch_size=None, input_size=[32, 32],
+            size_multiple_of=[8, 8], config='mine')
+
+
+@pytest.mark.parametrize('changes, message', [
+    (dict(classes=list('abcde')), 'is of segmentation with 5 classes, the config of segmentation with 3: .*(mine)'),
+    (dict(task='classification'), 'is of classification with 3 classes'),
+    (None, 'has no model card'),
+])
+def test_a_file_of_another_model_is_not_scored_in_its_place(changes, message):
+    model = init_model(white_box('crate', 'cbt'), device='cpu')
+    card = {} if changes is None else CARD | changes
+    with pytest.raises(UserError, match=message):
+        substitute(model, ExportedModel(lambda images: images, card))
+    substitute(model, ExportedModel(lambda images: images, CARD))

@@ -304,3 +304,43 @@ def test_onnx(tmp_path):
     found = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
     expected = model(images)[0].detach()
     torch.testing.assert_close(torch.tensor(found), expected, rtol=0, atol=1e-4 * expected.abs().max().item())
+
+
+def test_what_is_used_twice_stays():
+    """Two layers of one attention, each with a scale of its own; two norms after one convolution."""
+    model = trained(encoder('tost-tiny'))
+    model.layers[1].attn = model.layers[0].attn
+    assert_equal(model, optimize(model), torch.randn(1, 3, SIZE, SIZE))
+    conv = nn.Conv2d(3, 4, 3)
+    heads = nn.ModuleDict({name: nn.Sequential(conv, nn.BatchNorm2d(4)) for name in 'ab'})
+
+    class Head(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.heads = heads
+
+        def forward(self, x):
+            return tuple(head(x) for head in self.heads.values())
+
+    head = trained(Head())
+    assert_equal(head, optimize(head), torch.randn(1, 3, 8, 8))
+
+
+def test_what_has_hooks_stays():
+    model, seen = trained(encoder('cbt-tiny')), []
+    stem = next(module for module in model.modules() if isinstance(module, nn.BatchNorm2d))
+    for part in (stem, model.layers[0].ffn):
+        part.register_forward_hook(lambda module, args, output: seen.append(type(module)) or output + 1)
+    assert_equal(model, optimize(model), torch.randn(1, 3, SIZE, SIZE))
+    assert seen == 2 * [nn.BatchNorm2d, ISTA]
+    model = trained(encoder('tost-tiny'))
+    model.layers[0].attn.register_forward_hook(lambda module, args, output: output + 1)
+    assert_equal(model, optimize(model), torch.randn(1, 3, SIZE, SIZE))
+
+
+@pytest.mark.parametrize('arch', ['cbt-tiny', 'tost-tiny'])
+def test_positions_of_another_grid_of_as_many_tokens_are_refused(arch):
+    model = encoder(arch)
+    state = optimize(model, size=(32, 128)).state_dict()
+    with pytest.raises(RuntimeError, match='call optimize with the size that the weights were saved with'):
+        optimize(model, size=(128, 32)).load_state_dict(state)

@@ -19,12 +19,16 @@ from .processing import ProcessingNetwork, takes_rgb
 
 CARD_FILE = 'model_card.json'
 """The card within an archive."""
+AFTER = dict(
+    labels='labels have the size of the images after "before"; mmwhitebox infer enlarges the logits instead, '
+    'bilinearly, to the size before it',
+    scores='nothing')
 
 
 def normalization(preprocessor: nn.Module, channels: int = 3) -> dict:
     """``mean``, ``std`` and ``channel_order`` of the images that a data preprocessor gives to the network."""
-    mean, std = ([float(f'{v:.7g}') for v in getattr(preprocessor, key, torch.full((channels, ), default)).flatten()]
-                 for key, default in (('mean', 0.), ('std', 1.)))
+    values = (getattr(preprocessor, key, torch.tensor(default)) for key, default in (('mean', 0.), ('std', 1.)))
+    mean, std = ([float(f'{v:.7g}') for v in value.flatten().expand(channels)] for value in values)
     order = 'of the files' if channels != 3 else 'RGB' if takes_rgb(preprocessor) else 'BGR'
     return dict(mean=mean, std=std, channel_order=order)
 
@@ -105,9 +109,11 @@ def interface(network: LogitsNetwork | ProcessingNetwork) -> dict:
             processing=True,
             before=pipeline[1:-1],
             pipeline=pipeline,
-            inference='each image as a whole')
+            inference='each image as a whole',
+            after=AFTER[network.output])
     return dict(
         input='images: float32 (B, C, H, W), (pixel - mean) / std with pixels ' + pixel_range(model.test_pipeline),
+        padding='zeros at the right and the bottom up to size_multiple_of, whose logits are cut off',
         output='logits: float32 ' + ('(B, classes, H, W)' if hasattr(model, 'decode_head') else '(B, classes)'),
         processing=False,
         pipeline=pipeline)

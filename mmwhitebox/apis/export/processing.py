@@ -34,7 +34,9 @@ class ProcessingNetwork(nn.Module):
         super().__init__()
         pipeline = model.test_pipeline
         if pipeline is None or not pipeline.reads_bytes:
-            first = 'is missing' if pipeline is None else f'starts with {name_of(pipeline.loader)}'
+            reads = getattr(pipeline and pipeline.loader, 'value_range', None)
+            first = 'is missing' if pipeline is None else (
+                f'starts with {name_of(pipeline.loader)}' + (f' of values in {tuple(reads)}' if reads else ''))
             raise UserError('--with-processing needs a test pipeline that reads pixels from 0 to 255, and that of this '
                             f'config {first}. Without it the card says how images are normalised.')
         self.network = LogitsNetwork(model)

@@ -28,10 +28,9 @@ from ..data import building, evaluation_split, scope_of
 from ..inference import init_model
 from ..scoring import evaluation_loader, evaluator_of, main_score, scores_of
 from .card import metadata
-from .graph import need_onnx
 from .reading import load_exported
 from .substitute import check_image_size, padded, substitute
-from .writing import export_model
+from .writing import check_request, export_model
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -246,10 +245,9 @@ def export_int8(config: str | Path | Config,
         UserError: The loss is larger, there is no data, or what :func:`export_model` refuses. Nothing is written then.
         CheckpointError: The checkpoint is missing, broken, or of another model.
     """
-    need_onnx()
     out = Path(out)
-    if out.suffix != '.onnx':
-        raise UserError(f'{out}: a file of format onnx is called *.onnx.')
+    check_request(out, 'onnx', options.get('dynamic', False), options.get('batch'), processing=False,
+                  opset=options.get('opset'), dtype='float32')
     if options.get('processing'):
         raise UserError('int8 is scored as a network of logits, with the pipeline of the config around it: leave '
                         '--with-processing out.')

@@ -53,6 +53,9 @@ def check_images(images: Tensor, card: dict) -> None:
     processing = card['processing']
     if processing and images.dtype != torch.uint8:
         raise UserError(f'The file takes pictures of uint8, these are {str(images.dtype).removeprefix("torch.")}.')
+    if not (processing or images.is_floating_point()):
+        raise UserError(f'The file takes normalised images, of floats: these are '
+                        f'{str(images.dtype).removeprefix("torch.")}. Its card says how they are normalised.')
     channels = len(card['mean']) if 'mean' in card else 'C'
     if images.ndim != 4 or channels not in ('C', images.shape[3 if processing else 1]):
         expected = f'(B, H, W, {channels})' if processing else f'(B, {channels}, H, W)'

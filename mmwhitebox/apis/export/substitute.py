@@ -65,6 +65,16 @@ def check_image_size(card: dict, images: Tensor) -> None:
                         'all come so.')
 
 
+def check_task(card: dict, task: str, num_classes: int) -> None:
+    """Raise a UserError unless a card is of this task and of so many classes."""
+    if not {'task', 'classes', 'dynamic', 'batch_size', 'input_size', 'size_multiple_of'} <= card.keys():
+        raise UserError('The file has no model card, which says its classes and its images: export it again with '
+                        'mmwhitebox export.')
+    if card['task'] != task or len(card['classes']) != num_classes:
+        raise UserError(f'The file is of {card["task"]} with {len(card["classes"])} classes, the config of {task} with '
+                        f'{num_classes}: take the config that it was exported with ({card.get("config")}).')
+
+
 class GivenLogits(nn.Module):
     """In the place of a decode head: its features are the logits already.
 
@@ -89,12 +99,15 @@ def substitute(model: BaseModel, exported: ExportedModel) -> None:
         exported (ExportedModel): From :func:`load_exported`.
 
     Raises:
-        UserError: The file gives labels, no logits.
+        UserError: The file gives labels, no logits; it has no card, or is of another task or of other classes.
     """
     if exported.card.get('processing'):
         raise UserError('The file takes pictures and gives labels, so the pipeline and the windows of a config have no '
                         'place around it. Export it without processing to score it.')
-    if hasattr(model, 'decode_head'):
+    segments = hasattr(model, 'decode_head')
+    check_task(exported.card, 'segmentation' if segments else 'classification',
+               (model.decode_head if segments else model.head).num_classes)
+    if segments:
         model.decode_head = GivenLogits(model.decode_head)
     else:
         model.head = ClsHead()  # mmpretrain's head without a layer: its features are the scores

@@ -1,4 +1,5 @@
 """Writing a trained model as a file for deployment, after comparing it with the model."""
+import io
 import json
 import tempfile
 from collections.abc import Callable
@@ -120,6 +121,9 @@ def check_request(out: Path, file_format: str, dynamic: bool, batch: int | None,
         raise UserError(f'Unknown format {file_format!r}. Formats: {", ".join(SUFFIXES)}.')
     if out.suffix != SUFFIXES[file_format]:
         raise UserError(f'{out}: a file of format {file_format} is called *{SUFFIXES[file_format]}.')
+    for path in (out, Path(f'{out}.json')):
+        if path.is_dir():
+            raise UserError(f'{path} is a folder, so no file of that name can be written.')
     if dtype not in TOLERANCE:
         raise UserError(f'Unknown type {dtype!r} of the weights. Types: {", ".join(TOLERANCE)}.')
     if batch is not None and batch < 1:
@@ -151,7 +155,12 @@ def graph_writer(program: torch.export.ExportedProgram, file_format: str, output
                  opset: int | None) -> Callable[[Path, dict], None]:
     """How a graph is written with a card."""
     if file_format == 'torch-export':
-        return lambda path, card: torch.export.save(program, path, extra_files={CARD_FILE: json.dumps(card)})
+        def write_program(path: Path, card: dict) -> None:
+            memory = io.BytesIO()  # torch's own writer ends the process where a disk is full
+            torch.export.save(program, memory, extra_files={CARD_FILE: json.dumps(card)})
+            path.write_bytes(memory.getbuffer())
+
+        return write_program
     if file_format == 'aot':
         package = compile_package(program)
         return lambda path, card: path.write_bytes(package_with_card(package, card))
