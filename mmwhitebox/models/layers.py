@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mmwhitebox.models.attention import ClassAttention, build_attention
 from mmwhitebox.models.feedforward import MLP, build_feedforward
-from mmwhitebox.models.plain_modules import is_plain
+from mmwhitebox.models.unwatched import is_unwatched
 from mmwhitebox.ops.dispatch import is_naive
 
 XAVIER = dict(type='Xavier', layer='Linear', distribution='uniform', bias=0.)
@@ -20,7 +20,7 @@ def build_layer_scale(embed_dims: int, init_value: float) -> nn.Module:
 
 def add_update(x: Tensor, update: Tensor, scale: nn.Module, drop_path: nn.Module) -> Tensor:
     """x + drop_path(scale(update)): scaled and added in one pass over the tokens, written out in the naive form."""
-    if is_plain(scale, LayerScale) and not is_naive('auto'):
+    if is_unwatched(scale, LayerScale) and not is_naive('auto'):
         return torch.addcmul(x, scale.gamma, drop_path(update))
     return x + drop_path(scale(update))
 

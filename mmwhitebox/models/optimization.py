@@ -50,7 +50,7 @@ from .backbones import WhiteBoxTransformer
 from .backbones.vit_adaptation import AdaptedAgent, AdaptedReLULinear
 from .feedforward import ISTA, MLP, ODL
 from .layers import ClassAttentionLayer, TransformerLayer
-from .plain_modules import is_plain
+from .unwatched import is_unwatched
 
 MARK = 'optimized.for_inference'
 """Ends the key by which the state of an optimised model is known."""
@@ -92,7 +92,7 @@ def optimize(model: nn.Module, size: tuple[int, int] | None = None) -> nn.Module
     uses = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
 
     def is_free(module: nn.Module) -> bool:
-        return uses[id(module)] == 1 and is_plain(module, type(module))
+        return uses[id(module)] == 1 and is_unwatched(module, type(module))
 
     with torch.no_grad():
         for module in list(model.modules()):

@@ -48,7 +48,8 @@ class _Pool(FirstOrder):
     def forward(tokens: Tensor, start: int, hw_shape: tuple[int, int], bins: int) -> Tensor:
         patches = tokens.narrow(1, start, math.prod(hw_shape)).unflatten(1, hw_shape)  # (B, H, W, C)
         grid = patches.permute(0, 3, 1, 2)
-        if grid.is_contiguous(memory_format=torch.channels_last) or tokens.dtype != wide_dtype(tokens):
+        whole = len(grid) == 1 or grid.is_contiguous(memory_format=torch.channels_last)
+        if whole or tokens.dtype != wide_dtype(tokens):
             pooled = F.adaptive_avg_pool2d(grid, bins).permute(0, 2, 3, 1)
         else:  # other tokens between the grids of two images: torch's pool would copy them all first; it rounds once
             h, w = hw_shape

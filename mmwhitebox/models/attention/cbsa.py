@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmwhitebox.models.plain_modules import is_plain
 from mmwhitebox.models.sizes import check_sizes
+from mmwhitebox.models.unwatched import is_unwatched
 from mmwhitebox.ops import cbsa, extract, pool_representatives
 from mmwhitebox.ops.cbsa import CONTRACTIONS, mapped_cbsa
 from mmwhitebox.registry import ATTENTIONS
@@ -92,7 +92,7 @@ class CBSA(SubspaceAttention):
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         w, r0 = self.tokens_and_representatives(x, hw_shape)
-        if self.dwc is None and is_plain(self.to_out, nn.Linear):
+        if self.dwc is None and is_unwatched(self.to_out, nn.Linear):
             return mapped_cbsa(w, r0, self.step_rep, self.step_x, self.to_out.weight, self.to_out.bias,
                                self.contraction, self.eps_squared, self.impl)
         heads = cbsa(w, r0, self.step_rep, self.step_x, self.contraction, self.eps_squared, self.impl)

@@ -1,10 +1,10 @@
-"""Modules that may be computed together with what stands beside them."""
+"""Modules that nobody watches, which may be computed together with what stands beside them."""
 import torch
 from torch import nn
 from torch.nn.modules.module import _has_any_global_hook
 
 
-def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+def is_unwatched(module: nn.Module, kind: type[nn.Module]) -> bool:
     """Whether a module is of just this kind and nobody watches or changes it, so that its parameters say what it does.
 
     Hooks, pruning's too, see and change what goes in and out; a parametrisation or an adapter has a type of its own, a
