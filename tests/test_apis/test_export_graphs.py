@@ -290,6 +290,7 @@ def test_a_compiled_package_runs_without_this_package(exported, tmp_path):
     subprocess.run([sys.executable, '-c', code], cwd=tmp_path, check=True)
     labels = np.load(tmp_path / 'labels.npy')
     assert np.array_equal(labels, ours(pictures).numpy())
+    assert np.array_equal(labels, ours(np.asfortranarray(pictures)).numpy())  # whatever their order in memory
     expected = np.stack([result.mask for result in inference_model(model, list(pictures), rgb=True)])
     assert (labels == expected).mean() > 0.99
 

@@ -94,7 +94,8 @@ class ProcessingNetwork(nn.Module):
     def random_images(self, batch: int, size: Size, generator: Generator | None = None) -> Tensor:
         """Images to trace and to compare with: blots of all colours."""
         blots = torch.rand(batch, self.channels, 5, 5, generator=generator)
-        return (F.interpolate(blots, size, mode='bicubic').clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1)
+        blots = F.interpolate(blots, size, mode='bicubic').clamp(0, 1)
+        return (blots * 255).round().byte().permute(0, 2, 3, 1).contiguous()  # in memory as pictures are: aot keeps it
 
     def free_dimensions(self) -> dict[int, Dim]:
         """The dimensions of the images that a dynamic graph leaves open: any batch, more than a patch."""

@@ -117,7 +117,8 @@ def _load_pt2(path: Path) -> ExportedModel:
     with PT2ArchiveReader(str(path)) as archive:
         card = json.loads(archive.read_string(f'extra/{CARD_FILE}'))
     if card['format'] == 'aot':
-        return ExportedModel(torch._inductor.aoti_load_package(str(path)), card)
+        run = torch._inductor.aoti_load_package(str(path))
+        return ExportedModel(lambda images: run(images.contiguous()), card)  # it does not look at strides
     return ExportedModel(torch.export.load(path).module(), card)
 
 
