@@ -92,6 +92,7 @@ def test_doctor_works_in_a_broken_environment_and_names_the_error(tmp_path):
     assert 'mend it: pip install' in done.stdout
 
 
+@pytest.mark.slow
 def test_doctor_names_an_upstream_package_beside_its_fork(tmp_path):
     (tmp_path / 'mmcv-2.1.0.dist-info').mkdir()
     (tmp_path / 'mmcv-2.1.0.dist-info' / 'METADATA').write_text('Metadata-Version: 2.1\nName: mmcv\nVersion: 2.1.0\n')

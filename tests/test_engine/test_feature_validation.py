@@ -202,6 +202,7 @@ def test_the_bank_is_checked_as_part_of_the_config(images, tmp_path):
         check_config(cfg)
 
 
+@pytest.mark.slow
 def test_a_bank_of_its_own(images, tmp_path, quick):
     """A training of images without labels; the bank takes the pipeline of the validation."""
     cfg = scored(images, tmp_path, options={'train_dataloader.dataset.with_label': False})

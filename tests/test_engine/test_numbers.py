@@ -105,6 +105,7 @@ def test_it_skips_at_most_so_many_in_a_row_also_across_a_resume(images, tmp_path
         spoiled(images, tmp_path / 'again', Spoil([4, 5]), resume=tmp_path / 'bad/iter_3.pth', **options)
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_left_out_of_an_accumulation(images, tmp_path):
     """Updates after iterations 3 and 6; the last batch before an update takes the update with it."""
     options = {'default_hooks.finite.on_nonfinite': 'skip', 'optim_wrapper.accumulative_counts': 3}

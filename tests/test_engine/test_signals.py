@@ -88,6 +88,7 @@ def test_a_stopped_training_goes_on_as_if_nothing_had_been(images, tmp_path, who
     assert scores(resumed) == expected and len(expected) == 3
 
 
+@pytest.mark.slow
 def test_an_average_beside_the_training_stays_there(images, tmp_path):
     """Stopped within a validation after which no checkpoint was due."""
     options = {**OPTIONS, 'custom_hooks': [dict(type='mmwhitebox.BesideEMAHook', momentum=0.2)],
@@ -320,6 +321,7 @@ def test_the_tool_ends_with_its_status(written):
     assert f'Go on with: python {ROOT}/tools/train.py {written}/config.py --resume' in output + error
 
 
+@pytest.mark.slow
 def test_two_processes_stop_after_the_same_iteration(written):
     """The launcher gets the signal, as from a terminal, and hands it on."""
     process = start(written, PORT='29641')

@@ -87,6 +87,7 @@ def test_a_resumed_training_keeps_the_best_of_before(images, tmp_path):
     assert after['best'] == before['best'] and after['last']['step'] == 6
 
 
+@pytest.mark.slow
 def test_what_another_training_left_in_the_folder_is_not_taken(images, tmp_path):
     (tmp_path / NAME).write_text(json.dumps(dict(best=dict(mIoU=dict(step=99)), last=dict(step=99))))
     options = counted(**{'train_cfg.max_iters': 2})

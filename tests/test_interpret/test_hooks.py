@@ -72,6 +72,7 @@ def scalars(runner):
     return [json.loads(line) for line in lines.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_coding_rates_every_second_iteration(tmp_path):
     runner, counter = train(tmp_path, 'cbt/cbt_mini_imagenet.py', dict(type='mmwhitebox.CodingRateHook', interval=2))
     rows = [row for row in scalars(runner) if 'compression/backbone.layers.0.attn' in row]

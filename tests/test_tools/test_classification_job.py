@@ -62,6 +62,7 @@ def test_evaluation_writes_metrics_predictions_and_pictures(job):
     assert len(list((root / 'pictures').rglob('*.png'))) == 12
 
 
+@pytest.mark.slow
 def test_infer_writes_a_table_and_lists_what_it_skipped(job, tmp_path):
     root, env, _ = job
     photos = tmp_path / 'photos'

@@ -62,6 +62,7 @@ def test_masks_of_colours(tmp_path, out):
     assert 'black in the masks is ignored' in text
 
 
+@pytest.mark.slow
 def test_colours_that_a_file_names(tmp_path, out):
     root = coloured(tmp_path / 'data')
     (root / 'class_dict.csv').write_text('name,r,g,b\nvoid,0,0,0\nroad,128,64,128\nsky,70,130,180\n')
