@@ -178,6 +178,8 @@ class FixedPositions(nn.Module):
         hw_shape (tuple[int, int]): The grid (H, W).
     """
 
+    fixed: Tensor
+
     def __init__(self, rule: nn.Module, hw_shape: tuple[int, int]) -> None:
         super().__init__()
         self.rule = rule
@@ -209,7 +211,7 @@ def _make_weights(module: nn.Module) -> None:
     torch's ``remove_parametrizations`` would take them from the class, which a copy shares with what it was made of.
     """
     if is_parametrized(module):
-        made = {name: getattr(module, name) for name in module.parametrizations}
+        made = {name: getattr(module, name) for name in module.get_submodule('parametrizations')._modules}
         module.__class__ = type_before_parametrizations(module)
         del module.parametrizations
         for name, value in made.items():
@@ -222,7 +224,7 @@ def _convolutions(module: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
         names = list(module._modules)
         yield from ((module, *pair) for pair in zip(names, names[1:]))
     elif isinstance(module, ConvModule) and module.order[:2] == ('conv', 'norm') and module.with_norm:
-        yield module, 'conv', module.norm_name
+        yield module, 'conv', str(module.norm_name)
 
 
 def _fold_batch_norms(module: nn.Module, is_free: Callable[[nn.Module], bool]) -> None:

@@ -1,6 +1,7 @@
 """Pictures to labels: the network together with what comes before and after it."""
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,8 +84,8 @@ class ProcessingNetwork(nn.Module):
 
     def wanted(self, length: int, axis: int) -> int:
         """Rows or columns after the padding of the data preprocessor."""
-        length = torch.sym_max(length, self.least[axis]) if self.least[axis] else length
-        return (length + self.divisor - 1) // self.divisor * self.divisor
+        least: Any = torch.sym_max(length, self.least[axis]) if self.least[axis] else length
+        return (least + self.divisor - 1) // self.divisor * self.divisor
 
     def padded(self, length: int, axis: int) -> int:
         """Rows or columns after all padding: whole patches, unless the encoder rounds up by itself."""
@@ -152,7 +153,7 @@ def takes_rgb(preprocessor: nn.Module) -> bool:
     return bool(getattr(preprocessor, '_channel_conversion', False) or getattr(preprocessor, 'to_rgb', False))
 
 
-def padding_at_test_time(preprocessor: nn.Module) -> tuple[Sequence[int], int, float]:
+def padding_at_test_time(preprocessor: Any) -> tuple[Sequence[int], int, float]:
     """How a data preprocessor pads at test time: to a least height and width, to a multiple, with a value."""
     if hasattr(preprocessor, 'pad_size_divisor') and not hasattr(preprocessor, 'seg_pad_val'):
         return (0, 0), preprocessor.pad_size_divisor, float(preprocessor.pad_value)

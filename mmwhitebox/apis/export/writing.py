@@ -76,7 +76,8 @@ def export_model(config: str | Path | Config,
     check_request(out, file_format, dynamic, batch, processing, opset, dtype)
     model = init_model(config, str(checkpoint), device='cpu', trust_checkpoint=trust_checkpoint)
     network = (ProcessingNetwork if processing else LogitsNetwork)(model)
-    size = tuple(size or default_size(model.cfg))
+    height, width = size or default_size(model.cfg)
+    size = height, width
     dynamic = dynamic or file_format == 'safetensors'
     sizes = network.sizes_to_compare(size, dynamic)
     cases = list(zip((1, 3), sizes)) if dynamic else [(batch or 1, size)]
@@ -145,14 +146,14 @@ def check_request(out: Path, file_format: str, dynamic: bool, batch: int | None,
     need_onnx()
 
 
-def weights_writer(model: torch.nn.Module) -> Callable[[Path, dict], None]:
+def weights_writer(model: torch.nn.Module) -> Callable[[Path, dict], object]:
     """How the weights of a model are written with a card."""
     weights = {key: value.clone() for key, value in model.state_dict().items()}
     return lambda path, card: path.write_bytes(save(weights, metadata(card)))
 
 
 def graph_writer(program: torch.export.ExportedProgram, file_format: str, output: str,
-                 opset: int | None) -> Callable[[Path, dict], None]:
+                 opset: int | None) -> Callable[[Path, dict], object]:
     """How a graph is written with a card."""
     if file_format == 'torch-export':
         def write_program(path: Path, card: dict) -> None:
