@@ -5,7 +5,6 @@ a scale for every output. Products of two activations, softmax, norms, statistic
 pixels, stay float32; so does the result of every product.
 """
 import itertools
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +29,7 @@ from ..scoring import evaluation_loader, evaluator_of, main_score, scores_of
 from .card import metadata
 from .reading import load_exported
 from .substitute import check_image_size, padded, substitute
-from .writing import check_request, export_model
+from .writing import check_request, draft_of, export_model, keep
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -261,35 +260,26 @@ def export_int8(config: str | Path | Config,
         return main_score(scores_of(model, loader, evaluator, step))
 
     metric, before = scored('float32')
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix='.export_', dir=out.parent) as folder:
-            wide, draft = (Path(folder) / f'{kind}.onnx' for kind in ('float32', 'int8'))
-            # an ISTA in one product would have x itself among the integers
-            card = export_model(config, checkpoint, wide, 'onnx', trust_checkpoint=trust_checkpoint, optimized=False,
-                                **options)
-            products = quantize(wide, draft, as_the_file_takes(card, images))
-            card.update(dtype='int8', int8_products=products,
-                        calibration=dict(split='train', images=len(images), seed=seed))
-            write_card(draft, card)
-            substitute(model, load_exported(draft))
-            after = scored('int8')[1]
-            loss = round(before - after, 2)
-            card['scores'] = dict(metric=metric, float32=before, int8=after, loss=loss,
-                                  split=evaluation_split(model.cfg), images=len(loader.dataset))
-            if not loss <= max_loss:  # nor if it is NaN
-                raise UserError(f'int8 loses {loss:g} points of {metric}: {after:.2f}, float32 has {before:.2f}; '
-                                f'{max_loss:g} are allowed. The file was not kept. More --calibration-images than '
-                                f'{len(images)} may help, or --max-loss allows more.')
-            write_card(draft, card)
-            card_draft = Path(folder) / 'card.json'
-            card_draft.write_text(json.dumps(card, indent=1) + '\n')
-            draft.replace(out)
-            card_draft.replace(f'{out}.json')
-    except UserError:
-        raise
-    except OSError as error:
-        raise UserError(f'{out} cannot be written ({error.strerror or error}).') from error
+    with draft_of(out) as draft:
+        wide = draft.with_name(f'float32_{draft.name}')
+        # an ISTA in one product would have x itself among the integers
+        card = export_model(config, checkpoint, wide, 'onnx', trust_checkpoint=trust_checkpoint, optimized=False,
+                            **options)
+        products = quantize(wide, draft, as_the_file_takes(card, images))
+        card.update(dtype='int8', int8_products=products,
+                    calibration=dict(split='train', images=len(images), seed=seed))
+        write_card(draft, card)
+        substitute(model, load_exported(draft))
+        after = scored('int8')[1]
+        loss = round(before - after, 2)
+        card['scores'] = dict(metric=metric, float32=before, int8=after, loss=loss,
+                              split=evaluation_split(model.cfg), images=len(loader.dataset))
+        if not loss <= max_loss:  # nor if it is NaN
+            raise UserError(f'int8 loses {loss:g} points of {metric}: {after:.2f}, float32 has {before:.2f}; '
+                            f'{max_loss:g} are allowed. The file was not kept. More --calibration-images than '
+                            f'{len(images)} may help, or --max-loss allows more.')
+        write_card(draft, card)
+        keep(draft, out, card)
     return card
 
 

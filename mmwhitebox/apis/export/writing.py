@@ -2,7 +2,8 @@
 import io
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -93,22 +94,39 @@ def export_model(config: str | Path | Config,
     else:
         program = trace(exported, network.random_images(2 if dynamic else batch or 1, sizes[-1]), dynamic)
         write = graph_writer(program, file_format, network.output, opset)
+    with draft_of(out) as draft:
+        write(draft, card)
+        if opset:
+            check_onnx(draft, opset)
+        card['agreement'] = measure_agreement(network, load_exported(draft, trust=True), cases, dtype)
+        write(draft, card)
+        keep(draft, out, card)
+    return card
+
+
+@contextmanager
+def draft_of(out: Path) -> Iterator[Path]:
+    """A context with a path, in a folder of its own beside ``out``, for a file that :func:`keep` may put there.
+
+    Raises:
+        UserError: It cannot be written.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix='.export_', dir=out.parent) as folder:
-            draft = Path(folder) / out.name
-            write(draft, card)
-            if opset:
-                check_onnx(draft, opset)
-            card['agreement'] = measure_agreement(network, load_exported(draft, trust=True), cases, dtype)
-            write(draft, card)
-            card_draft = Path(f'{draft}.json')
-            card_draft.write_text(json.dumps(card, indent=1) + '\n')
-            draft.replace(out)
-            card_draft.replace(f'{out}.json')
+            yield Path(folder) / out.name
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f'{out} cannot be written ({error.strerror or error}).') from error
-    return card
+
+
+def keep(draft: Path, out: Path, card: dict) -> None:
+    """Put a draft and its card in their places."""
+    card_draft = Path(f'{draft}.json')
+    card_draft.write_text(json.dumps(card, indent=1) + '\n')
+    draft.replace(out)
+    card_draft.replace(f'{out}.json')
 
 
 def check_request(out: Path, file_format: str, dynamic: bool, batch: int | None, processing: bool,
