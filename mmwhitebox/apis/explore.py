@@ -53,7 +53,8 @@ class Seen(NamedTuple):
 
 
 def explore(model: BaseModel, image: ImageType, what_if: Sequence[Mapping] = (),
-            ground_truth: np.ndarray | None = None, rgb: bool = False) -> Exploration:
+            ground_truth: np.ndarray | None = None, rgb: bool = False,
+            description: Mapping | None = None) -> Exploration:
     """Look at what every layer of a model does to an image, disturbed or not.
 
     Args:
@@ -64,6 +65,8 @@ def explore(model: BaseModel, image: ImageType, what_if: Sequence[Mapping] = (),
         ground_truth (np.ndarray, optional): Class index of every pixel of the image's file, (H, W); 255 is none.
             Defaults to None.
         rgb (bool): An array is in RGB order. Defaults to False: BGR, as OpenCV reads it.
+        description (Mapping, optional): What is told of the model, see :func:`.model_facts.describe_model`; of one from
+            :func:`mmwhitebox.apis.optimize`, that of the model it was made of. Defaults to None: of ``model``.
 
     Returns:
         Exploration: Header and arrays.
@@ -90,8 +93,8 @@ def explore(model: BaseModel, image: ImageType, what_if: Sequence[Mapping] = (),
         skipped = {item['layer'] for item in applied if item['kind'] == 'skip'}
         layers = describe_layers(watch, hw_shape, skipped, book)
     header = dict(
-        format=FORMAT, version=f'mmwhitebox {mmwhitebox.__version__}', model=describe_model(model), image=picture,
-        grid=list(hw_shape), patch=list(patch), prediction=prediction,
+        format=FORMAT, version=f'mmwhitebox {mmwhitebox.__version__}', model=dict(description or describe_model(model)),
+        image=picture, grid=list(hw_shape), patch=list(patch), prediction=prediction,
         ground_truth=None if truth is None else book.add('ground_truth', truth),
         layers=layers, what_if=applied, notes=_notes(model, book))
     return Exploration(header, book)

@@ -10,6 +10,7 @@ from mmwhitebox.apis.explorer_page import page
 from mmwhitebox.apis.model_facts import describe_model
 from mmwhitebox.config.reading import load_model_config
 from mmwhitebox.errors import UserError
+from mmwhitebox.models.optimization import optimize
 
 from .ground_truth import GroundTruth
 from .runs import Asked
@@ -18,7 +19,7 @@ MOST_SAMPLES = 500
 
 
 class Models:
-    """Models that are loaded one by one, and then answer.
+    """Models that are loaded one by one, and then answer, each as its equal for inference; its facts are its own.
 
     Args:
         sources (Sequence[tuple[str, str]]): Config and checkpoint of each.
@@ -29,7 +30,7 @@ class Models:
     def __init__(self, sources: Sequence[tuple[str, str]], device: str | None = None,
                  trust_checkpoint: bool = False) -> None:
         self.sources, self.device, self.trust_checkpoint = sources, device, trust_checkpoint
-        self.loaded: dict[int, tuple[BaseModel, GroundTruth]] = {}
+        self.loaded: dict[int, tuple[BaseModel, dict, GroundTruth]] = {}
 
     def load(self, number: int, listed: Sequence[str] = ()) -> dict:
         """Load a model.
@@ -47,10 +48,9 @@ class Models:
         """
         config, checkpoint = self.sources[number]
         model = init_model(load_model_config(config), checkpoint, self.device, trust_checkpoint=self.trust_checkpoint)
-        truth = GroundTruth(model.cfg, model.test_pipeline)
-        self.loaded[number] = model, truth
+        truth, facts = GroundTruth(model.cfg, model.test_pipeline), describe_model(model)
+        self.loaded[number] = optimize(model), facts, truth
         samples = truth.samples[:MOST_SAMPLES]
-        facts = describe_model(model)
         return dict(facts=facts, masks=[path for path in (*listed, *samples) if truth.source(path)], samples=samples,
                     shown=(model.dataset_meta or {}).get('shown'))
 
@@ -68,7 +68,7 @@ class Models:
 
     def exploration(self, asked: Asked) -> Exploration:
         """The same, as the object of the Python interface."""
-        model, truth = self.loaded[asked.model]
+        model, facts, truth = self.loaded[asked.model]
         notes, labels = [], None
         try:
             labels = truth.labels(asked.image) if isinstance(asked.image, str) else None
@@ -76,7 +76,7 @@ class Models:
             notes.append(f'There is no ground truth: {error}')
         try:
             found = explore(model, Path(asked.image) if isinstance(asked.image, str) else asked.image, asked.what_if,
-                            labels)
+                            labels, description=facts)
         except UserError as error:
             called = asked.image if isinstance(asked.image, str) else f'These {len(asked.image)} bytes'
             raise type(error)(str(error).replace(called, asked.name)) from error

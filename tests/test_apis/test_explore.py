@@ -288,10 +288,14 @@ def test_noise_is_in_the_maps(models):
         clean.header['layers'][0]['rates']['compression']['input'], rel=1e-6)
 
 
-@pytest.mark.parametrize('what_if', [
-    [], [dict(kind='noise', layer=1, scale=0.5), dict(kind='head', layer=0, head=1), dict(kind='erase', patches=[0])],
-    [dict(kind='skip', layer=0)]], ids=['as it is', 'noise, head, erase', 'skip'])
-@pytest.mark.parametrize('name', CLASSIFIERS + SEGMENTORS + OTHERS)
+THREE = [dict(kind='noise', layer=1, scale=0.5), dict(kind='head', layer=0, head=1), dict(kind='erase', patches=[0])]
+
+
+@pytest.mark.parametrize('name, what_if', [
+    *((name, what_if) for name in CLASSIFIERS + SEGMENTORS + OTHERS
+      for what_if in ([], THREE, [dict(kind='skip', layer=0)])),
+    *((name, [dict(kind='contraction', layer=None, value=value)])
+      for name in ('cbt_mini_imagenet', *SEGMENTORS) for value in ('inverse', None))])
 def test_an_optimised_model_shows_the_same(models, name, what_if):
     """Maps, tokens, rates and answer, disturbed or not."""
     found, expected = explore(optimize(models(name)), picture(), what_if), explore(models(name), picture(), what_if)

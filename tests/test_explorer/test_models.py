@@ -64,6 +64,9 @@ def test_what_a_loaded_model_says_of_itself(models, place):
 def test_a_run_is_that_of_the_python_interface_with_its_ids_and_ground_truth(models, place):
     header, arrays = unpack(models.explore(asked(models)))
     assert (header['model']['id'], header['image']['id'], header['image']['name']) == ('0', 'f0', 'below/a.jpg')
+    assert header['model'] == {**models.found[0]['facts'], 'id': '0'}  # not those of its equal for inference
+    with pytest.raises(UserError, match='for inference only'):
+        models.loaded[0][0].train()
     assert set(np.unique(arrays[header['ground_truth']])) == {0, 1}
     expected = explore(init_model(*place.sources[0], 'cpu'), asked(models).image)
     assert expected.header['ground_truth'] is None
