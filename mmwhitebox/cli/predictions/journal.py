@@ -32,7 +32,7 @@ class Journal:
     Args:
         out (Path): Folder of the outputs.
         shard (Shard): This process.
-        settings (dict[str, Any]): See :func:`.settings.settings_of`.
+        settings (dict[str, Any]): See :func:`.run.settings_of`.
         overwrite (bool): Begin anew. Defaults to False.
 
     Raises:
