@@ -33,8 +33,8 @@ class Group(NamedTuple):
 Found = list[tuple[CheckedSet, list[Group]]]
 
 
-def read_all(sets: list[CheckedSet], workers: int) -> None:
-    """Check the sets one after another, with a bar for each on stderr."""
+def read_all(cfg: Config, sets: list[CheckedSet], workers: int) -> Found:
+    """Check the sets of a config one after another, with a bar for each on stderr; what is found in each."""
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn('left:'), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -42,6 +42,7 @@ def read_all(sets: list[CheckedSet], workers: int) -> None:
             task = progress.add_task(checked.name, total=len(checked.checker))
             check_set(checked, workers, lambda count, task=task: progress.advance(task, count))
     judge(sets)
+    return [(checked, grouped(cfg, checked)) for checked in sets]
 
 
 def grouped(cfg: Config, checked: CheckedSet) -> list[Group]:
