@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.configs import ROOT
-from tests.fresh import FreshProcesses
 
 PACKAGE = ROOT / 'mmwhitebox'
 # A room may import from its own floor only itself, and from all floors below.
@@ -84,12 +83,6 @@ def test_no_file_outside_the_package_is_imported_by_it():
     assert not [path for path in rooms() for node in ast.walk(ast.parse(path.read_text()))
                 if isinstance(node, ast.ImportFrom) and not node.level and node.module.split('.')[0] in outhouses
                 or isinstance(node, ast.Import) and {alias.name.split('.')[0] for alias in node.names} & outhouses]
-
-
-@pytest.fixture(scope='module')
-def fresh():
-    with FreshProcesses() as processes:
-        yield processes
 
 
 def test_importing_the_package_imports_nothing(tmp_path):

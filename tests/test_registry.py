@@ -13,16 +13,9 @@ from mmwhitebox.models.attention import BaseAttention, build_attention
 from mmwhitebox.ops import self_check
 from mmwhitebox.registry import ATTENTIONS
 from tests.configs import ROOT
-from tests.fresh import FreshProcesses
 
 HEAD = """dict(type={type}, in_channels=8, channels=8, num_classes=3, num_layers=1,
          attention=dict(type={attention}, num_heads=2, pool_size=2))"""
-
-
-@pytest.fixture(scope='module')
-def fresh():
-    with FreshProcesses() as processes:
-        yield processes
 
 
 BUILD = """

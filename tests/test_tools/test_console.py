@@ -36,12 +36,12 @@ def test_help_does_not_import_torch(monkeypatch):
     assert done.stdout.count('usage: ') == len(commands) and done.stderr == ''
 
 
-def test_print_config_prints_the_config_alone(tmp_path):
+def test_print_config_prints_the_config_alone(fresh, tmp_path):
     config = tmp_path / 'config.py'
     config.write_text('answer = 42\n')
-    env = {**os.environ, 'PYTHONWARNINGS': 'default:Fail to import'}
-    done = subprocess.run([sys.executable, ROOT / 'tools' / 'print_config.py', config], text=True, capture_output=True,
-                          env=env)
+    done = fresh.run("import runpy, sys, warnings; warnings.filterwarnings('default', 'Fail to import')\n"
+                     f"sys.argv = ['print_config.py', {str(config)!r}]\n"
+                     f"runpy.run_path({str(ROOT / 'tools' / 'print_config.py')!r}, run_name='__main__')", tmp_path)
     assert done.stderr == ''
     namespace = {}
     exec(done.stdout, namespace)

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from PIL import Image
 
 from examples.miniature import make_mini_ade20k
@@ -55,6 +56,7 @@ def typed(*words, **env):
     code, out, err = 0, io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr('mmengine.runner.runner.collect_env', dict)
+        patch.setattr(MMLogger, '_instance_dict', type(MMLogger._instance_dict)())  # as in a fresh process
         for name, value in env.items():
             patch.setenv(name, value)
         try:
