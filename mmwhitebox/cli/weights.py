@@ -87,9 +87,8 @@ def get(args: argparse.Namespace) -> None:
             f'and convert it, mmwhitebox convert FILE {entry.name}.pth --family {entry.family}, or give its link: '
             '--url URL.')
     else:
-        bar = Progress(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
-                       console=Console(stderr=True))
-        with bar:
+        columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(entry.name, total=None)
             download(url, original, sha256, lambda done, total: bar.update(task, completed=done, total=total))
         print(f'Fetched {original}' + ('' if sha256 else ' (its SHA-256 is not known, so it was not compared)'))
