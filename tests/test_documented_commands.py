@@ -66,6 +66,7 @@ QUICK = {
     'mmwhitebox explore cbt_decoder_mini_ade20k work_dirs/quickstart/iter_330.pth --images photo.jpg --export': [],
     'mmwhitebox infer work_dirs/my_data/pretrained': [],
     'mmwhitebox measure': [],
+    'mmwhitebox measure attention_map': ['--max-images', '1'],
     'mmwhitebox measure complexity --curve': ['--dims', '16', '--num-heads', '2'],
     'mmwhitebox export cbt_decoder_mini_ade20k work_dirs/quickstart/iter_330.pth --format safetensors': [],
     'mmwhitebox export my_data.py': [],

@@ -85,16 +85,10 @@ def test_no_file_outside_the_package_is_imported_by_it():
                 or isinstance(node, ast.Import) and {alias.name.split('.')[0] for alias in node.names} & outhouses]
 
 
-def python(code: str, folder: Path) -> str:
-    """What a fresh process in a folder prints."""
-    done = subprocess.run([sys.executable, '-c', code], cwd=folder, text=True, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_importing_the_package_imports_nothing(tmp_path):
     code = 'import sys; before = set(sys.modules); import mmwhitebox; print(*sorted(set(sys.modules) - before))'
-    assert python(code, tmp_path).split() == ['mmwhitebox']
+    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, text=True, capture_output=True)
+    assert done.stdout.split() == ['mmwhitebox'], done.stderr
 
 
 @pytest.mark.parametrize('config', [
@@ -104,11 +98,12 @@ def test_importing_the_package_imports_nothing(tmp_path):
     '    from mmwhitebox.configs._base_.default_runtime import *\n'
     "model = dict(type='mmwhitebox.WhiteBoxTransformer', arch='cbt-tiny')\n",
 ], ids=['_base_', 'read_base'])
-def test_a_name_resolves_in_a_fresh_process(config, tmp_path):
+def test_a_name_resolves_in_a_fresh_process(config, fresh, tmp_path):
     (tmp_path / 'mine.py').write_text(config)
     code = ('import mmwhitebox.config; from mmengine.config import Config; from mmengine.registry import MODELS\n'
             "print(type(MODELS.build(Config.fromfile('mine.py').model)).__module__)")
-    assert python(code, tmp_path).strip() == 'mmwhitebox.models.backbones.whitebox_transformer'
+    done = fresh.run(code, tmp_path)
+    assert done.stdout.strip() == 'mmwhitebox.models.backbones.whitebox_transformer', done.stderr
 
 
 REGISTERED = dict(
@@ -117,19 +112,11 @@ REGISTERED = dict(
     INFERENCERS='WhiteBoxSegInferencer', LOOPS='FeatureValLoop')
 
 
-@pytest.mark.parametrize('owners', [
-    ['MODELS', 'HOOKS'], pytest.param(sorted(REGISTERED.keys() - {'MODELS', 'HOOKS'}), marks=pytest.mark.slow)])
-def test_mmengine_alone_finds_what_is_registered(owners, tmp_path):
-    """Each registry in a process of its own, forked from one that knows nothing but mmengine."""
-    names = {owner: REGISTERED[owner] for owner in owners}
-    code = f"""
-import os, sys
-from mmengine import registry
-for owner, name in {names}.items():
-    if os.fork() == 0:
-        print(owner, getattr(registry, owner).get('mmwhitebox.' + name).__name__)
-        sys.stdout.flush()
-        os._exit(0)
-    os.wait()
-"""
-    assert dict(line.split() for line in python(code, tmp_path).splitlines()) == names
+@pytest.mark.parametrize('owner', [
+    owner if owner in ('MODELS', 'HOOKS') else pytest.param(owner, marks=pytest.mark.slow) for owner in REGISTERED])
+def test_mmengine_alone_finds_what_is_registered(owner, fresh, tmp_path):
+    """Each registry in a process of its own that knows nothing but mmengine."""
+    code = ('from mmengine import registry\n'
+            f"print(registry.{owner}.get('mmwhitebox.{REGISTERED[owner]}').__name__)")
+    done = fresh.run(code, tmp_path)
+    assert done.stdout.strip() == REGISTERED[owner], done.stderr

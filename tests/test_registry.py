@@ -2,7 +2,6 @@
 import os
 import subprocess
 import sys
-import textwrap
 import tomllib
 
 import pytest
@@ -19,11 +18,6 @@ HEAD = """dict(type={type}, in_channels=8, channels=8, num_classes=3, num_layers
          attention=dict(type={attention}, num_heads=2, pool_size=2))"""
 
 
-def run_python(code, cwd, **env):
-    return subprocess.run([sys.executable, '-W', 'ignore', '-c', textwrap.dedent(code)], cwd=cwd, text=True,
-                          capture_output=True, env={**os.environ, **env}, timeout=120)
-
-
 BUILD = """
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -37,7 +31,7 @@ print(type(MODELS.build(cfg.model)).__name__)
 
 
 @pytest.mark.parametrize('lazy', [False, True], ids=['text dialect', 'python dialect'])
-def test_fresh_process_in_another_folder(tmp_path, lazy):
+def test_fresh_process_in_another_folder(fresh, tmp_path, lazy):
     if lazy:
         text = ('from mmwhitebox.models.attention import CBSA\n'
                 'from mmwhitebox.models.decode_heads import WhiteBoxMaskHead\n'
@@ -46,17 +40,17 @@ def test_fresh_process_in_another_folder(tmp_path, lazy):
     else:
         text = 'model = ' + HEAD.format(type="'mmwhitebox.WhiteBoxMaskHead'", attention="'CBSA'")
     (tmp_path / 'config.py').write_text(text)
-    done = run_python(BUILD.format(lazy=lazy), tmp_path)
+    done = fresh.run(BUILD.format(lazy=lazy), tmp_path)
     assert done.stdout.strip().endswith('WhiteBoxMaskHead'), done.stderr
 
 
-def test_an_import_error_inside_the_package_surfaces_as_itself(tmp_path):
+def test_an_import_error_inside_the_package_surfaces_as_itself(fresh, tmp_path):
     """A module that cannot be imported must not be reported as a name missing from a registry."""
     (tmp_path / 'broken').mkdir()
     (tmp_path / 'broken' / 'timm.py').write_text("raise ImportError('this timm is broken')")
     (tmp_path / 'config.py').write_text(
         'model = ' + HEAD.format(type="'mmwhitebox.WhiteBoxMaskHead'", attention="'CBSA'"))
-    done = run_python(BUILD.format(lazy=True), tmp_path, PYTHONPATH=str(tmp_path / 'broken'))
+    done = fresh.run(BUILD.format(lazy=True), tmp_path, tmp_path / 'broken')
     assert done.returncode != 0
     assert done.stderr.strip().splitlines()[-1] == 'ImportError: this timm is broken'
 
@@ -76,17 +70,17 @@ def test_every_attention_is_an_attention_module():
     assert all(issubclass(cls, BaseAttention) for cls in ATTENTIONS.module_dict.values())
 
 
-def test_doctor_reports_no_problem_here():
-    done = subprocess.run([sys.executable, '-m', 'mmwhitebox.doctor'], text=True, capture_output=True)
-    assert done.returncode == 0, done.stdout
+def test_doctor_reports_no_problem_here(capsys):
+    with pytest.raises(SystemExit, match='0'):
+        main(['doctor'])
+    printed = capsys.readouterr().out
     for name in ('torch', 'onedl-mmsegmentation', 'Triton', 'Nothing is wrong.'):
-        assert name in done.stdout
+        assert name in printed
 
 
-def test_doctor_works_in_a_broken_environment_and_names_the_error(tmp_path):
+def test_doctor_works_in_a_broken_environment_and_names_the_error(fresh, tmp_path):
     (tmp_path / 'timm.py').write_text("raise ImportError('this timm is broken')")
-    done = subprocess.run([sys.executable, '-W', 'ignore', '-m', 'mmwhitebox.doctor'], text=True,
-                          capture_output=True, env={**os.environ, 'PYTHONPATH': str(tmp_path)})
+    done = fresh.run("import runpy; runpy.run_module('mmwhitebox.doctor', run_name='__main__')", tmp_path, tmp_path)
     assert done.returncode == 1
     assert 'import timm fails: ImportError: this timm is broken' in done.stdout
     assert 'mend it: pip install' in done.stdout

@@ -1,4 +1,5 @@
 """What a person has who installed the wheel and has no checkout: the command, the configs by name, both dialects."""
+import json
 import os
 import shutil
 import subprocess
@@ -65,22 +66,47 @@ def run(environment, tmp_path_factory):
     return program
 
 
+@pytest.fixture(scope='module')
+def commands(run):
+    """A function that runs commands one after another, in one process of the environment; what each one prints."""
+    code = """if True:
+        import contextlib, io, json, sys
+        from mmwhitebox.cli.main import main
+        for words in json.loads(sys.argv[1]):
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                try:
+                    main(words)
+                except SystemExit as ended:
+                    assert not ended.code, (words, ended.code)
+            print(json.dumps(printed.getvalue()))
+        """
+
+    def several(*words):
+        printed = run('-c', code, json.dumps(words), name='python').splitlines()[-len(words):]
+        return [json.loads(line) for line in printed]
+
+    several.place = run.place
+    return several
+
+
 def test_it_is_the_wheel_that_runs(run, environment):
     assert run('-c', 'import mmwhitebox; print(mmwhitebox.__file__)', name='python').startswith(str(environment))
     assert run('--version').strip()
 
 
-def test_a_model_is_trained_tested_used_looked_at_and_exported_by_name(run):
-    name, place = 'cbt_decoder_mini_ade20k', run.place
-    run('train', name, '--work-dir', 'w', '--cfg-options', *SMALL)
-    checkpoint = 'w/iter_2.pth'
-    assert 'mIoU' in run('test', name, checkpoint, '--work-dir', 't', '--cfg-options', *SMALL)
-    assert '2 of 2 images' in run('infer', name, checkpoint, 'data/images/validation', '--cfg-options', *SMALL)
+def test_a_model_is_trained_tested_used_looked_at_and_exported_by_name(commands):
+    name, place = 'cbt_decoder_mini_ade20k', commands.place
+    checkpoint, own = 'w/iter_2.pth', 'w/cbt_decoder_mini_ade20k.py'  # the config that the training wrote
+    _, tested, inferred, *_ = commands(
+        ['train', name, '--work-dir', 'w', '--cfg-options', *SMALL],
+        ['test', name, checkpoint, '--work-dir', 't', '--cfg-options', *SMALL],
+        ['infer', name, checkpoint, 'data/images/validation', '--cfg-options', *SMALL],
+        ['measure', 'subspaces', own, checkpoint, '--out', 's'],
+        ['explore', own, checkpoint, '--images', 'data/images/validation/a.jpg', '--export', 'page.html'],
+        ['export', own, checkpoint, '--format', 'safetensors', '--out', 'm.safetensors'])
+    assert 'mIoU' in tested and '2 of 2 images' in inferred
     assert (place / 'work_dirs' / 'infer' / 'labels' / 'a.png').is_file()
-    own = 'w/cbt_decoder_mini_ade20k.py'  # the report takes no options: the config that the training wrote
-    run('report', own, checkpoint, 'data/images/validation/a.jpg', '--out', 'r', '--max-images', 1)
-    assert (place / 'r' / 'report.html').stat().st_size > 10_000
-    run('export', own, checkpoint, '--format', 'safetensors', '--out', 'm.safetensors')
+    assert (place / 's' / 'subspaces.png').is_file() and (place / 'page.html').stat().st_size > 10_000
     assert (place / 'm.safetensors.json').is_file()
 
 
@@ -101,11 +127,9 @@ def test_the_page_of_the_explorer_is_packed(environment):
     assert (packed / 'index.html').is_file()
 
 
-@pytest.mark.parametrize('text', [
-    "_base_ = 'mmwhitebox::cbt_decoder_ade20k.py'\n",
-    'from mmengine.config import read_base\n\nwith read_base():\n'
-    '    from mmwhitebox.configs.cbt_decoder_ade20k import *\n',
-], ids=['_base_', 'read_base'])
-def test_an_installed_config_is_a_base(run, text):
-    (run.place / 'mine.py').write_text(text)
-    assert "type='CBSA'" in run('config', 'mine.py').replace(' ', '')
+def test_an_installed_config_is_a_base(commands):
+    (commands.place / 'text.py').write_text("_base_ = 'mmwhitebox::cbt_decoder_ade20k.py'\n")
+    (commands.place / 'lazy.py').write_text('from mmengine.config import read_base\n\nwith read_base():\n'
+                                            '    from mmwhitebox.configs.cbt_decoder_ade20k import *\n')
+    for printed in commands(['config', 'text.py'], ['config', 'lazy.py']):
+        assert "type='CBSA'" in printed.replace(' ', '')

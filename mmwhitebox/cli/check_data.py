@@ -13,7 +13,7 @@ from pathlib import Path
 from mmwhitebox.errors import UserError
 
 from . import new
-from .options import add_overrides
+from .options import add_overrides, check_writable
 
 WIDTH = 140  # of a log file; a terminal has its own
 
@@ -33,32 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='do not look for misspelt keys and types in the config before it is built')
 
 
-def try_to_write(option: str, path: Path) -> None:
-    """See that a file can be written, before the samples are read.
-
-    Raises:
-        UserError: It cannot.
-    """
-    there = path.exists()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.open('ab').close()
-        if not there:
-            path.unlink()
-    except OSError as error:
-        raise UserError(f'{option} {path} cannot be written ({error.strerror}).') from error
-
-
 def run(args: argparse.Namespace) -> int:
     """Read, show, write; 1 if something is wrong."""
     if args.workers < 0:
         raise UserError('--workers must be 0 or more.')
-    for option, path, suffixes in (('--out', args.out, ('.json', '.csv')), ('--page', args.page, ('.html', '.htm'))):
-        if path is not None and path.suffix not in suffixes:
-            what = 'report is NAME.json or NAME.csv' if option == '--out' else 'page is NAME.html'
-            raise UserError(f'{option} {path}: the {what}.')
+    for option, path, suffixes, what in (
+            ('--out', args.out, ('.json', '.csv'), 'the report is NAME.json or NAME.csv'),
+            ('--page', args.page, ('.html', '.htm'), 'the page is NAME.html')):
         if path is not None:
-            try_to_write(option, path)
+            if path.suffix not in suffixes:
+                raise UserError(f'{option} {path}: {what}.')
+            check_writable(option, path)
     folder = os.path.expanduser(args.config)
     if os.sep in folder and not os.path.exists(folder):
         raise UserError(f'{args.config}: there is neither a folder nor a config of this name.')
@@ -70,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from mmwhitebox.datasets.check_report import make_sets
 
     from .data_page import write_page
-    from .findings import grouped, read_all, show, total, write_report
+    from .findings import read_all, show, total, write_report
     from .folder_config import describe, look_at
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
@@ -79,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         if is_folder:
             as_new = new_arguments(args.config)
             looked = look_at(as_new, lambda root: Path(scratch, 'masks'))
-            found = describe(looked, as_new, usual, keep_broken=True)
+            found = describe(looked, as_new, lambda about, question, usual: usual, keep_broken=True)
             Path(scratch, 'my_data.py').write_text(found.text(), encoding='utf-8')
             cfg = load_config(str(Path(scratch, 'my_data.py')), args.cfg_options)
             if found.rules or found.notes:
@@ -93,8 +78,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.no_config_check:
             check_config(cfg)
         sets = make_sets(cfg, args.splits)
-        read_all(sets, args.workers)
-        found = [(checked, grouped(cfg, checked)) for checked in sets]
+        found = read_all(cfg, sets, args.workers)
         show(found, console)
         if args.out is not None:
             write_report(args.out, args.config, found, list(args.splits))
@@ -113,8 +97,3 @@ def new_arguments(folder: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     new.add_arguments(parser)
     return parser.parse_args(['--no-class-weight', '--', folder])
-
-
-def usual(about: str, question: str, answer: str) -> str:
-    """The usual answer to what can be meant in two ways."""
-    return answer

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mmwhitebox.checkpoints.atomic import write_atomically
 from mmwhitebox.config.remedies import HOW
 from mmwhitebox.datasets.check_report import CheckedSet, class_table
 from mmwhitebox.datasets.checking import KINDS, NOTES, Finding
@@ -44,7 +45,7 @@ def write_page(path: Path, name: str, found: Found) -> None:
         found (Found): All sets, judged, with their findings in groups.
 
     Raises:
-        UserError: The file cannot be written.
+        WriteError: The file cannot be written.
     """
     pictured = sum(any(finding.sample is not None for finding in group.findings) for _, those in found
                    for group in those)
@@ -62,11 +63,7 @@ def write_page(path: Path, name: str, found: Found) -> None:
             parts.append('<p>Nothing wrong.</p>')
         parts += [class_bars(checked), size_bars(checked)]
     content = page(f'The data of {name}', f'{total(found)}.', links, '\n'.join(parts), STYLE)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding='utf-8')
-    except OSError as error:
-        raise UserError(f'--page {path} cannot be written ({error.strerror}).') from error
+    write_atomically(path, lambda temporary: temporary.write_text(content, encoding='utf-8'))
 
 
 def section(group: Group, pictures: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 import argparse
 import importlib
 import importlib.util
+import itertools
 import os
 import platform
 import sys
@@ -34,15 +35,9 @@ def installed_version(distribution: str) -> str | None:
 
 def is_older(have: str, least: str) -> bool:
     """Whether version ``have`` lies below ``least``, by their leading numbers."""
-    def numbers(text: str) -> tuple[int, ...]:
-        digits = []
-        for part in text.split('+')[0].split('.'):
-            if not part.isdigit():
-                break
-            digits.append(int(part))
-        return tuple(digits)
-
-    return numbers(have) < numbers(least)
+    own, wanted = ([int(part) for part in itertools.takewhile(str.isdigit, text.split('+')[0].split('.'))]
+                   for text in (have, least))
+    return own < wanted
 
 
 def check_packages() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -77,11 +72,10 @@ def check_imports() -> list[tuple[str, str]]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter('error' if name == 'mmwhitebox' else 'ignore', UserWarning)
-                module = importlib.import_module(name)
+                importlib.import_module(name)
                 if name == 'mmwhitebox':
                     importlib.import_module('mmwhitebox.apis')
                     importlib.import_module('mmwhitebox.engine')
-                del module
         except UserWarning:
             continue
         except Exception as error:
@@ -150,12 +144,9 @@ def run(args: argparse.Namespace) -> int:
     if getattr(args, 'gpu', False):
         return kernel_report()
     rows = [('Python', f'{platform.python_version()} ({sys.executable})'), ('platform', platform.platform())]
-    problems = []
-    package_rows, package_problems = check_packages()
-    rows += package_rows
-    problems += package_problems
-    rows += [('mmwhitebox', installed_version('mmwhitebox') or 'not installed, used from its folder')]
-    rows += accelerator_rows()
+    package_rows, problems = check_packages()
+    rows += [*package_rows, ('mmwhitebox', installed_version('mmwhitebox') or 'not installed, used from its folder'),
+             *accelerator_rows()]
     problems += check_imports()
     width = max(len(name) for name, _ in rows)
     for name, value in rows:

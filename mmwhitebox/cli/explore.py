@@ -17,7 +17,6 @@ from .options import add_device, add_trust
 
 QUICKSTART = Path('work_dirs/quickstart')
 MOST_EXPORTED = 4
-MISSING = "The explorer needs {}: pip install 'mmwhitebox[explorer]'"
 
 
 def port(text: str) -> int:
@@ -98,7 +97,7 @@ def serve(args: argparse.Namespace, sources: list[tuple[str, str]]) -> None:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise UserError(MISSING.format(error.name)) from error
+        raise UserError(f"The explorer needs {error.name}: pip install 'mmwhitebox[explorer]'") from error
 
     from mmwhitebox.explorer.jobs import Jobs
     from mmwhitebox.explorer.listening import address_of, listen

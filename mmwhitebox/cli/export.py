@@ -84,13 +84,12 @@ def write_folder(args: argparse.Namespace) -> None:
         if args.cfg_options:
             raise UserError('--cfg-options changes a config: give CONFIG and CHECKPOINT in the place of the work dir.')
         folder, checkpoint = export_work_dir(args.config, args.out, metrics, args.licence, args.trust_checkpoint)
-        print(f'{folder}: the model of {checkpoint}')
-        return
-    if args.out is None:
-        raise UserError('--out FOLDER is missing: where the model is written.')
-    cfg = load_model_config(args.config, args.cfg_options)
-    folder = export_pretrained(cfg, args.checkpoint, args.out, metrics, args.licence, args.trust_checkpoint)
-    print(f'{folder}: the model of {args.checkpoint}')
+    else:
+        if args.out is None:
+            raise UserError('--out FOLDER is missing: where the model is written.')
+        cfg, checkpoint = load_model_config(args.config, args.cfg_options), args.checkpoint
+        folder = export_pretrained(cfg, checkpoint, args.out, metrics, args.licence, args.trust_checkpoint)
+    print(f'{folder}: the model of {checkpoint}')
 
 
 def write_file(args: argparse.Namespace) -> None:

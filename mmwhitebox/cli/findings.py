@@ -1,6 +1,5 @@
 """What a check of data found: on the terminal, and as a file."""
 import collections
-import csv
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -11,11 +10,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from mmwhitebox.checkpoints.atomic import write_atomically
 from mmwhitebox.config.remedies import Remedy, remedy
 from mmwhitebox.datasets.check_report import CheckedSet, check_set, class_table
 from mmwhitebox.datasets.checking import KINDS, NOTES, Finding
 from mmwhitebox.datasets.set_findings import judge
-from mmwhitebox.errors import UserError, joined
+from mmwhitebox.errors import joined
+
+from .predictions.tables import write_csv
 
 MAX_FILES, MAX_CLASSES, MAX_TEXT, MAX_SIZES = 3, 20, 300, 5
 KIND_WIDTH = 30
@@ -31,8 +33,8 @@ class Group(NamedTuple):
 Found = list[tuple[CheckedSet, list[Group]]]
 
 
-def read_all(sets: list[CheckedSet], workers: int) -> None:
-    """Check the sets one after another, with a bar for each on stderr."""
+def read_all(cfg: Config, sets: list[CheckedSet], workers: int) -> Found:
+    """Check the sets of a config one after another, with a bar for each on stderr; what is found in each."""
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn('left:'), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -40,6 +42,7 @@ def read_all(sets: list[CheckedSet], workers: int) -> None:
             task = progress.add_task(checked.name, total=len(checked.checker))
             check_set(checked, workers, lambda count, task=task: progress.advance(task, count))
     judge(sets)
+    return [(checked, grouped(cfg, checked)) for checked in sets]
 
 
 def grouped(cfg: Config, checked: CheckedSet) -> list[Group]:
@@ -116,27 +119,21 @@ def write_report(path: Path, name: str, found: Found, splits: list[str]) -> None
     """Write all findings as CSV, or with the counts, classes and remedies as JSON.
 
     Raises:
-        UserError: Another suffix, or the file cannot be written.
+        WriteError: The file cannot be written.
     """
     rows = [dict(split=checked.name, kind=finding.kind, file=finding.file, message=finding.message)
             for checked, _ in found for finding in checked.findings]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, 'w', newline='') as file:
-            if path.suffix == '.csv':
-                writer = csv.DictWriter(file, ['split', 'kind', 'file', 'message'])
-                writer.writeheader()
-                writer.writerows(rows)
-                return
-            json.dump(dict(
-                config=name, splits=splits, ok=not any(checked.faults() for checked, _ in found),
-                sets=[dict(splits=list(checked.splits), dataset=type(checked.checker.dataset).__name__,
-                           samples=len(checked.checker),
-                           counts=dict(collections.Counter(finding.kind for finding in checked.findings)),
-                           ignored_pixels=ignored_pixels(checked),
-                           sizes=[[*size, count] for size, count in checked.sizes.most_common()],
-                           remedies={group.kind: group.remedy._asdict() for group in groups if group.remedy},
-                           classes=class_table(checked)) for checked, groups in found],
-                findings=rows), file, indent=1)
-    except OSError as error:
-        raise UserError(f'--out {path} cannot be written ({error.strerror}).') from error
+    if path.suffix == '.csv':
+        write_csv(path, ['split', 'kind', 'file', 'message'], (row.values() for row in rows))
+        return
+    content = json.dumps(dict(
+        config=name, splits=splits, ok=not any(checked.faults() for checked, _ in found),
+        sets=[dict(splits=list(checked.splits), dataset=type(checked.checker.dataset).__name__,
+                   samples=len(checked.checker),
+                   counts=dict(collections.Counter(finding.kind for finding in checked.findings)),
+                   ignored_pixels=ignored_pixels(checked),
+                   sizes=[[*size, count] for size, count in checked.sizes.most_common()],
+                   remedies={group.kind: group.remedy._asdict() for group in groups if group.remedy},
+                   classes=class_table(checked)) for checked, groups in found],
+        findings=rows), indent=1)
+    write_atomically(path, lambda temporary: temporary.write_text(content))

@@ -183,7 +183,7 @@ def labels_of(pairs: Pairs, names: Sequence[str]) -> list[str]:
         UserError: ``names`` lack one, or there is one alone.
     """
     counts = collections.Counter(sample.names[0] for sample in pairs.samples)
-    classes = list(names) or [name for name in pairs.classes or sorted(counts)]
+    classes = list(names or pairs.classes or sorted(counts))
     unknown = sorted(set(counts) - set(classes))
     if unknown:
         images = sum(counts[name] for name in unknown)

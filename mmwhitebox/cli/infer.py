@@ -68,9 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
     from .predictions.files import Files
     from .predictions.journal import Journal
-    from .predictions.listing import find_images
-    from .predictions.run import Run, finish
-    from .predictions.settings import settings_of
+    from .predictions.run import Run, find_images, finish, settings_of
     from .predictions.shards import chosen_shard
     from .predictions.tables import prepare_table
 

@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 
-from .options import positive_int
+from .options import check_writable, positive_int
 
 MOST_LINES = 12  # of a list that is printed
 FEW = 64  # images, read by this process alone
@@ -92,9 +92,10 @@ def run(args: argparse.Namespace) -> None:
         say('classes', [f'{name}: {counts[name]} images' for name in found.classes])
     say('chosen', [*found.rules, *found.start.rules])
     say('meant', found.notes)
-    write(args.out, found.text(
+    check_writable('--out', args.out)
+    args.out.write_text(found.text(
         f'{len(found.pairs.samples)} images ({looked.kind}), {len(found.classes)} classes; written by mmwhitebox new.',
-        *(f'{note}.' for note in ['; '.join(found.notes)] if note)))
+        *(f'{note}.' for note in ['; '.join(found.notes)] if note)), encoding='utf-8')
     checked = len(found.pairs.samples) <= args.look
     if checked:
         say_check(args.out)
@@ -107,12 +108,12 @@ def say_check(config: Path) -> None:
     from mmwhitebox.config.reading import load_config
     from mmwhitebox.datasets.check_report import make_sets
 
-    from .findings import grouped, lines, read_all, total
+    from .findings import lines, read_all, total
 
     cfg = load_config(str(config))
     sets = make_sets(cfg, ('train', 'val', 'test'))
-    read_all(sets, min(4, os.cpu_count() or 1) if sum(len(checked.checker) for checked in sets) > FEW else 0)
-    found = [(checked, grouped(cfg, checked)) for checked in sets]
+    samples = sum(len(checked.checker) for checked in sets)
+    found = read_all(cfg, sets, min(4, os.cpu_count() or 1) if samples > FEW else 0)
     say(f'checked, {total(found)}', lines(found) or ['nothing is wrong'])
 
 
@@ -184,18 +185,3 @@ def say_classes(found, meaning) -> None:
         lines.append(f'{value}: {name}, ' + (f'{share:.2%} of the pixels' if share else 'nowhere')
                      + (f', in {files[value]} masks' if value in files else ''))
     say('classes', [*lines, *(f'{value}: ignored' for value in meaning.ignored)])
-
-
-def write(path: Path, text: str) -> None:
-    """Write the config.
-
-    Raises:
-        WriteError: It cannot be written.
-    """
-    from mmwhitebox.errors import WriteError
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding='utf-8')
-    except OSError as error:
-        raise WriteError(f'--out {path}: cannot be written ({error.strerror}).') from error

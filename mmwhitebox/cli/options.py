@@ -5,6 +5,8 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
+from mmwhitebox.errors import UserError
+
 
 def add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, tuple], metavar: str = 'COMMAND') -> None:
     """Give a parser commands of its own.
@@ -57,6 +59,22 @@ def positive_int(text: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f'{text} is no positive integer')
     return int(text)
+
+
+def check_writable(option: str, path: Path) -> None:
+    """See that a file can be written, before anything is done for it; ``option`` is what it was given by.
+
+    Raises:
+        UserError: It cannot.
+    """
+    there = path.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open('ab').close()
+        if not there:
+            path.unlink()
+    except OSError as error:
+        raise UserError(f'{option} {path} cannot be written ({error.strerror}).') from error
 
 
 def add_config(parser: argparse.ArgumentParser, checkpoint: bool = True) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import io
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ class Section:
     tool: str
     title: str
     text: str
-    options: Sequence[str] = field(default_factory=tuple)
+    options: Sequence[str] = ()
     needs: str = 'images'  # what it looks at: 'images', the test 'dataset', the 'weights' alone, or 'nothing'
     max_images: int = 8
 

@@ -37,11 +37,10 @@ def run(args: argparse.Namespace) -> None:
 
 def show_list(csv_file: str | None) -> None:
     """Print the list as columns."""
-    import csv
-
-    from mmwhitebox.checkpoints import write_atomically
     from mmwhitebox.checkpoints.official.released import STATISTICS, released
     from mmwhitebox.config.names import paper_metrics
+
+    from .predictions.tables import write_csv
 
     metrics = paper_metrics()
     header = ('name', 'family', 'arch', 'published', 'licence', 'reported', 'mean / std', 'link')
@@ -52,11 +51,7 @@ def show_list(csv_file: str | None) -> None:
     for row in (header, *rows):
         print('  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
     if csv_file:
-        def write(path):
-            with open(path, 'w', newline='') as file:
-                csv.writer(file).writerows([header, *rows])
-
-        write_atomically(csv_file, write)
+        write_csv(csv_file, header, rows)
 
 
 def get(args: argparse.Namespace) -> None:
@@ -92,9 +87,8 @@ def get(args: argparse.Namespace) -> None:
             f'and convert it, mmwhitebox convert FILE {entry.name}.pth --family {entry.family}, or give its link: '
             '--url URL.')
     else:
-        bar = Progress(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
-                       console=Console(stderr=True))
-        with bar:
+        columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(entry.name, total=None)
             download(url, original, sha256, lambda done, total: bar.update(task, completed=done, total=total))
         print(f'Fetched {original}' + ('' if sha256 else ' (its SHA-256 is not known, so it was not compared)'))

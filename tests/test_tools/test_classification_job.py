@@ -10,10 +10,11 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 from PIL import Image
 
+from examples.miniature import make_mini_imagenet
 from examples.miniature.pictures import OBJECT_CLASSES
 from tests.configs import ROOT, SIZE, reduced
 from tests.test_tools.test_bad_input import run_tool
-from tests.test_tools.test_main_job import tool
+from tests.test_tools.test_main_job import NO_WORKERS, typed
 
 CONFIG = ROOT / 'configs' / 'cbt/cbt_mini_imagenet.py'
 OPTIONS = ['model.backbone.arch.num_layers=1', 'train_dataloader.batch_size=4',
@@ -24,11 +25,10 @@ OPTIONS = ['model.backbone.arch.num_layers=1', 'train_dataloader.batch_size=4',
 def job(tmp_path_factory):
     """Mini data and a first training of one epoch, three iterations."""
     root = tmp_path_factory.mktemp('job')
-    made = tool('make_mini_imagenet.py', '--out', root / 'data', '--train', 12, '--val', 12, '--size', 64)
-    assert made.returncode == 0, made.stderr
+    make_mini_imagenet.main(['--out', str(root / 'data'), '--train', '12', '--val', '12', '--size', '64'])
     env = dict(MINI_IMAGENET_ROOT=str(root / 'data'))
-    done = tool('train.py', CONFIG, '--work-dir', root / 'work', '--cfg-options', *OPTIONS,
-                'train_cfg.max_epochs=1', **env)
+    done = typed('train', CONFIG, '--work-dir', root / 'work', '--cfg-options', *OPTIONS, *NO_WORKERS,
+                 'train_cfg.max_epochs=1', **env)
     assert done.returncode == 0, done.stderr
     return root, env, done.stdout
 
@@ -44,16 +44,17 @@ def test_training_evaluates_and_keeps_the_best(job):
 @pytest.mark.slow
 def test_resume_continues(job):
     root, env, _ = job
-    done = tool('train.py', CONFIG, '--work-dir', root / 'work', '--resume', '--cfg-options', *OPTIONS,
-                'train_cfg.max_epochs=2', **env)
+    done = typed('train', CONFIG, '--work-dir', root / 'work', '--resume', '--cfg-options', *OPTIONS, *NO_WORKERS,
+                 'train_cfg.max_epochs=2', **env)
     assert done.returncode == 0, done.stderr
     assert 'Epoch(train) [2][3/3]' in done.stdout and 'Epoch(train) [1]' not in done.stdout
 
 
 def test_evaluation_writes_metrics_predictions_and_pictures(job):
     root, env, _ = job
-    done = tool('test.py', CONFIG, root / 'work' / 'epoch_1.pth', '--work-dir', root / 'test', '--out',
-                root / 'predictions.pkl', '--show-dir', root / 'pictures', '--cfg-options', *OPTIONS, **env)
+    done = typed('test', CONFIG, root / 'work' / 'epoch_1.pth', '--work-dir', root / 'test', '--out',
+                 root / 'predictions.pkl', '--show-dir', root / 'pictures', '--cfg-options', *OPTIONS, *NO_WORKERS,
+                 **env)
     assert done.returncode == 0, done.stderr
     metrics = json.loads(next((root / 'test').glob('*/*.json')).read_text())
     assert 0 <= metrics['accuracy/top1'] <= metrics['accuracy/top5'] <= 100
@@ -71,8 +72,8 @@ def test_infer_writes_a_table_and_lists_what_it_skipped(job, tmp_path):
     Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(photos / 'good.jpg')
     Image.fromarray(rng.integers(0, 256, (90, 60), dtype=np.uint8)).save(photos / 'grey.png')
     (photos / 'broken.jpg').write_bytes((photos / 'good.jpg').read_bytes()[:500])
-    done = tool('infer.py', CONFIG, root / 'work' / 'epoch_1.pth', photos, '--out', tmp_path / 'out',
-                '--batch-size', 2, '--device', 'cpu', '--cfg-options', *OPTIONS, **env)
+    done = typed('infer', CONFIG, root / 'work' / 'epoch_1.pth', photos, '--out', tmp_path / 'out', '--batch-size', 2,
+                 '--device', 'cpu', '--cfg-options', *OPTIONS, **env)
     assert done.returncode == 1 and '2 of 3 images classified' in done.stdout, done.stderr
     assert 'broken.jpg: cannot read this image' in done.stderr and 'Traceback' not in done.stderr
     rows = list(csv.DictReader((tmp_path / 'out' / 'predictions.csv').open()))

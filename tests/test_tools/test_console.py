@@ -36,12 +36,12 @@ def test_help_does_not_import_torch(monkeypatch):
     assert done.stdout.count('usage: ') == len(commands) and done.stderr == ''
 
 
-def test_print_config_prints_the_config_alone(tmp_path):
+def test_print_config_prints_the_config_alone(fresh, tmp_path):
     config = tmp_path / 'config.py'
     config.write_text('answer = 42\n')
-    env = {**os.environ, 'PYTHONWARNINGS': 'default:Fail to import'}
-    done = subprocess.run([sys.executable, ROOT / 'tools' / 'print_config.py', config], text=True, capture_output=True,
-                          env=env)
+    done = fresh.run("import runpy, sys, warnings; warnings.filterwarnings('default', 'Fail to import')\n"
+                     f"sys.argv = ['print_config.py', {str(config)!r}]\n"
+                     f"runpy.run_path({str(ROOT / 'tools' / 'print_config.py')!r}, run_name='__main__')", tmp_path)
     assert done.stderr == ''
     namespace = {}
     exec(done.stdout, namespace)
@@ -50,10 +50,13 @@ def test_print_config_prints_the_config_alone(tmp_path):
 
 @pytest.mark.parametrize('unbuffered', ['', '1'])
 def test_the_reader_of_the_output_may_leave(unbuffered, tmp_path):
-    done = subprocess.run(['bash', '-c', f'{sys.executable} -m mmwhitebox config cbt_mini_imagenet | head -n 1; '
-                           'exit ${PIPESTATUS[0]}'], text=True, capture_output=True, cwd=tmp_path,
-                          env={**os.environ, 'PYTHONUNBUFFERED': unbuffered})
-    assert done.returncode in (0, running.UNREAD) and done.stderr == '' and len(done.stdout.splitlines()) == 1
+    """A command that prints more than a pipe holds."""
+    code = ("from mmwhitebox.cli import config, main; config.run = lambda args: print('a line\\n' * 99999); "
+            "main.main(['config', 'x'])")
+    done = subprocess.run(['bash', '-c', f'{sys.executable} -c "{code}" | head -n 1; exit ${{PIPESTATUS[0]}}'],
+                          text=True, capture_output=True, cwd=tmp_path,
+                          env={**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONUNBUFFERED': unbuffered})
+    assert done.returncode == running.UNREAD and done.stderr == '' and done.stdout == 'a line\n'
 
 
 @pytest.mark.parametrize('error, status', [(KeyboardInterrupt(), running.STOPPED), (BrokenPipeError('a worker'), None)])

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -80,24 +79,26 @@ def tables(out):
     return [word.format(out) for word in TABLES]
 
 
-def test_a_killed_run_goes_on(infer, models, tmp_path, capsys):
+def test_a_killed_run_goes_on(fresh, infer, models, tmp_path, capsys):
     save_photos(tmp_path / 'photos', 24)
     assert infer('photos', '--out', 'whole', *tables('whole')) == 0
-    (tmp_path / 'slow.py').write_text(
-        'import sys, time\nimport mmwhitebox.cli.predictions.files as files\nfrom mmwhitebox.cli.main import main\n'
-        'write = files.Files.write\n'
-        'files.Files.write = lambda *args: (write(*args), time.sleep(.1))[0]\nmain(sys.argv[1:])\n')
-    process = subprocess.Popen([sys.executable, 'slow.py', 'infer', *models(), 'photos', '--out', 'out', '--device',
-                                'cpu', *tables('out')], cwd=tmp_path, stderr=subprocess.DEVNULL,
-                               env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
-    try:
-        journal, end = tmp_path / 'out/parts/0-of-1.jsonl', time.monotonic() + 200
-        while not (journal.is_file() and journal.read_bytes().count(b'\n') > 5):
-            assert process.poll() is None and time.monotonic() < end
-            time.sleep(.02)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    words = ['infer', *models(), 'photos', '--out', 'out', '--device', 'cpu', *tables('out')]
+    done = fresh.run(f"""
+import os, pathlib, signal, time
+from mmwhitebox.cli.main import main
+from mmwhitebox.cli.predictions.files import Files
+journal, write = pathlib.Path('out/parts/0-of-1.jsonl'), Files.write
+
+def dies(*args):
+    if journal.read_bytes().count(b'\\n') > 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(.05)
+    return write(*args)
+
+Files.write = dies
+main({words})""", tmp_path)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    journal = tmp_path / 'out/parts/0-of-1.jsonl'
     before = noted('out')
     assert 5 <= len(before) < 24 and not (tmp_path / 'out/shares.csv').exists()
     for path in (tmp_path / 'out').rglob('*.png'):

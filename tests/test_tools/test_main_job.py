@@ -1,4 +1,6 @@
-"""The tools as a user types them: train, resume, evaluate, segment, on one process and on two."""
+"""The commands as a user types them: train, resume, evaluate, segment, in this process; and on two."""
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -7,8 +9,11 @@ import sys
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from PIL import Image
 
+from examples.miniature import make_mini_ade20k
+from mmwhitebox.cli.main import main
 from tests.configs import ROOT
 
 CHILD = f"""
@@ -18,6 +23,8 @@ train_cfg = dict(max_iters=4, val_interval=2)
 """
 OPTIONS = ['default_hooks.checkpoint.interval=2', 'model.backbone.model_kwargs.depth=1',
            'train_dataloader.batch_size=2', 'default_hooks.logger.interval=1']
+NO_WORKERS = [f'{split}_dataloader.{key}' for split in ('train', 'val', 'test')
+              for key in ('num_workers=0', 'persistent_workers=False')]
 
 # Notes a fingerprint of all parameters on every rank after training.
 RANK_HOOK = """
@@ -44,15 +51,30 @@ def tool(name, *args, **env):
     return run(sys.executable, ROOT / 'tools' / name, *args, **env)
 
 
+def typed(*words, **env):
+    """Run ``mmwhitebox ...`` in this process; its status, and what it says."""
+    code, out, err = 0, io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr('mmengine.runner.runner.collect_env', dict)
+        patch.setattr(MMLogger, '_instance_dict', type(MMLogger._instance_dict)())  # as in a fresh process
+        for name, value in env.items():
+            patch.setenv(name, value)
+        try:
+            main([str(word) for word in words])
+        except SystemExit as ended:
+            code = ended.code or 0
+    message = '' if isinstance(code, int) else code
+    return subprocess.CompletedProcess(words, 1 if message else code, out.getvalue(), err.getvalue() + message)
+
+
 @pytest.fixture(scope='module')
 def job(tmp_path_factory):
     """Mini data, a child config of three lines, and a first training of four iterations."""
     root = tmp_path_factory.mktemp('job')
-    made = tool('make_mini_ade20k.py', '--out', root / 'data', '--train', 6, '--val', 3, '--size', 64)
-    assert made.returncode == 0, made.stderr
+    make_mini_ade20k.main(['--out', str(root / 'data'), '--train', '6', '--val', '3', '--size', '64'])
     (root / 'child.py').write_text(CHILD)
     env = dict(MINI_ADE20K_ROOT=str(root / 'data'))
-    done = tool('train.py', root / 'child.py', '--work-dir', root / 'work', '--cfg-options', *OPTIONS, **env)
+    done = typed('train', root / 'child.py', '--work-dir', root / 'work', '--cfg-options', *OPTIONS, **env)
     assert done.returncode == 0, done.stderr
     return root, env, done.stdout
 
@@ -66,8 +88,8 @@ def test_a_child_config_of_three_lines_trains(job):
 
 def test_resume_continues(job):
     root, env, _ = job
-    done = tool('train.py', root / 'child.py', '--work-dir', root / 'work', '--resume', '--cfg-options',
-                *OPTIONS, 'train_cfg.max_iters=5', **env)
+    done = typed('train', root / 'child.py', '--work-dir', root / 'work', '--resume', '--cfg-options', *OPTIONS,
+                 *NO_WORKERS, 'train_cfg.max_iters=5', **env)
     assert done.returncode == 0, done.stderr
     assert 'Iter(train) [5/5]' in done.stdout and 'Iter(train) [4/5]' not in done.stdout
     assert (root / 'work' / 'iter_4.pth').is_file()
@@ -75,8 +97,8 @@ def test_resume_continues(job):
 
 def test_evaluation_writes_metrics_pictures_and_label_maps(job):
     root, env, _ = job
-    done = tool('test.py', root / 'child.py', root / 'work' / 'iter_4.pth', '--work-dir', root / 'test',
-                '--show-dir', root / 'pictures', '--out', root / 'labels', '--cfg-options', *OPTIONS, **env)
+    done = typed('test', root / 'child.py', root / 'work' / 'iter_4.pth', '--work-dir', root / 'test', '--show-dir',
+                 root / 'pictures', '--out', root / 'labels', '--cfg-options', *OPTIONS, *NO_WORKERS, **env)
     assert done.returncode == 0, done.stderr
     metrics = json.loads(next((root / 'test').glob('*/*.json')).read_text())
     assert 0 <= metrics['mIoU'] <= 100
@@ -103,8 +125,8 @@ def test_infer_segments_a_folder_and_lists_what_it_skipped(job, tmp_path):
     Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(photos / 'good.jpg')
     Image.fromarray(rng.integers(0, 256, (40, 60), dtype=np.uint8)).save(photos / 'grey.png')
     (photos / 'broken.jpg').write_bytes((photos / 'good.jpg').read_bytes()[:500])
-    done = tool('infer.py', root / 'child.py', root / 'work' / 'iter_4.pth', photos, '--out', tmp_path / 'out',
-                '--batch-size', 2, '--device', 'cpu', '--cfg-options', *OPTIONS, **env)
+    done = typed('infer', root / 'child.py', root / 'work' / 'iter_4.pth', photos, '--out', tmp_path / 'out',
+                 '--batch-size', 2, '--device', 'cpu', '--cfg-options', *OPTIONS, **env)
     assert done.returncode == 1 and '2 of 3 images segmented' in done.stdout
     assert 'broken.jpg: cannot read this image' in done.stderr and 'Traceback' not in done.stderr
     labels = Image.open(tmp_path / 'out' / 'labels' / 'good.png')

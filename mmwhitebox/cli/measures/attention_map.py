@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmwhitebox.cli.measures.inputs import iter_inputs, open_model
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
-from mmwhitebox.cli.measures.selection import layers_with, select
+from mmwhitebox.cli.measures.selection import layers_with, select_heads
 from mmwhitebox.errors import UserError, joined
 from mmwhitebox.interpret.attention_map import (
     attention_row,
@@ -117,7 +117,7 @@ def main(args: argparse.Namespace) -> None:
     queries = [parse_query(text, model) for text in args.query] if args.query else default_queries(model)
     chosen = {query: layers_with(model, args.layers, *notion_of(model, query)) for query in queries}
     layers = {name: layer for found in chosen.values() for name, layer in found.items()}
-    heads = select(args.heads, min(layer.num_heads for layer in layers.values()), '--heads', 'heads')
+    heads = select_heads(args.heads, layers.values())
     moments: dict[tuple, dict[str, RunningMoments]] = {}
     for item in iter_inputs(model, args):
         with capture(layers) as calls, keyword_arguments(layers) as kwargs:
@@ -143,4 +143,3 @@ def main(args: argparse.Namespace) -> None:
             save_figure(figure, args.out, f'{item.name}_{re.sub("[^A-Za-z0-9]+", "-", query.text)}')
     save_numbers(table(moments, heads), args.out, 'attention_map')
     print(f'{args.out}: attention_map.json, attention_map.csv and a figure for each image and query')
-

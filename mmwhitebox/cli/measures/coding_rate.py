@@ -5,12 +5,10 @@ import numpy as np
 import torch
 from prettytable import PrettyTable
 
-from mmwhitebox.cli.measures.inputs import iter_inputs, open_model
+from mmwhitebox.cli.measures.inputs import open_model, run_on_inputs
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
-from mmwhitebox.cli.measures.selection import layers_with, model_names, select
-from mmwhitebox.interpret.capture import capture
+from mmwhitebox.cli.measures.selection import layers_with, named_models, select_heads
 from mmwhitebox.interpret.coding_rate import RateCurves, compression_verdict, plot_rates
-from mmwhitebox.models.access import logits
 from mmwhitebox.models.attention_layers import compression_layers, layer_numbers
 
 
@@ -21,14 +19,9 @@ def measure(args: argparse.Namespace, config: str, checkpoint: str) -> RateCurve
     layers = {layer.name: layer for layer in compression_layers(model)}
     chosen = layers_with(model, args.layers, lambda name, layer: name in layers,
                          'attention that compresses its tokens in learned subspaces')
-    numbers = layer_numbers(model, chosen)
-    layers = [layers[name] for name in chosen]
-    fewest = min(layer.attention.num_heads for layer in layers)
-    curves = RateCurves(layers, numbers, select(args.heads, fewest, '--heads', 'heads') if args.heads else None)
-    for item in iter_inputs(model, args):
-        with capture(curves.modules) as calls:
-            logits(model, item.tensor)
-        curves.update(calls)
+    heads = select_heads(args.heads, chosen.values()) if args.heads else None
+    curves = RateCurves([layers[name] for name in chosen], layer_numbers(model, chosen), heads)
+    run_on_inputs(model, args, curves)
     return curves
 
 
@@ -50,13 +43,11 @@ def show(curves: RateCurves) -> str:
 
 
 def main(args: argparse.Namespace) -> None:
-    pairs = [(args.config, args.checkpoint), *args.also]
-    curves = {name: measure(args, *pair) for name, pair in zip(model_names(pairs), pairs)}
+    curves = {name: measure(args, *pair) for name, pair in named_models(args).items()}
     rows = []
     for name, course in curves.items():
         print(f'\n{name}, {course.moments.count} images\n{show(course)}')
         print(compression_verdict(course.curve('attention', 'compression')[0], course.numbers))
         rows += [dict(model=name, **row) for row in course.rows()]
-    json_file, csv_file = save_numbers(rows, args.out, 'coding_rate')
-    print('written:', json_file, csv_file, save_figure(plot_rates(curves), args.out, 'coding_rate'))
-
+    print('written:', *save_numbers(rows, args.out, 'coding_rate'),
+          save_figure(plot_rates(curves), args.out, 'coding_rate'))

@@ -2,6 +2,7 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -102,8 +103,7 @@ def main(args: argparse.Namespace) -> None:
     if args.zoo:
         print(f'In brackets: published figures; ! marks a difference over {TOLERANCE:.0%}.')
     if args.json:
-        with open(args.json, 'w') as file:
-            json.dump(rows, file, indent=1)
+        Path(args.json).write_text(json.dumps(rows, indent=1))
 
 
 

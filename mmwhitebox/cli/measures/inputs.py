@@ -2,7 +2,7 @@
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.model import BaseModel
@@ -23,7 +23,8 @@ from mmwhitebox.datasets.viewable import read_viewable, viewable_input
 from mmwhitebox.engine.devices import check_device
 from mmwhitebox.engine.work_dir import prepare_folder
 from mmwhitebox.errors import NotApplicableError, UserError
-from mmwhitebox.models.access import preprocessed
+from mmwhitebox.interpret.capture import capture
+from mmwhitebox.models.access import logits, preprocessed
 
 
 class Input(NamedTuple):
@@ -96,6 +97,14 @@ def iter_inputs(model: BaseModel, args: argparse.Namespace) -> Iterator[Input]:
         yield Input(name, tensor, np.ascontiguousarray(image), packed['data_samples'])
 
 
+def run_on_inputs(model: BaseModel, args: argparse.Namespace, readings: Any) -> None:
+    """Run the model on the images of :func:`iter_inputs`; ``readings.update`` takes what ``readings.modules`` did."""
+    for item in iter_inputs(model, args):
+        with capture(readings.modules) as calls:
+            logits(model, item.tensor)
+        readings.update(calls)
+
+
 def _files(model: BaseModel, images: Sequence[str]) -> tuple:
     """(path, name of the outputs) of each image, and a function from that to (packed input, path, name)."""
     pipeline, pairs = test_pipeline(model.cfg), named_images(images)
@@ -118,5 +127,3 @@ def _dataset(model: BaseModel) -> tuple:
 
     names = dataset_names(dataset)
     return list(range(len(dataset))), load
-
-

@@ -15,7 +15,7 @@ from mmwhitebox.apis import init_model
 from mmwhitebox.apis.data import building, evaluation_split
 from mmwhitebox.cli.measures.inputs import open_model
 from mmwhitebox.cli.measures.outputs import save_numbers
-from mmwhitebox.cli.measures.selection import model_names
+from mmwhitebox.cli.measures.selection import named_models
 from mmwhitebox.datasets import check_datasets
 from mmwhitebox.engine.feature_scores import Bank, KNNAccuracy, LinearProbeAccuracy
 from mmwhitebox.engine.feature_validation import bank_loader, check_bank, check_labels, collect_bank, num_classes_of
@@ -67,8 +67,7 @@ def features(model: BaseModel, loader: DataLoader, what: str) -> Bank:
 def main(args: argparse.Namespace) -> None:
     metrics = [KNNAccuracy(args.k, args.temperature), LinearProbeAccuracy(args.penalty)]
     rows = []
-    pairs = [(args.config, args.checkpoint), *args.also]
-    for name, pair in zip(model_names(pairs), pairs):
+    for name, pair in named_models(args).items():
         model = open_model(args, *pair)
         bank_images, held_out = loaders(model)
         for metric in metrics:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmwhitebox.cli.measures.inputs import Input, iter_inputs, open_model
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
-from mmwhitebox.cli.measures.selection import layers_with, select
+from mmwhitebox.cli.measures.selection import layers_with, select_heads
 from mmwhitebox.interpret.capture import capture
 from mmwhitebox.interpret.map_grid import MapRow, draw_map_grid, layer_label
 from mmwhitebox.interpret.membership import (
@@ -53,7 +53,7 @@ def main(args: argparse.Namespace) -> None:
     model = open_model(args)
     layers = layers_with(model, args.layers, lambda name, layer: has_membership(layer),
                          'membership of tokens in subspaces (attention TSSA or DMSA)')
-    heads = select(args.heads, min(layer.num_heads for layer in layers.values()), '--heads', 'heads')
+    heads = select_heads(args.heads, layers.values())
     moments: dict[str, dict[str, RunningMoments]] = {name: {} for name in layers}
     for item in iter_inputs(model, args):
         with capture(layers) as calls:
@@ -70,4 +70,3 @@ def main(args: argparse.Namespace) -> None:
         save_figure(draw(model, item, maps, heads), args.out, item.name)
     save_numbers(table(moments, heads), args.out, 'membership')
     print(f'{args.out}: membership.json, membership.csv and a figure for each image')
-

@@ -1,5 +1,4 @@
 """What a measure writes: tables as JSON and CSV, figures as PNG and PDF."""
-import csv
 import json
 import math
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from mmwhitebox.cli.predictions.tables import write_csv
 from mmwhitebox.engine.work_dir import prepare_folder
 
 DPI = 160
@@ -31,10 +31,7 @@ def save_numbers(rows: Iterable[dict], out: str | Path, name: str) -> tuple[Path
     columns = list(dict.fromkeys(key for row in rows for key in row))
     json_file, csv_file = (prepare_folder(out) / f'{name}{suffix}' for suffix in ('.json', '.csv'))
     json_file.write_text(json.dumps(rows, indent=1, allow_nan=False) + '\n')
-    with open(csv_file, 'w', newline='') as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(csv_file, columns, ([row.get(column) for column in columns] for row in rows))
     return json_file, csv_file
 
 

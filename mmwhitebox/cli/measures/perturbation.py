@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from mmwhitebox.apis.scoring import evaluation_loader, scores_of
 from mmwhitebox.cli.measures.inputs import open_model
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
-from mmwhitebox.cli.measures.selection import commands_for, model_names, require, select
+from mmwhitebox.cli.measures.selection import commands_for, named_models, require, select, select_heads
 from mmwhitebox.errors import NotApplicableError, UserError
 from mmwhitebox.interpret.perturbation import Projection, attention_projections, noise_sweep, summarize
 from mmwhitebox.interpret.plot_style import colour, new_figure
@@ -45,9 +45,7 @@ def measure(args: argparse.Namespace, name: str, config: str, checkpoint: str) -
     """Rows of one model: its score in every draw of the noise, and what the score is."""
     model = open_model(args, config, checkpoint)
     projections = choose_projections(model, args)
-    heads = None
-    if args.heads:
-        heads = select(args.heads, min(projection.num_heads for projection in projections), '--heads', 'heads')
+    heads = select_heads(args.heads, projections) if args.heads else None
     if isinstance(model, BaseSelfSupervisor):
         raise NotApplicableError(f'{type(model).__name__} has learned no classes, so there is no score to disturb.')
     loader = evaluation_loader(model.cfg, args.max_images)
@@ -81,11 +79,10 @@ def plot(curves: dict[str, list[dict]], score: str) -> Figure:
 
 
 def main(args: argparse.Namespace) -> None:
-    if args.repeats < 1 or (args.max_images is not None and args.max_images < 1) or min(args.scales) < 0:
-        raise UserError('--repeats and --max-images must be positive, --scales not negative.')
-    pairs = [(args.config, args.checkpoint), *args.also]
+    if min(args.scales) < 0:
+        raise UserError('--scales: noise is not negative.')
     rows, curves = [], {}
-    for name, pair in zip(model_names(pairs), pairs):
+    for name, pair in named_models(args).items():
         draws = measure(args, name, *pair)
         curves[name] = summarize(draws)
         rows += draws
@@ -93,7 +90,5 @@ def main(args: argparse.Namespace) -> None:
         for row in curves[name]:
             table.add_row([f'{row["scale"]:g}', f'{row["mean"]:.2f}', f'{row["std"]:.2f}', row['repeats']])
         print(f'\n{name}\n{table}')
-    json_file, csv_file = save_numbers(rows, args.out, 'perturbation')
     figure = plot(curves, ' or '.join(dict.fromkeys(row['metric'] for row in rows)))
-    print('written:', json_file, csv_file, save_figure(figure, args.out, 'perturbation'))
-
+    print('written:', *save_numbers(rows, args.out, 'perturbation'), save_figure(figure, args.out, 'perturbation'))

@@ -5,13 +5,11 @@ import numpy as np
 import torch
 from prettytable import PrettyTable
 
-from mmwhitebox.cli.measures.inputs import iter_inputs, open_model
+from mmwhitebox.cli.measures.inputs import open_model, run_on_inputs
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
-from mmwhitebox.cli.measures.selection import layers_with, model_names, select
+from mmwhitebox.cli.measures.selection import layers_with, named_models, select_heads
 from mmwhitebox.interpret.attention_map import has_representatives
-from mmwhitebox.interpret.capture import capture
 from mmwhitebox.interpret.rank import TOLERANCE, Ranks, plot_ranks
-from mmwhitebox.models.access import logits
 from mmwhitebox.models.attention_layers import layer_numbers
 
 
@@ -21,13 +19,9 @@ def measure(args: argparse.Namespace, config: str, checkpoint: str) -> list[dict
     model = open_model(args, config, checkpoint)
     layers = layers_with(model, args.layers, lambda name, layer: has_representatives(layer),
                          'attention through representatives (CBSA, Agent)')
-    fewest = min(attention.num_heads for attention in layers.values())
-    heads = select(args.heads, fewest, '--heads', 'heads') if args.heads else None
+    heads = select_heads(args.heads, layers.values()) if args.heads else None
     ranks = Ranks(layers, layer_numbers(model, layers), heads)
-    for item in iter_inputs(model, args):
-        with capture(ranks.modules) as calls:
-            logits(model, item.tensor)
-        ranks.update(calls)
+    run_on_inputs(model, args, ranks)
     return list(ranks.rows())
 
 
@@ -47,14 +41,12 @@ def show(rows: dict[str, list[dict]]) -> str:
 
 
 def main(args: argparse.Namespace) -> None:
-    pairs = [(args.config, args.checkpoint), *args.also]
-    rows = {name: measure(args, *pair) for name, pair in zip(model_names(pairs), pairs)}
+    rows = {name: measure(args, *pair) for name, pair in named_models(args).items()}
     first = next(iter(rows.values()))[0]
     print(f'{show(rows)}\nRank of A: singular values above {TOLERANCE:g} of the largest, mean +- std over '
           f'{first["images"]} images; m representatives, p dimensions of a head.')
     for name, found in rows.items():
         print(f'{name}: mean rank {np.mean([row["rank"] for row in found]):.1f} over {len(found)} heads, '
               f'representatives {"learned" if found[0]["representatives"] == "learned" else "from the pool"}')
-    json_file, csv_file = save_numbers(
-        [dict(model=name, **row) for name, found in rows.items() for row in found], args.out, 'rank')
-    print('written:', json_file, csv_file, save_figure(plot_ranks(rows), args.out, 'rank'))
+    together = [dict(model=name, **row) for name, found in rows.items() for row in found]
+    print('written:', *save_numbers(together, args.out, 'rank'), save_figure(plot_ranks(rows), args.out, 'rank'))

@@ -4,10 +4,9 @@ import argparse
 import torch
 from prettytable import PrettyTable
 
-from mmwhitebox.cli.measures.inputs import iter_inputs, open_model
+from mmwhitebox.cli.measures.inputs import open_model, run_on_inputs
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
-from mmwhitebox.cli.measures.selection import layers_with, select
-from mmwhitebox.interpret.capture import capture
+from mmwhitebox.cli.measures.selection import layers_with, select_heads
 from mmwhitebox.interpret.rate_reduction import (
     REDUCTIONS,
     Reductions,
@@ -15,7 +14,6 @@ from mmwhitebox.interpret.rate_reduction import (
     plot_reductions,
     representative_layers,
 )
-from mmwhitebox.models.access import logits
 from mmwhitebox.models.attention_layers import layer_numbers
 
 
@@ -25,14 +23,9 @@ def main(args: argparse.Namespace) -> None:
     layers = {layer.name: layer for layer in representative_layers(model)}
     chosen = layers_with(model, args.layers, lambda name, layer: name in layers,
                          'attention through representatives (CBSA)')
-    numbers = layer_numbers(model, chosen)
-    layers = [layers[name] for name in chosen]
-    fewest = min(layer.attention.num_heads for layer in layers)
-    reductions = Reductions(layers, numbers, select(args.heads, fewest, '--heads', 'heads') if args.heads else None)
-    for item in iter_inputs(model, args):
-        with capture(reductions.modules) as calls:
-            logits(model, item.tensor)
-        reductions.update(calls)
+    heads = select_heads(args.heads, chosen.values()) if args.heads else None
+    reductions = Reductions([layers[name] for name in chosen], layer_numbers(model, chosen), heads)
+    run_on_inputs(model, args, reductions)
     rows = list(reductions.rows())
     table = PrettyTable(['layer', 'head', *REDUCTIONS], align='r')
     for row in rows:
@@ -44,6 +37,5 @@ def main(args: argparse.Namespace) -> None:
     for key, where in (('tokens', 'within the subspace'), ('tokens_after_layer', 'after the whole attention layer')):
         print(f'Pearson correlation of representatives and tokens {where}: '
               f'{correlation(few, [row[key] for row in rows]):.3f} over {len(rows)} heads')
-    json_file, csv_file = save_numbers(rows, args.out, 'rate_reduction')
-    print('written:', json_file, csv_file, save_figure(plot_reductions(rows), args.out, 'rate_reduction'))
-
+    print('written:', *save_numbers(rows, args.out, 'rate_reduction'),
+          save_figure(plot_reductions(rows), args.out, 'rate_reduction'))

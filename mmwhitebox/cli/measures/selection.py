@@ -1,5 +1,6 @@
 """What a measure looks at: layers and heads that were named and have what it shows; names of the models."""
-from collections.abc import Callable, Sequence
+import argparse
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,11 @@ def select(wanted: str | None, count: int, option: str, what: str) -> list[int]:
             raise UserError(f'{option} {wanted}: the range {part.strip()} is empty.')
         chosen.update(range(start % count, stop % count + 1))
     return sorted(chosen)
+
+
+def select_heads(wanted: str | None, layers: Iterable[Any]) -> list[int]:
+    """Heads that ``--heads`` names, of those that every one of the layers (``num_heads``) has; None names all."""
+    return select(wanted, min(layer.num_heads for layer in layers), '--heads', 'heads')
 
 
 def commands_for(model: nn.Module) -> list[str]:
@@ -103,13 +109,12 @@ def layers_with(model: nn.Module, wanted: str | None, notion: Callable[[str, nn.
     return dict(items[i] for i in chosen)
 
 
-def model_names(pairs: Sequence[Sequence[str]]) -> list[str]:
-    """Short, unique names of models: that of the config, with that of the checkpoint where it is needed.
-
-    Args:
-        pairs (Sequence[Sequence[str]]): Config and checkpoint of each model.
-    """
+def named_models(args: argparse.Namespace) -> dict[str, Sequence[str]]:
+    """Config and checkpoint of every model of a command, under short, unique names: that of the config, with that of
+    the checkpoint where it is needed."""
+    pairs = [(args.config, args.checkpoint), *args.also]
     configs = [Path(config).stem for config, _ in pairs]
     names = [name if configs.count(name) == 1 else f'{name} {Path(checkpoint).stem}'
              for name, (_, checkpoint) in zip(configs, pairs)]
-    return [name if names.count(name) == 1 else f'{name} ({i})' for i, name in enumerate(names)]
+    return {name if names.count(name) == 1 else f'{name} ({i})': pair
+            for i, (name, pair) in enumerate(zip(names, pairs))}

@@ -6,7 +6,7 @@ from prettytable import PrettyTable
 
 from mmwhitebox.cli.measures.inputs import open_model
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
-from mmwhitebox.cli.measures.selection import layers_with, select
+from mmwhitebox.cli.measures.selection import layers_with, select_heads
 from mmwhitebox.interpret.subspaces import plot_angles, plot_subspaces, subspace_rows
 from mmwhitebox.models.attention_layers import layer_numbers, subspace_projection
 
@@ -22,17 +22,15 @@ def main(args: argparse.Namespace) -> None:
     layers = layers_with(model, args.layers, lambda name, layer: subspace_projection(layer) is not None,
                          'attention that projects its tokens into subspaces by one map')
     indices = layer_numbers(model, layers)
-    fewest = min(attention.num_heads for attention in layers.values())
-    heads = select(args.heads, fewest, '--heads', 'heads') if args.heads else None
+    common = select_heads(args.heads, layers.values())
+    heads = common if args.heads else None
     rows = subspace_rows(layers, indices, heads)
     table = PrettyTable(['layer', *COLUMNS.values()], align='r', float_format='.3')
     for index in indices:
         table.add_row([index, *(np.mean([row[key] for row in rows if row['layer'] == index]) for key in COLUMNS)])
     print(table)
     print('Mean over heads; angles in degrees. (random): the value of random directions of the same dimensions.')
-    json_file, csv_file = save_numbers(rows, args.out, 'subspaces')
-    pictures = [save_figure(plot_subspaces(rows), args.out, 'subspaces')]
-    if (len(heads) if heads else fewest) > 1:
-        pictures.append(save_figure(plot_angles(layers, indices, heads), args.out, 'subspaces_angles'))
-    print('written:', json_file, csv_file, *pictures)
-
+    written = [*save_numbers(rows, args.out, 'subspaces'), save_figure(plot_subspaces(rows), args.out, 'subspaces')]
+    if len(common) > 1:
+        written.append(save_figure(plot_angles(layers, indices, heads), args.out, 'subspaces_angles'))
+    print('written:', *written)

@@ -63,4 +63,3 @@ def main(args: argparse.Namespace) -> None:
             figure.savefig(prepare_folder(out / 'frames') / f'{t:03d}.png')
     save_animation(frames, out / 'synthetic.gif')
     print('written:', *pictures, out / 'synthetic.gif')
-

@@ -15,7 +15,7 @@ from mmwhitebox.apis.data import evaluation_split
 from mmwhitebox.apis.sources import named_images
 from mmwhitebox.cli.measures.inputs import Input, iter_inputs, open_model
 from mmwhitebox.cli.measures.outputs import save_figure, save_numbers
-from mmwhitebox.cli.measures.selection import layers_with, model_names, select
+from mmwhitebox.cli.measures.selection import layers_with, named_models, select_heads
 from mmwhitebox.datasets.layout import leaf_datasets
 from mmwhitebox.errors import NotApplicableError, UserError, joined
 from mmwhitebox.interpret.attention_map import class_token_maps, has_class_token
@@ -128,7 +128,7 @@ def measure(args: argparse.Namespace, labels: Callable[[Input], np.ndarray], con
     show_whole_images(model.cfg)
     layers = layers_with(model, args.layers, lambda name, layer: has_class_token(model, name, layer),
                          'class token that looks at patches')
-    heads = select(args.heads, min(layer.num_heads for layer in layers.values()), '--heads', 'heads')
+    heads = select_heads(args.heads, layers.values())
     target_args = target_arguments(args, model)
     scores, shares = ZeroShotScores(), RunningMoments()
     for item in iter_inputs(model, args):
@@ -186,15 +186,10 @@ def show(name: str, rows: list[dict], shares: np.ndarray) -> str:
 def main(args: argparse.Namespace) -> None:
     if args.foreground and args.background:
         raise UserError('Give --foreground or --background, not both.')
-    if args.boundary_width is not None and args.boundary_width < 1:
-        raise UserError(f'--boundary-width {args.boundary_width}: give a positive number of pixels.')
-    pairs = [(args.config, args.checkpoint), *args.also]
     labels, results = label_source(args), {}
-    for name, pair in zip(model_names(pairs), pairs):
+    for name, pair in named_models(args).items():
         results[name], shares = measure(args, labels, *pair)
         print(show(name, results[name], shares))
     rows = [dict(model=name, threshold='best' if args.threshold is None else args.threshold, **row)
             for name, found in results.items() for row in found]
-    json_file, csv_file = save_numbers(rows, args.out, 'zero_shot')
-    print('written:', json_file, csv_file, save_figure(plot(results), args.out, 'zero_shot'))
-
+    print('written:', *save_numbers(rows, args.out, 'zero_shot'), save_figure(plot(results), args.out, 'zero_shot'))

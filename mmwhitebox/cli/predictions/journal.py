@@ -5,6 +5,7 @@ and what tables say of the image. An image is finished once its line is there, a
 of a line that a killed process left is cut off.
 """
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ class Journal:
     Args:
         out (Path): Folder of the outputs.
         shard (Shard): This process.
-        settings (dict[str, Any]): See :func:`.settings.settings_of`.
+        settings (dict[str, Any]): See :func:`.run.settings_of`.
         overwrite (bool): Begin anew. Defaults to False.
 
     Raises:
@@ -164,16 +165,8 @@ def settings_of(part: Path) -> dict | None:
 
 def whole(part: Path) -> int:
     """Bytes of a part up to the end of its last whole line."""
-    with open(part, 'rb') as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(end - (1 << 16), 0)
-            file.seek(start)
-            at = file.read(end - start).rfind(b'\n')
-            if at >= 0:
-                return start + at + 1
-            end = start
-    return 0
+    with open(part, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.rfind(b'\n') + 1
 
 
 def heads(part: Path) -> Iterator[tuple[int, list[str]]]:

@@ -1,16 +1,20 @@
-"""A run over images: what is not finished is predicted, written and noted, one after another."""
+"""A run over images: what it is of and depends on; what is not finished is predicted, written and noted."""
+import json
 import math
 import os
 import sys
 from collections import deque
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.model import BaseModel
 
 from mmwhitebox.apis import ClsResult, SegResult, iter_inference
 from mmwhitebox.apis.ahead import map_ahead
+from mmwhitebox.apis.sources import named_images
 from mmwhitebox.checkpoints.atomic import write_atomically
 from mmwhitebox.datasets.video import Video, is_video
 from mmwhitebox.errors import ImageReadError
@@ -22,6 +26,43 @@ from .tables import frame_name, write_classes, write_regions, write_shares
 
 NAMED = 3
 MOST_PIXELS = 1 << 23  # of the images that are written at a time, 50 bytes each
+
+
+def find_images(arguments: list[str], out: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """(path, name of the outputs) of the images, then of the videos; and what is refused of the arguments, in words.
+
+    Args:
+        arguments (list[str]): Files, folders, globs.
+        out (str): Folder of the outputs: no image of it is one of a folder around it.
+
+    Raises:
+        UserError: There is no image at all, or an argument is not there.
+    """
+    errors: list[ImageReadError] = []
+    found = named_images(arguments, out, lambda path, error: errors.append(error))
+    if not found:
+        raise errors[0]
+    return sorted(found, key=lambda item: is_video(item[0])), [str(error) for error in errors]
+
+
+def settings_of(model: BaseModel, options: list[str]) -> dict[str, str | list[str]]:
+    """What must be the same for a run to go on: the weights, the config's parts that predictions need, options.
+
+    Args:
+        model (BaseModel): From :func:`mmwhitebox.apis.init_model`.
+        options (list[str]): What the command was asked for, in words.
+
+    Returns:
+        dict[str, str | list[str]]: 'checkpoint' and 'config', checksums of their content, and 'options'.
+    """
+    weights = blake2b(digest_size=16)
+    for name, value in sorted(model.state_dict().items()):
+        weights.update(name.encode())
+        weights.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    parts = [model.cfg.model.to_dict(), model.test_pipeline.steps, model.dataset_meta]
+    config = json.dumps(parts, sort_keys=True, default=lambda one: getattr(one, '__qualname__', type(one).__name__))
+    return dict(checkpoint=weights.hexdigest(), config=blake2b(config.encode(), digest_size=16).hexdigest(),
+                options=options)
 
 
 class Run:

@@ -1,7 +1,7 @@
 """What the finished images of a run say together: classes and shares as CSV, regions as COCO's json."""
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from mmwhitebox.checkpoints.atomic import write_atomically
@@ -72,7 +72,7 @@ def write_regions(path: str | Path, found: Finished, names: list[str], classes: 
     write_atomically(path, write)
 
 
-def write_csv(path: str | Path, header: list[str], rows: Iterable[list]) -> None:
+def write_csv(path: str | Path, header: Collection[str], rows: Iterable[Collection]) -> None:
     """Write a table; a name of a file that is no Unicode keeps its bytes."""
     def write(temporary: Path) -> None:
         with open(temporary, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file:
