@@ -1,6 +1,6 @@
 """The parts of a config: their paths, their classes, and the arguments that their classes take for granted."""
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
@@ -49,15 +49,29 @@ def make_part(path: str, cfg: Any, registry: Registry) -> Part | None:
     """The part that a value of the config is; None if it is no dict."""
     if not isinstance(cfg, dict):
         return None
-    cls = cfg.get('type')
-    if isinstance(cls, str):
-        scope = cfg.get('_scope_') or getattr(DefaultScope.get_current_instance(), 'scope_name', None)
-        registry = registry.children.get(scope, registry)
-        try:
-            cls = registry.get(cls)
-        except Exception:  # mmengine tries to import the name as a module
-            cls = None
+    cls = find_type(cfg.get('type'), (registry, ), cfg.get('_scope_'))
     return Part(path, cfg, cls if isinstance(cls, type) else None)
+
+
+def find_type(name: Any, registries: Iterable[Registry], scope: str | None = None) -> Any:
+    """The class of a name, as mmengine finds it; None when there is none.
+
+    Args:
+        name (str | Callable): ``type`` of a config dict.
+        registries (Iterable[Registry]): Where such a type is looked up, one after another.
+        scope (str, optional): ``_scope_`` of the dict.
+    """
+    if not isinstance(name, str):
+        return name
+    scope = scope or getattr(DefaultScope.get_current_instance(), 'scope_name', None)
+    for registry in registries:
+        try:
+            found = registry.children.get(scope, registry).get(name)
+        except Exception:  # mmengine tries to import the name as a module
+            continue
+        if found is not None:
+            return found
+    return None
 
 
 def listed(path: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -14,12 +14,13 @@ from mmcv.transforms import RandomChoiceResize, RandomResize
 from mmcv.transforms.wrappers import Compose, KeyMapper, RandomApply, RandomChoice
 from mmengine.config import Config
 from mmengine.optim import DefaultOptimWrapperConstructor
-from mmengine.registry import DefaultScope, Registry
+from mmengine.registry import Registry
 from mmengine.runner import Runner
 from mmpretrain.registry import BATCH_AUGMENTS
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
+from mmwhitebox.config_parts import find_type
 from mmwhitebox.errors import ConfigError, joined
 from mmwhitebox.registry import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS
 
@@ -293,27 +294,6 @@ def _unknown_type(path: str, name: str, registries: Registries) -> str:
         return f'{path}.type: unknown type {name!r}; did you mean {scope + dot + near!r}?'
     return f'{path}.type: unknown type {name!r}.' + (
         f' Known types: {", ".join(names)}' if 0 < len(names) <= MAX_NAMED else '')
-
-
-def find_type(name: Any, registries: Iterable[Registry], scope: str | None = None) -> Any:
-    """The class of a name, as mmengine finds it; None when there is none.
-
-    Args:
-        name (str | Callable): ``type`` of a config dict.
-        registries (Iterable[Registry]): Where such a type is looked up, one after another.
-        scope (str, optional): ``_scope_`` of the dict.
-    """
-    if not isinstance(name, str):
-        return name
-    for registry in registries:
-        own = registry.children.get(scope or DefaultScope.get_current_instance().scope_name, registry)
-        try:
-            found = own.get(name)
-        except Exception:  # mmengine tries to import the name as a module
-            found = None
-        if found is not None:
-            return found
-    return None
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float) -> str | None:

@@ -22,7 +22,7 @@ from .class_names import class_name_problems
 from .folder import OfFolder
 from .formats.pairing import IN_TWO_SPLITS
 from .image_io import IMAGE_SUFFIXES
-from .layout import check_datasets, leaf_datasets, lists_folders
+from .layout import check_datasets, datasets_of, lists_folders
 from .likeness import WORDS
 from .mask_reading import steps_that_read_masks
 from .training_view import NUM_BINS, TrainingView, bins_of
@@ -101,8 +101,7 @@ def make_sets(cfg: Config, splits: Sequence[str]) -> list[CheckedSet]:
     """
     cfgs: dict[str, tuple[list[str], dict]] = {}
     for split in splits:
-        loader = cfg.get(f'{split}_dataloader')
-        for dataset in leaf_datasets(loader.dataset) if loader else ():
+        for dataset in datasets_of(cfg, split):
             key = str({k: v for k, v in dataset.items() if k != 'pipeline'})
             cfgs.setdefault(key, ([], dataset))[0].append(split)
     if not cfgs:

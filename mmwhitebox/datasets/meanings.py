@@ -10,6 +10,7 @@ from mmwhitebox.errors import AnnotationError, ConfigError, ImageReadError, join
 from .formats import Findings, Pairs
 from .formats.pairs import NAMED
 from .formats.values import nearest_shares, read_mask
+from .label_map import packed
 
 VOID = 255
 BLACK = (0, 0, 0)
@@ -153,7 +154,7 @@ def is_stray(share: float, files: int, masks: int) -> bool:
 
 def holding(pairs: Pairs, value: Any) -> list[Path]:
     """The first few masks that hold a value or colour."""
-    code = value[0] << 16 | value[1] << 8 | value[2] if isinstance(value, tuple) else value
+    code = packed(value) if isinstance(value, tuple) else value
     return list(itertools.islice((path for sample in pairs.samples for path in sample.annotation
                                   if holds(path, code)), NAMED))
 
