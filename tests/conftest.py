@@ -1,3 +1,4 @@
+import gc
 import os
 
 os.environ.setdefault('MPLBACKEND', 'Agg')
@@ -13,6 +14,16 @@ from mmengine.registry import init_default_scope  # noqa: E402
 import mmwhitebox  # noqa: E402, F401
 
 torch.set_num_threads(1 if 'PYTEST_XDIST_WORKER' in os.environ else 2)  # with xdist, a worker for every core
+
+
+def pytest_collection_finish() -> None:
+    """Garbage is looked for among what the tests make, not in all that was imported: mmengine does so for every set."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
