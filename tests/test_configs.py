@@ -13,10 +13,10 @@ from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 
 from mmwhitebox.datasets.layout import leaf_datasets
-from tests.configs import CONFIGS, ROOT, SIZE, Config, reduced
+from tests.configs import CONFIGS, SIZE, config, reduced
 from tests.published_sets import PUBLISHED
 
-SEGMENTATION = [name for name in CONFIGS if 'decode_head' in reduced(name).model]
+SEGMENTATION = [name for name in CONFIGS if 'decode_head' in config(name).model]
 SELF_SUPERVISED = [name for name in CONFIGS if name.startswith(('crate_mae/', 'simdino/'))]
 CLASSIFICATION = [name for name in CONFIGS if name not in [*SEGMENTATION, *SELF_SUPERVISED]]
 ALIKE = tuple(f'_small_{data}.py' for data in {*PUBLISHED} - {'cityscapes', 'pascal_context', 'drive'})
@@ -87,7 +87,7 @@ def test_classification_config(name):
 @pytest.mark.parametrize('name', SELF_SUPERVISED)
 def test_self_supervised_config(name):
     """One step of its own optimizer reaches every parameter; the batch is the recipe's, crops have the size named."""
-    whole, cfg = Config.fromfile(ROOT / 'configs' / name), reduced(name)
+    whole, cfg = config(name), reduced(name)
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
     model.init_weights()
@@ -113,7 +113,7 @@ def test_self_supervised_config(name):
 @pytest.mark.parametrize('name', CLASSIFICATION)
 def test_classes_and_batch_agree_with_the_recipe(name):
     """Head, batch augmentation and dataset have the same classes; eight processes make the recipe's batch."""
-    cfg = Config.fromfile(ROOT / 'configs' / name)
+    cfg = config(name)
     init_default_scope(cfg.default_scope)
     num_classes = cfg.model.head.num_classes
     assert cfg.model.data_preprocessor.get('num_classes', num_classes) == num_classes
@@ -130,7 +130,7 @@ def test_classes_and_batch_agree_with_the_recipe(name):
 
 @pytest.mark.parametrize('name', CLASSIFICATION)
 def test_pipelines_give_the_size_of_the_position_table(name):
-    cfg = Config.fromfile(ROOT / 'configs' / name)
+    cfg = config(name)
     init_default_scope(cfg.default_scope)
     own_size = cfg.train_dataloader.dataset.type.startswith('mmwhitebox.')
     size = (32, 32) if own_size else (150, 130)
@@ -144,7 +144,7 @@ def test_pipelines_give_the_size_of_the_position_table(name):
 @pytest.mark.parametrize('name, millions', [
     ('dmst_tssa', 3.12), ('dmst_tpusa', 3.13), ('dmst', 3.13), ('dmst_tpsusa', 3.13)])
 def test_size_of_the_ablation(name, millions):
-    cfg = Config.fromfile(ROOT / 'configs' / 'dmst' / f'{name}_tiny_cifar10.py')
+    cfg = config(f'{name}_tiny_cifar10')
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.005)
@@ -164,7 +164,7 @@ def test_pipelines_resolve(name):
 @pytest.mark.parametrize('name', SEGMENTATION)
 def test_crop_and_positions_agree(name):
     """The crop of the pipeline, the preprocessor, the position table and the test window are one size."""
-    cfg = Config.fromfile(ROOT / 'configs' / name)
+    cfg = config(name)
     crop = next(step.crop_size for step in cfg.train_pipeline if step.type == 'RandomCrop')
     assert tuple(cfg.model.data_preprocessor.size) == tuple(crop)
     assert cfg.model.backbone.img_size in (crop[0], tuple(crop))

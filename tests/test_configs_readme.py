@@ -17,7 +17,7 @@ from mmwhitebox.former_names import warn_former
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from mmwhitebox.registry import ATTENTIONS, FEEDFORWARDS
 from tests.config_tables import FOLDER, READMES, with_table
-from tests.configs import CONFIGS, ROOT
+from tests.configs import CONFIGS, ROOT, config
 
 NAMES = [name[:-3] for name in CONFIGS]
 RENAMED = load(FOLDER / 'renamed.yml')
@@ -55,7 +55,7 @@ def spelled(part, registry):
 
 def training(name):
     """All that a config says, in one spelling."""
-    cfg = Config.fromfile(FOLDER / f'{name}.py').to_dict()
+    cfg = config(name).to_dict()
     backbone = cfg['model']['backbone']
     if 'arch' in backbone:
         arch = backbone.pop('arch')
