@@ -95,12 +95,30 @@ def get(cfg: Any, path: str) -> Any:
     return cfg
 
 
+def walk(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, dict]]:
+    """All dicts inside a config with their paths, ``model.decode_head``."""
+    items = value.items() if isinstance(value, (dict, Config)) else enumerate(value)
+    for key, inner in items:
+        here = (*path, str(key))
+        if isinstance(inner, dict):
+            yield '.'.join(here), inner
+        if isinstance(inner, (dict, list, tuple)):
+            yield from walk(inner, here)
+
+
 def model_part(cfg: Config) -> Part | None:
     """The model; of a model for test-time augmentation the one inside."""
     part = make_part('model', cfg.get('model'), MODELS)
     if part is not None and isinstance(part.cfg.get('module'), dict):
         part = make_part('model.module', part.cfg['module'], MODELS)
     return part
+
+
+def heads(cfg: Config) -> Iterator[tuple[str, dict]]:
+    """The heads of the model with their paths."""
+    model = cfg.get('model') or {}
+    for key in HEADS:
+        yield from ((path, head) for path, head in listed(f'model.{key}', model.get(key)) if isinstance(head, dict))
 
 
 def preprocessor_part(cfg: Config, model: Part) -> Part | None:

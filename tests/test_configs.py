@@ -45,6 +45,8 @@ LONG = re.compile(r'_(base|large|p8|24)_')  # differ from small in numbers alone
 def test_segmentation_config(name):
     cfg = reduced(name)
     init_default_scope(cfg.default_scope)
+    if cfg.model.test_cfg.mode == 'slide':  # at the size of the crop, which an image is enlarged to
+        cfg.model.test_cfg.update(crop_size=(SIZE, SIZE), stride=(SIZE // 2, SIZE // 2), val=dict(stride=(SIZE, SIZE)))
     model = MODELS.build(cfg.model)
     model.init_weights()
     num_classes = cfg.model.decode_head.num_classes

@@ -48,7 +48,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 
-from mmwhitebox.config_parts import HEADS, SPLITS, get, listed, make_part, steps
+from mmwhitebox.config_parts import SPLITS, get, heads, listed, make_part, steps
 from mmwhitebox.datasets.label_map import LabelMap
 from mmwhitebox.datasets.layout import datasets_of
 from mmwhitebox.datasets.transforms import LoadImage, LoadSegAnnotation
@@ -219,8 +219,7 @@ def all_steps(cfg: Config) -> Iterator:
 
 def fill_model(cfg: Config, recipe: dict, segments: bool, count: int) -> None:
     """Classes, sizes and weights, of the model."""
-    heads = [head for key in HEADS for _, head in listed(key, cfg.model.get(key))]
-    for head in heads:
+    for _, head in heads(cfg):
         inner = head.get('kernel_generate_head', head)  # of K-Net
         inner['num_classes'] = count
         if 'class_weight' in recipe:

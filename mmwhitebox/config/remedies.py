@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS
 
-from mmwhitebox.config_parts import HEADS, SPLITS, Part, datasets, listed, pipelines
+from mmwhitebox.config_parts import SPLITS, Part, datasets, heads, pipelines
 from mmwhitebox.datasets.check_report import CheckedSet, class_names, class_table
 from mmwhitebox.datasets.checking import Finding
 from mmwhitebox.datasets.folder import OfFolder
@@ -211,9 +211,8 @@ def weights(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remed
     each = [next(those, 1.) if share else 1. for share in shares]
     if 'recipe' in cfg:
         return own(cfg, 'class_weight', each, 'recipe')
-    paths = [f'{where}.{key}.class_weight' for name in HEADS for where, head in listed(f'model.{name}', cfg.model.get(
-        name)) for key in ('loss_decode', 'loss') if 'CrossEntropyLoss' in str((head.get(key) or {}).get('type'))
-        ] if cfg.get('model') else []
+    paths = [f'{path}.{key}.class_weight' for path, head in heads(cfg) for key in ('loss_decode', 'loss')
+             if 'CrossEntropyLoss' in str((head.get(key) or {}).get('type'))]
     return options(paths, each)
 
 
@@ -246,9 +245,8 @@ def larger_crop(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> R
 
 def same_number(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy | None:
     """For a model of another number of classes."""
-    heads = [f'{where}.num_classes' for name in HEADS for where, head in listed(f'model.{name}', (
-        cfg.get('model') or {}).get(name)) if isinstance(head, dict) and 'num_classes' in head]
-    return options(heads, checked.checker.num_classes) if 'the model has' in found[0].message else None
+    paths = [f'{path}.num_classes' for path, head in heads(cfg) if 'num_classes' in head]
+    return options(paths, checked.checker.num_classes) if 'the model has' in found[0].message else None
 
 
 MAKERS = {

@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS, TRANSFORMS
 from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
 
-from mmwhitebox.config_parts import HEADS, get, listed
+from mmwhitebox.config_parts import get, heads, listed
 from mmwhitebox.errors import UserError
 
 from .checking import NOTES, Finding, Sample, SampleChecker
@@ -160,9 +160,8 @@ def _make_set(splits: tuple[str, ...], dataset_cfg: dict, cfg: Config, scope: st
 
 def _weighs(cfg: Config) -> bool:
     """Whether a loss of the config's heads has weights of the classes."""
-    model = cfg.get('model') or {}
-    losses = [loss for key in HEADS for _, head in listed(key, model.get(key)) if isinstance(head, dict)
-              for name in ('loss_decode', 'loss') for _, loss in listed(name, head.get(name))]
+    losses = [loss for _, head in heads(cfg) for name in ('loss_decode', 'loss')
+              for _, loss in listed(name, head.get(name))]
     return any(isinstance(loss, dict) and loss.get('class_weight') for loss in losses)
 
 
