@@ -199,7 +199,9 @@ def _check_typed(path: str, key: str, value: dict, registries: Registries, owner
     if target is None:
         yield _unknown_type(path, name, registries)
         return
-    if path == 'optim_wrapper' and not _default_constructor(value):
+    constructor = value.get('constructor', DefaultOptimWrapperConstructor)
+    if path == 'optim_wrapper' and \
+            find_type(constructor, (mm.OPTIM_WRAPPER_CONSTRUCTORS, )) is not DefaultOptimWrapperConstructor:
         return  # what it does with the dict is its own affair
     extra = set().union(TAKEN_OUT_OF.get(key, ()), *(TAKEN_OUT.get(registry, ()) for registry in registries))
     arguments = _arguments(target, value)
@@ -242,11 +244,6 @@ def _check_untyped(path: str, key: str, value: Any, owner: Any) -> Iterator[str]
                 if kind_of(group) not in (None, 'dict'):
                     yield f'{path}.{name}.{pattern}: must be a dict such as dict(lr_mult=0.1), got {group!r}'
     yield from _check_inside(path, value, owner)
-
-
-def _default_constructor(value: dict) -> bool:
-    name = value.get('constructor', DefaultOptimWrapperConstructor)
-    return find_type(name, (mm.OPTIM_WRAPPER_CONSTRUCTORS, )) is DefaultOptimWrapperConstructor
 
 
 def _arguments(target: Any, value: dict) -> Arguments:

@@ -92,8 +92,8 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
     files = {value.value: value.files for value in found.values}
     if meaning.nearest:
         meaning.words.append(f'the masks are not exact: each pixel counts as the nearest of {joined(values, SHOWN)}')
-    strays = [value for value in values if value not in known and not meaning.nearest
-              and is_stray(shares[value], files[value], found.masks)]
+    strays = [value for value in values if value not in known and not meaning.nearest and found.masks >= ENOUGH
+              and shares[value] < STRAY and files[value] <= max(1, STRAY_FILES * found.masks)]
     sure = [value for value in values if value not in (*strays, VOID)]
     zero = BLACK if meaning.coloured else 0
     asked = [(zero, 'background', 'class'),
@@ -145,11 +145,6 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
                               'there is nothing to tell apart. If what is not drawn is background, make it a class '
                               '(--background class, --void class).')
     return meaning
-
-
-def is_stray(share: float, files: int, masks: int) -> bool:
-    """Whether a value of a share of the pixels, in so many of the masks, is so rare that it may be a slip."""
-    return masks >= ENOUGH and share < STRAY and files <= max(1, STRAY_FILES * masks)
 
 
 def holding(pairs: Pairs, value: Any) -> list[Path]:

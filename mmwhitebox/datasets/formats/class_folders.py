@@ -27,7 +27,6 @@ def find_classes(found: Found, where: dict[str, Place]) -> Pairs | None:
             loose.append(path)
     classes = sorted({sample.names[0] for sample in samples})
     pairs = Pairs(found.root, 'classes', samples, classes,
-                  split_source='folders' if any(sample.split for sample in samples) else None,
                   unlabelled=[found.root / path for path in loose])
     problems = mixed_suffixes('images', list(rests)) + named_twice(classes) + missing_classes(samples, pairs)
     problems += noted('images outside the class folders', loose, 'put them into one; they are left out.')

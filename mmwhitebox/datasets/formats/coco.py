@@ -28,6 +28,12 @@ def is_coco(content: Any) -> bool:
         isinstance(content.get(key), list) for key in ('images', 'annotations', 'categories'))
 
 
+def category_names(content: dict) -> dict[Any, str]:
+    """Id -> name of the categories that have both."""
+    return {one['id']: str(one['name']) for one in content['categories']
+            if isinstance(one, dict) and 'id' in one and 'name' in one}
+
+
 def json_files(found: Found) -> list[str]:
     """The json files to open: of a folder with many, a few, if these are no COCO."""
     folders = collections.defaultdict(list)
@@ -59,8 +65,7 @@ def find_coco(found: Found, where: dict[str, Place]) -> Pairs | None:
     files.sort(key=lambda file: ('instances' not in file[0].lower(), file[0]))
     samples, taken, lost, second, changed = [], {}, [], [], []
     for path, content in files:
-        names = {one['id']: str(one['name']) for one in content['categories']
-                 if isinstance(one, dict) and 'id' in one and 'name' in one}
+        names = category_names(content)
         changed += [path] if any(categories.get(key, name) != name for key, name in names.items()) else []
         categories.update((key, name) for key, name in names.items() if key not in categories)
         pure = PurePosixPath(path)

@@ -53,5 +53,4 @@ def find_labelme(found: Found, where: dict[str, Place]) -> Pairs | None:
     problems += noted('LabelMe json files without an image', orphans, 'add the images, or give both the same name.')
     problems += noted('json files that cannot be read', broken, 'save them again; they are left out.')
     return Pairs(found.root, 'labelme', samples, classes,
-                 split_source='folders' if any(sample.split for sample in samples) else None,
                  unlabelled=[found.root / path for path in alone], problems=problems)

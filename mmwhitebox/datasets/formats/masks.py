@@ -41,7 +41,6 @@ def find_masks(found: Found, where: dict[str, Place]) -> Pairs | None:
     alone = [file.path for file in images if file.path not in matches or not matches[file.path]]
     problems += _told(alone, [file.path for file in lost], found, matches, images)
     return Pairs(found.root, 'binary' if several else 'masks', samples, classes if several else None,
-                 split_source='folders' if any(sample.split for sample in samples) else None,
                  unlabelled=[found.root / path for path in alone], problems=problems)
 
 

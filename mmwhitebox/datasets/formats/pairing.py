@@ -67,7 +67,8 @@ def find_pairs(folder: str | Path, kind: str | None = None) -> Pairs:
     if not candidates:
         raise DatasetLayoutError(_nothing(found, where, tried, kind))
     pairs = candidates[-1] if len(candidates) > 1 and candidates[-1].kind not in ('csv', 'classes') else candidates[0]
-    pairs = pairs.but(problems=[*found.problems, *pairs.problems], samples=sorted(pairs.samples, key=lambda s: s.image))
+    pairs = pairs.but(problems=[*found.problems, *pairs.problems], samples=sorted(pairs.samples, key=lambda s: s.image),
+                      split_source=pairs.split_source or ('folders' if any(s.split for s in pairs.samples) else None))
     pairs = apply_lists(pairs, found)
     if pairs.kind in ('masks', 'binary'):
         names, colours, lines = read_names(found)

@@ -75,9 +75,7 @@ def find_yolo(found: Found, where: dict[str, Place]) -> Pairs | None:
         names += [f'class {number}' for number in range(len(names), highest + 1)]
     if not any(sample.annotation for sample in samples):
         samples = []
-    return Pairs(found.root, 'yolo', samples, names,
-                 split_source='folders' if any(sample.split for sample in samples) else None,
-                 problems=problems + named_twice(names))
+    return Pairs(found.root, 'yolo', samples, names, problems=problems + named_twice(names))
 
 
 def _yaml(found: Found) -> tuple[list[str] | None, dict[str, str], list[str]]:
