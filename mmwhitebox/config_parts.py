@@ -1,6 +1,6 @@
 """The parts of a config: their paths, their classes, and the arguments that their classes take for granted."""
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
@@ -49,15 +49,29 @@ def make_part(path: str, cfg: Any, registry: Registry) -> Part | None:
     """The part that a value of the config is; None if it is no dict."""
     if not isinstance(cfg, dict):
         return None
-    cls = cfg.get('type')
-    if isinstance(cls, str):
-        scope = cfg.get('_scope_') or getattr(DefaultScope.get_current_instance(), 'scope_name', None)
-        registry = registry.children.get(scope, registry)
-        try:
-            cls = registry.get(cls)
-        except Exception:  # mmengine tries to import the name as a module
-            cls = None
+    cls = find_type(cfg.get('type'), (registry, ), cfg.get('_scope_'))
     return Part(path, cfg, cls if isinstance(cls, type) else None)
+
+
+def find_type(name: Any, registries: Iterable[Registry], scope: str | None = None) -> Any:
+    """The class of a name, as mmengine finds it; None when there is none.
+
+    Args:
+        name (str | Callable): ``type`` of a config dict.
+        registries (Iterable[Registry]): Where such a type is looked up, one after another.
+        scope (str, optional): ``_scope_`` of the dict.
+    """
+    if not isinstance(name, str):
+        return name
+    scope = scope or getattr(DefaultScope.get_current_instance(), 'scope_name', None)
+    for registry in registries:
+        try:
+            found = registry.children.get(scope, registry).get(name)
+        except Exception:  # mmengine tries to import the name as a module
+            continue
+        if found is not None:
+            return found
+    return None
 
 
 def listed(path: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -81,12 +95,30 @@ def get(cfg: Any, path: str) -> Any:
     return cfg
 
 
+def walk(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, dict]]:
+    """All dicts inside a config with their paths, ``model.decode_head``."""
+    items = value.items() if isinstance(value, (dict, Config)) else enumerate(value)
+    for key, inner in items:
+        here = (*path, str(key))
+        if isinstance(inner, dict):
+            yield '.'.join(here), inner
+        if isinstance(inner, (dict, list, tuple)):
+            yield from walk(inner, here)
+
+
 def model_part(cfg: Config) -> Part | None:
     """The model; of a model for test-time augmentation the one inside."""
     part = make_part('model', cfg.get('model'), MODELS)
     if part is not None and isinstance(part.cfg.get('module'), dict):
         part = make_part('model.module', part.cfg['module'], MODELS)
     return part
+
+
+def heads(cfg: Config) -> Iterator[tuple[str, dict]]:
+    """The heads of the model with their paths."""
+    model = cfg.get('model') or {}
+    for key in HEADS:
+        yield from ((path, head) for path, head in listed(f'model.{key}', model.get(key)) if isinstance(head, dict))
 
 
 def preprocessor_part(cfg: Config, model: Part) -> Part | None:

@@ -1,4 +1,6 @@
 """The configs of the repository, and how a test makes one of them small."""
+import copy
+import functools
 from pathlib import Path
 
 from mmengine.config import Config
@@ -10,6 +12,16 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(p.relative_to(ROOT / 'configs').as_posix() for p in (ROOT / 'configs').rglob('*.py')
                  if '_base_' not in p.parts)
 SIZE = 64
+
+
+@functools.cache
+def _read(path: str) -> Config:
+    return Config.fromfile(path)
+
+
+def config(name: str) -> Config:
+    """A config of the repository, by its name or its file below ``configs``: a copy of what is read once."""
+    return copy.deepcopy(_read(config_path(name.removesuffix('.py'))))
 
 
 def reduced_arch(arch) -> dict:
@@ -24,7 +36,7 @@ def reduced_arch(arch) -> dict:
 
 def reduced(name: str) -> Config:
     """A config with one or two layers and small images; widths, heads and classes are its own."""
-    cfg = Config.fromfile(config_path(name.removesuffix('.py')))
+    cfg = config(name)
     backbone, head = cfg.model.backbone, cfg.model.get('decode_head')
     if backbone.type == 'mmwhitebox.TimmViT':
         backbone.pretrained = False

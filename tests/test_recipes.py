@@ -7,14 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, TRANSFORMS, init_default_scope
 from torch import nn
 
-from mmwhitebox.apis import config_path
-from tests.configs import reduced
+from tests.configs import config, reduced
 
 CBT = ('cbt_tiny_imagenet', 'cbt_small_imagenet', 'cbt_base_imagenet', 'cbt_large_imagenet', 'crate_cbt_small_imagenet')
 CRATE = ('crate_tiny_imagenet', 'crate_small_imagenet', 'crate_base_imagenet', 'crate_large_imagenet')
@@ -26,7 +24,7 @@ SEGMENTATION = [f'{decoder}{size}_ade20k' for decoder in DECODERS for size in ('
 
 
 def load(name):
-    cfg = Config.fromfile(config_path(name))
+    cfg = config(name)
     init_default_scope(cfg.default_scope)
     return cfg
 

@@ -14,12 +14,13 @@ from mmcv.transforms import RandomChoiceResize, RandomResize
 from mmcv.transforms.wrappers import Compose, KeyMapper, RandomApply, RandomChoice
 from mmengine.config import Config
 from mmengine.optim import DefaultOptimWrapperConstructor
-from mmengine.registry import DefaultScope, Registry
+from mmengine.registry import Registry
 from mmengine.runner import Runner
 from mmpretrain.registry import BATCH_AUGMENTS
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
+from mmwhitebox.config_parts import find_type
 from mmwhitebox.errors import ConfigError, joined
 from mmwhitebox.registry import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS
 
@@ -198,7 +199,9 @@ def _check_typed(path: str, key: str, value: dict, registries: Registries, owner
     if target is None:
         yield _unknown_type(path, name, registries)
         return
-    if path == 'optim_wrapper' and not _default_constructor(value):
+    constructor = value.get('constructor', DefaultOptimWrapperConstructor)
+    if path == 'optim_wrapper' and \
+            find_type(constructor, (mm.OPTIM_WRAPPER_CONSTRUCTORS, )) is not DefaultOptimWrapperConstructor:
         return  # what it does with the dict is its own affair
     extra = set().union(TAKEN_OUT_OF.get(key, ()), *(TAKEN_OUT.get(registry, ()) for registry in registries))
     arguments = _arguments(target, value)
@@ -241,11 +244,6 @@ def _check_untyped(path: str, key: str, value: Any, owner: Any) -> Iterator[str]
                 if kind_of(group) not in (None, 'dict'):
                     yield f'{path}.{name}.{pattern}: must be a dict such as dict(lr_mult=0.1), got {group!r}'
     yield from _check_inside(path, value, owner)
-
-
-def _default_constructor(value: dict) -> bool:
-    name = value.get('constructor', DefaultOptimWrapperConstructor)
-    return find_type(name, (mm.OPTIM_WRAPPER_CONSTRUCTORS, )) is DefaultOptimWrapperConstructor
 
 
 def _arguments(target: Any, value: dict) -> Arguments:
@@ -293,27 +291,6 @@ def _unknown_type(path: str, name: str, registries: Registries) -> str:
         return f'{path}.type: unknown type {name!r}; did you mean {scope + dot + near!r}?'
     return f'{path}.type: unknown type {name!r}.' + (
         f' Known types: {", ".join(names)}' if 0 < len(names) <= MAX_NAMED else '')
-
-
-def find_type(name: Any, registries: Iterable[Registry], scope: str | None = None) -> Any:
-    """The class of a name, as mmengine finds it; None when there is none.
-
-    Args:
-        name (str | Callable): ``type`` of a config dict.
-        registries (Iterable[Registry]): Where such a type is looked up, one after another.
-        scope (str, optional): ``_scope_`` of the dict.
-    """
-    if not isinstance(name, str):
-        return name
-    for registry in registries:
-        own = registry.children.get(scope or DefaultScope.get_current_instance().scope_name, registry)
-        try:
-            found = own.get(name)
-        except Exception:  # mmengine tries to import the name as a module
-            found = None
-        if found is not None:
-            return found
-    return None
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float) -> str | None:

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import build_from_cfg, build_scheduler_from_cfg
 from mmengine.runner import Runner
 
+from mmwhitebox.config_parts import walk
 from mmwhitebox.errors import ConfigError, UserError
 from mmwhitebox.registry import build_component
 
@@ -68,17 +69,6 @@ def find_path(cfg: Config, part: dict) -> str | None:
     alike = [(sum(key in node and equal(node[key], value) for key, value in part.items()),
               path.partition('.')[0] in RUNNER_KEYS, path) for path, node in same_type]
     return max(alike, key=lambda item: item[:2])[2] if alike else None
-
-
-def walk(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, dict]]:
-    """All dicts inside a config with their paths, ``model.decode_head``."""
-    items = value.items() if isinstance(value, (dict, Config)) else enumerate(value)
-    for key, inner in items:
-        here = (*path, str(key))
-        if isinstance(inner, dict):
-            yield '.'.join(here), inner
-        if isinstance(inner, (dict, list, tuple)):
-            yield from walk(inner, here)
 
 
 def equal(first: Any, second: Any) -> bool:

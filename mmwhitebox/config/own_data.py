@@ -48,9 +48,9 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 
-from mmwhitebox.config_parts import HEADS, SPLITS, get, listed, make_part, steps
+from mmwhitebox.config_parts import SPLITS, get, heads, listed, make_part, steps
 from mmwhitebox.datasets.label_map import LabelMap
-from mmwhitebox.datasets.layout import leaf_datasets
+from mmwhitebox.datasets.layout import datasets_of
 from mmwhitebox.datasets.transforms import LoadImage, LoadSegAnnotation
 from mmwhitebox.errors import ConfigError, joined
 
@@ -166,8 +166,7 @@ def fill_datasets(cfg: Config, own: dict, segments: bool, metainfo: dict) -> Non
     """Folder, division, names and colours, of every data set of a folder."""
     found = False
     for split in SPLITS:
-        loader = cfg.get(f'{split}_dataloader')
-        for dataset in leaf_datasets(loader.dataset) if loader else ():
+        for dataset in datasets_of(cfg, split):
             kind = str(dataset.get('type')).rpartition('.')[2]
             if kind not in ('FolderSegDataset', 'FolderClsDataset'):
                 continue
@@ -212,8 +211,7 @@ def fill_steps(cfg: Config, own: dict, recipe: dict, count: int) -> None:
 def all_steps(cfg: Config) -> Iterator:
     """Steps of the loaders' data sets, and of the pipelines that are variables of the config."""
     for split in SPLITS:
-        loader = cfg.get(f'{split}_dataloader')
-        for dataset in leaf_datasets(loader.dataset) if loader else ():
+        for dataset in datasets_of(cfg, split):
             yield from steps(f'{split}_dataloader.dataset.pipeline', dataset.get('pipeline'))
     for name in PIPELINES:
         yield from steps(name, cfg.get(name))
@@ -221,8 +219,7 @@ def all_steps(cfg: Config) -> Iterator:
 
 def fill_model(cfg: Config, recipe: dict, segments: bool, count: int) -> None:
     """Classes, sizes and weights, of the model."""
-    heads = [head for key in HEADS for _, head in listed(key, cfg.model.get(key))]
-    for head in heads:
+    for _, head in heads(cfg):
         inner = head.get('kernel_generate_head', head)  # of K-Net
         inner['num_classes'] = count
         if 'class_weight' in recipe:
@@ -277,8 +274,8 @@ def fill_channels(cfg: Config, own: dict) -> None:
         cfg.model.backbone['in_channels'] = channels
     if channels == 3 and not wide:
         return
-    owners = [(dataset, 'pipeline') for split in SPLITS for loader in (cfg.get(f'{split}_dataloader'), ) if loader
-              for dataset in leaf_datasets(loader.dataset)] + [(cfg, name) for name in PIPELINES]
+    owners = [*((dataset, 'pipeline') for split in SPLITS for dataset in datasets_of(cfg, split)),
+              *((cfg, name) for name in PIPELINES)]
     with TRANSFORMS.switch_scope_and_registry(cfg.get('default_scope') or 'mmseg'):
         for owner, key in owners:
             if owner.get(key):

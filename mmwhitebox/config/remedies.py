@@ -4,14 +4,14 @@ Applied as it stands, a remedy makes its finding vanish. What has none is told i
 """
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS
 
-from mmwhitebox.config_parts import HEADS, SPLITS, Part, datasets, listed, pipelines
+from mmwhitebox.config_parts import SPLITS, Part, datasets, heads, pipelines
 from mmwhitebox.datasets.check_report import CheckedSet, class_names, class_table
 from mmwhitebox.datasets.checking import Finding
 from mmwhitebox.datasets.folder import OfFolder
@@ -87,6 +87,11 @@ def states(cfg: Config, table: str) -> bool:
     return re.search(rf'^{table}\s*=', text, re.M) is not None
 
 
+def names_values(cfg: Config) -> bool:
+    """Whether ``own_data`` says what values or colours of the masks mean."""
+    return 'own_data' in cfg and any(cfg.own_data.get(key) for key in ('mapping', 'palette'))
+
+
 def options(paths: Sequence[str], value: Any) -> Remedy | None:
     """An option that sets keys of the config to a value."""
     text = repr(value).replace(' ', '') if not isinstance(value, str) else value
@@ -116,7 +121,7 @@ def zero_reduced(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> 
     """For labels from 1: says so."""
     if 'own_data' in cfg:
         return own(cfg, 'mapping', dict(enumerate(class_names(checked), 1)))
-    return options([f'{part.path}.reduce_zero_label' for part in every_dataset(cfg)], True)
+    return options([f'{part.path}.reduce_zero_label' for split in SPLITS for part in datasets(cfg, split)], True)
 
 
 def zero_and_255(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy | None:
@@ -127,8 +132,7 @@ def zero_and_255(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> 
 
 def absent(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy | None:
     """For classes that do not occur: the others, where values or labels are named so that they stay what they are."""
-    if 'own_data' not in cfg or 'train' not in checked.splits or \
-            not any(cfg.own_data.get(key) for key in ('mapping', 'palette')):
+    if 'train' not in checked.splits or not names_values(cfg):
         return None
     gone = {name for finding in found for name in finding.values}
     left = [name for name in class_names(checked) if name not in gone]
@@ -181,17 +185,13 @@ def reversed_colours(colours: Any) -> Any:
 def ignoring(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy | None:
     """For values or colours that the table does not name."""
     values = list(dict.fromkeys(value for finding in found for value in finding.values))
-    if 'own_data' not in cfg or not all(finding.values for finding in found) or len(values) > MOST_VALUES:
-        return None
-    if not any(cfg.own_data.get(key) for key in ('mapping', 'palette')):
-        return None
-    return own_too(cfg, 'ignored', values)
+    named = all(finding.values for finding in found) and len(values) <= MOST_VALUES and names_values(cfg)
+    return own_too(cfg, 'ignored', values) if named else None
 
 
 def nearest(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy | None:
     """For masks that are not exact."""
-    named = 'own_data' in cfg and any(cfg.own_data.get(key) for key in ('mapping', 'palette'))
-    return own(cfg, 'nearest', True) if named else None
+    return own(cfg, 'nearest', True) if names_values(cfg) else None
 
 
 def used_bits(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy | None:
@@ -211,9 +211,8 @@ def weights(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remed
     each = [next(those, 1.) if share else 1. for share in shares]
     if 'recipe' in cfg:
         return own(cfg, 'class_weight', each, 'recipe')
-    paths = [f'{where}.{key}.class_weight' for name in HEADS for where, head in listed(f'model.{name}', cfg.model.get(
-        name)) for key in ('loss_decode', 'loss') if 'CrossEntropyLoss' in str((head.get(key) or {}).get('type'))
-        ] if cfg.get('model') else []
+    paths = [f'{path}.{key}.class_weight' for path, head in heads(cfg) for key in ('loss_decode', 'loss')
+             if 'CrossEntropyLoss' in str((head.get(key) or {}).get('type'))]
     return options(paths, each)
 
 
@@ -246,14 +245,8 @@ def larger_crop(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> R
 
 def same_number(cfg: Config, checked: CheckedSet, found: Sequence[Finding]) -> Remedy | None:
     """For a model of another number of classes."""
-    heads = [f'{where}.num_classes' for name in HEADS for where, head in listed(f'model.{name}', (
-        cfg.get('model') or {}).get(name)) if isinstance(head, dict) and 'num_classes' in head]
-    return options(heads, checked.checker.num_classes) if 'the model has' in found[0].message else None
-
-
-def every_dataset(cfg: Config) -> Iterator[Part]:
-    """The data sets of all splits."""
-    return (part for split in SPLITS for part in datasets(cfg, split))
+    paths = [f'{path}.num_classes' for path, head in heads(cfg) if 'num_classes' in head]
+    return options(paths, checked.checker.num_classes) if 'the model has' in found[0].message else None
 
 
 MAKERS = {

@@ -76,7 +76,7 @@ def choose(task: str, model: str, sizes: Mapping[tuple[int, int], int], count: i
     largest = (PRETRAINED_CROP if pretrained else CROP)[task]
     rules.append(f'model {model}: ' + ('pretrained encoder, fetched when the training starts' if pretrained else
                                        'from scratch'))
-    width, height = median_size(sizes)
+    width, height = (int(np.median(np.repeat([size[axis] for size in sizes], list(sizes.values())))) for axis in (0, 1))
     if scale is None and task == 'seg':
         longest = SCALE * (crop or largest)
         shrink = min(1., longest / max(width, height))
@@ -110,12 +110,6 @@ def model_for(task: str, model: str) -> ConfigDict:
         raise UserError(f'--model {model} is for {"classification" if task == "seg" else "segmentation"}; this folder '
                         f'is for {"segmentation" if task == "seg" else "classification"}.')
     return found
-
-
-def median_size(sizes: Mapping[tuple[int, int], int]) -> tuple[int, int]:
-    """Medians of width and height, of images."""
-    widths, heights = (np.repeat([size[axis] for size in sizes], list(sizes.values())) for axis in (0, 1))
-    return int(np.median(widths)), int(np.median(heights))
 
 
 def training_length(task: str, count: int, val_count: int, batch: int, epochs: int | None,

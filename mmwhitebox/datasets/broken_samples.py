@@ -19,6 +19,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from torch.utils.data import get_worker_info
 
+from mmwhitebox.config_parts import walk
 from mmwhitebox.errors import ConfigError, UserError, WorkerDeathError, joined
 
 FOLDER = 'MMWHITEBOX_WORKERS'
@@ -201,17 +202,8 @@ def refuse_skipping(cfg: Config, splits: tuple[str, ...] = ('val', 'test')) -> N
     Raises:
         ConfigError: A pipeline of validation or test has ``on_error='skip'``.
     """
-    names = [f'{split}_dataloader' for split in splits if split != 'train']
-    for name in (*names, 'tta_pipeline'):
-        path = _skipping(cfg.get(name), name)
-        if path:
+    names = [*(f'{split}_dataloader' for split in splits if split != 'train'), 'tta_pipeline']
+    for path, part in walk({name: cfg[name] for name in names if name in cfg}):
+        if part.get('on_error') == 'skip':
             raise ConfigError(f"{path}: on_error='skip' is for training. A metric on fewer samples is another metric: "
                               "take it out, and the broken file too.")
-
-
-def _skipping(value, path: str) -> str | None:
-    """Path of the first dict with ``on_error='skip'``."""
-    if isinstance(value, dict) and value.get('on_error') == 'skip':
-        return path
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
-    return next(filter(None, (_skipping(inner, f'{path}.{key}') for key, inner in items)), None)

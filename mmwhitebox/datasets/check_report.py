@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS, TRANSFORMS
 from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
 
-from mmwhitebox.config_parts import HEADS, get, listed
+from mmwhitebox.config_parts import get, heads, listed
 from mmwhitebox.errors import UserError
 
 from .checking import NOTES, Finding, Sample, SampleChecker
@@ -22,7 +22,7 @@ from .class_names import class_name_problems
 from .folder import OfFolder
 from .formats.pairing import IN_TWO_SPLITS
 from .image_io import IMAGE_SUFFIXES
-from .layout import check_datasets, leaf_datasets, lists_folders
+from .layout import check_datasets, datasets_of, lists_folders
 from .likeness import WORDS
 from .mask_reading import steps_that_read_masks
 from .training_view import NUM_BINS, TrainingView, bins_of
@@ -101,8 +101,7 @@ def make_sets(cfg: Config, splits: Sequence[str]) -> list[CheckedSet]:
     """
     cfgs: dict[str, tuple[list[str], dict]] = {}
     for split in splits:
-        loader = cfg.get(f'{split}_dataloader')
-        for dataset in leaf_datasets(loader.dataset) if loader else ():
+        for dataset in datasets_of(cfg, split):
             key = str({k: v for k, v in dataset.items() if k != 'pipeline'})
             cfgs.setdefault(key, ([], dataset))[0].append(split)
     if not cfgs:
@@ -161,9 +160,8 @@ def _make_set(splits: tuple[str, ...], dataset_cfg: dict, cfg: Config, scope: st
 
 def _weighs(cfg: Config) -> bool:
     """Whether a loss of the config's heads has weights of the classes."""
-    model = cfg.get('model') or {}
-    losses = [loss for key in HEADS for _, head in listed(key, model.get(key)) if isinstance(head, dict)
-              for name in ('loss_decode', 'loss') for _, loss in listed(name, head.get(name))]
+    losses = [loss for _, head in heads(cfg) for name in ('loss_decode', 'loss')
+              for _, loss in listed(name, head.get(name))]
     return any(isinstance(loss, dict) and loss.get('class_weight') for loss in losses)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from mmwhitebox.errors import AnnotationError, joined
 
 from .formats.labelme import BACKGROUND
+from .formats.values import count
 from .image_io import BROKEN_IMAGE, QUARTER_TURNS, TURNS, largest_wide_value, orientation_of, read_image
 from .label_map import LOSSY, UnknownValuesError
 from .likeness import signature
@@ -279,7 +280,7 @@ class SampleChecker:
         if '://' not in path and is_lossy(path) and not (label_map and label_map.nearest):
             findings.append(Finding('JPEG mask', path, 'JPEG masks are not exact: that this one holds nothing but '
                                     'classes may be chance; save masks as PNG.'))
-        values, counts = count_labels(labels)
+        values, counts = count(labels if labels.dtype == np.uint8 else labels.astype(np.int64))  # cuts fractions
         present = values.tolist()
         wrong = [label for label in present if not 0 <= label < self.num_classes and label != self.ignore_index]
         if wrong:
@@ -322,14 +323,6 @@ def is_lossy(path: str) -> bool:
             return image.format in LOSSY
     except BROKEN_IMAGE:
         return False
-
-
-def count_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The labels of a map, whatever their range, and the number of pixels of each; fractions are cut as in training."""
-    if labels.dtype == np.uint8:
-        counts = np.bincount(labels.ravel(), minlength=256)
-        return np.flatnonzero(counts), counts[counts > 0]
-    return np.unique(labels.astype(np.int64), return_counts=True)
 
 
 def advise_labels(present: list[int], wrong: list[int], num_classes: int, info: dict) -> str:

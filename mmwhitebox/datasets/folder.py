@@ -13,6 +13,7 @@ from mmwhitebox.errors import ConfigError, DatasetLayoutError, joined
 from mmwhitebox.registry import DATASETS
 
 from .formats import CLASSIFICATION, KINDS, POLYGONS, Pairs, Sample, find_pairs, rasterize, split
+from .formats.walking import tree
 from .image_io import IMAGE_SUFFIXES
 
 
@@ -97,13 +98,8 @@ class OfFolder:
 
 def stamp(root: Path) -> tuple[int, int]:
     """Number of files of a folder, and when the last of its folders and of the files that are no images changed."""
-    number, newest, seen = 0, 0, set()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link to a folder above
-            folders.clear()
-            continue
-        seen.add(real)
+    number, newest = 0, 0
+    for folder, _, names in tree(root):
         number += len(names)
         texts = [name for name in names if not name.lower().endswith(IMAGE_SUFFIXES)]
         for name in ('.', *texts):

@@ -42,8 +42,7 @@ def check_datasets(cfg: Config, splits: tuple = SPLITS) -> None:
     told = '\n'.join(problems)
     with DATASETS.switch_scope_and_registry(cfg.get('default_scope', 'mmseg')) as registry:
         for split in splits:
-            loader = cfg.get(f'{split}_dataloader')
-            for dataset in leaf_datasets(loader.dataset) if loader else ():
+            for dataset in datasets_of(cfg, split):
                 key = str({k: v for k, v in dataset.items() if k != 'pipeline'})
                 if key not in checked:
                     checked.add(key)
@@ -55,6 +54,12 @@ def check_datasets(cfg: Config, splits: tuple = SPLITS) -> None:
                         problems.append(str(error))
     if problems:
         raise DatasetLayoutError('\n'.join(dict.fromkeys(problems)))
+
+
+def datasets_of(cfg: Config, split: str) -> Iterator[dict]:
+    """The datasets of a split, inside wrappers; none without a loader."""
+    loader = cfg.get(f'{split}_dataloader')
+    yield from leaf_datasets(loader.dataset) if loader else ()
 
 
 def leaf_datasets(dataset: dict) -> Iterator[dict]:

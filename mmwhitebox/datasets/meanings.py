@@ -10,6 +10,7 @@ from mmwhitebox.errors import AnnotationError, ConfigError, ImageReadError, join
 from .formats import Findings, Pairs
 from .formats.pairs import NAMED
 from .formats.values import nearest_shares, read_mask
+from .label_map import packed
 
 VOID = 255
 BLACK = (0, 0, 0)
@@ -91,8 +92,8 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
     files = {value.value: value.files for value in found.values}
     if meaning.nearest:
         meaning.words.append(f'the masks are not exact: each pixel counts as the nearest of {joined(values, SHOWN)}')
-    strays = [value for value in values if value not in known and not meaning.nearest
-              and is_stray(shares[value], files[value], found.masks)]
+    strays = [value for value in values if value not in known and not meaning.nearest and found.masks >= ENOUGH
+              and shares[value] < STRAY and files[value] <= max(1, STRAY_FILES * found.masks)]
     sure = [value for value in values if value not in (*strays, VOID)]
     zero = BLACK if meaning.coloured else 0
     asked = [(zero, 'background', 'class'),
@@ -146,14 +147,9 @@ def meaning_of(pairs: Pairs, found: Findings, decide: Callable[[str, str, str], 
     return meaning
 
 
-def is_stray(share: float, files: int, masks: int) -> bool:
-    """Whether a value of a share of the pixels, in so many of the masks, is so rare that it may be a slip."""
-    return masks >= ENOUGH and share < STRAY and files <= max(1, STRAY_FILES * masks)
-
-
 def holding(pairs: Pairs, value: Any) -> list[Path]:
     """The first few masks that hold a value or colour."""
-    code = value[0] << 16 | value[1] << 8 | value[2] if isinstance(value, tuple) else value
+    code = packed(value) if isinstance(value, tuple) else value
     return list(itertools.islice((path for sample in pairs.samples for path in sample.annotation
                                   if holds(path, code)), NAMED))
 

@@ -21,7 +21,7 @@ def judge(sets: Sequence[CheckedSet]) -> None:
     """Add what is wrong with each set as a whole, and between them, once all are read."""
     for checked in sets:
         checked.findings.extend(set_findings(checked))
-    absent_classes(sets)
+        checked.findings.extend(absent_classes(checked, [other for other in sets if other is not checked]))
     find_copies(sets)
 
 
@@ -77,13 +77,8 @@ def label_findings(checked: CheckedSet) -> Iterator[Finding]:
                       f'{checked.images[number]} ({joined(files[:NAMED])}).')
 
 
-def absent_classes(sets: Sequence[CheckedSet]) -> None:
-    """Note the classes without a sample: in training a fault where one could be missed, elsewhere a note."""
-    for checked in sets:
-        checked.findings.extend(_absent(checked, [other for other in sets if other is not checked]))
-
-
-def _absent(checked: CheckedSet, others: Sequence[CheckedSet]) -> Iterator[Finding]:
+def absent_classes(checked: CheckedSet, others: Sequence[CheckedSet]) -> Iterator[Finding]:
+    """The classes without a sample: in training a fault where one could be missed, elsewhere a note."""
     number, names, name = checked.checker.num_classes, class_names(checked), set_name(checked)
     absent = np.flatnonzero(checked.images[:number] == 0).tolist()
     if 'train' in checked.splits:

@@ -7,7 +7,7 @@ import pytest
 from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from PIL import Image
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, _utils
 
 from mmwhitebox.datasets import (
     CamVidDataset,
@@ -153,8 +153,14 @@ def test_evaluation_never_skips():
             check_datasets(wrong, splits=('val', ))
 
 
+@pytest.fixture
+def soon(monkeypatch):
+    """torch waits half a second for the workers that are left, not five."""
+    monkeypatch.setattr(_utils, 'MP_STATUS_CHECK_INTERVAL', 0.5)
+
+
 @pytest.mark.parametrize('how, advice', [(signal.SIGKILL, 'run out of memory'), (signal.SIGSEGV, 'crash its')])
-def test_a_dead_worker_names_its_sample(root, how, advice):
+def test_a_dead_worker_names_its_sample(root, soon, how, advice):
     with pytest.raises(WorkerDeathError) as caught, watch_workers():
         list(loader(dataset(root, Die('3.jpg', how))))
     message = str(caught.value)
@@ -162,7 +168,7 @@ def test_a_dead_worker_names_its_sample(root, how, advice):
     assert broken_samples.FOLDER not in os.environ
 
 
-def test_an_early_death_and_other_errors(root):
+def test_an_early_death_and_other_errors(root, soon):
     class Early(CamVidDataset):
         def __getitem__(self, index):
             os.kill(os.getpid(), signal.SIGKILL)

@@ -166,7 +166,7 @@ def test_more_claimed_than_the_file_has(folder, exponent, legacy):
     assert load(folder, '.pth', array) is None
 
 
-@given(megabytes=st.integers(16, 64), name=st.sampled_from(['data/0', 'data.pkl', 'other']))
+@given(megabytes=st.integers(2, 8), name=st.sampled_from(['data/0', 'data.pkl', 'other']))
 def test_compressed_parts(folder, megabytes, name):
     """A part of many zeros packs into a thousandth."""
     data, _ = FORMS['zip']

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, TRANSFORMS, init_default_scope
 
-from mmwhitebox.config.check import check_config, find_type
-from mmwhitebox.config.errors import named_build_errors, walk
+from mmwhitebox.config.check import check_config
+from mmwhitebox.config.errors import named_build_errors
 from mmwhitebox.config.signatures import accepted_arguments
+from mmwhitebox.config_parts import find_type, walk
 from mmwhitebox.errors import ConfigError, UserError
 from tests.configs import reduced
 

@@ -104,16 +104,12 @@ def validation_scores(cfg: Config) -> set[str] | None:
     names: set[str] = set()
     found = list(metrics(cfg, 'val'))
     for part in found:
-        scores = metric_scores(part, _val_classes(cfg))
+        scores = metric_scores(part, next(map(known_classes, datasets(cfg, 'val')), None))
         if scores is None:
             return None
         prefix = part.cfg.get('prefix') or part.cls.default_prefix
         names.update(f'{prefix}/{score}' if prefix else score for score in scores)
     return names if found else None
-
-
-def _val_classes(cfg: Config) -> list[str] | None:
-    return next((known_classes(part) for part in datasets(cfg, 'val')), None)
 
 
 def metric_scores(part: Part, classes: list[str] | None) -> list[str] | None:

@@ -6,7 +6,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import FUNCTIONS
 from mmpretrain.datasets import MultiView
 
-from mmwhitebox.config_parts import get, model_part, pipelines
+from mmwhitebox.config_parts import get, listed, model_part, pipelines
 from mmwhitebox.models.selfsup import SimDINO
 
 
@@ -17,7 +17,7 @@ def view_problems(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
         return
     steps = list(pipelines(cfg, 'train'))
     multiview = [step for step in steps if step.cls is not None and issubclass(step.cls, MultiView)]
-    views = [count for step in multiview for count in _listed(step.cfg.get('num_views', 1))]
+    views = [count for step in multiview for _, count in listed('', step.cfg.get('num_views', 1))]
     known = all(step.known for step in steps) and all(isinstance(count, int) for count in views)
     if known and sum(views) < 2:
         place = multiview[0].path if multiview else 'MultiView'
@@ -31,7 +31,3 @@ def view_problems(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
     if counts != interval:
         yield (f'optim_wrapper.accumulative_counts={counts}, but {model.path}.update_interval={interval}: the teacher '
                f'follows after every step of the student, so set model.update_interval={counts}.')
-
-
-def _listed(value) -> list:
-    return list(value) if isinstance(value, (list, tuple)) else [value]

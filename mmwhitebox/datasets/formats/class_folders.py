@@ -2,7 +2,7 @@
 import collections
 
 from .masks import mixed_suffixes
-from .pairs import Pairs, Sample, problem
+from .pairs import Pairs, Sample, noted
 from .paths import parent
 from .splits import missing_classes
 from .walking import Found
@@ -27,15 +27,12 @@ def find_classes(found: Found, where: dict[str, Place]) -> Pairs | None:
             loose.append(path)
     classes = sorted({sample.names[0] for sample in samples})
     pairs = Pairs(found.root, 'classes', samples, classes,
-                  split_source='folders' if any(sample.split for sample in samples) else None,
                   unlabelled=[found.root / path for path in loose])
     problems = mixed_suffixes('images', list(rests)) + named_twice(classes) + missing_classes(samples, pairs)
-    if loose:
-        problems.append(problem('images outside the class folders', loose, 'put them into one; they are left out.'))
+    problems += noted('images outside the class folders', loose, 'put them into one; they are left out.')
     above = [name for name in classes if any(other.startswith(f'{name}/') for other in classes)]
-    if above:
-        problems.append(problem('classes whose folders hold images beside the folders of other classes', above, 'each '
-                                'folder with images is a class; move them if they are not.'))
+    problems += noted('classes whose folders hold images beside the folders of other classes', above,
+                      'each folder with images is a class; move them if they are not.')
     return pairs.but(problems=problems)
 
 
@@ -45,4 +42,4 @@ def named_twice(classes: list[str]) -> list[str]:
     for name in classes:
         same[''.join(filter(str.isalnum, name.lower())) or name].append(name)
     twice = [' = '.join(names) for names in same.values() if len(names) > 1]
-    return [problem('classes named twice', twice, 'give each one spelling.')] if twice else []
+    return noted('classes named twice', twice, 'give each one spelling.')

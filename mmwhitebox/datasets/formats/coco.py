@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .class_folders import named_twice
-from .pairs import Pairs, Sample, problem
+from .pairs import Pairs, Sample, noted
 from .paths import parent
 from .walking import Finder, Found
 from .words import Place, split_of
@@ -26,6 +26,12 @@ def is_coco(content: Any) -> bool:
     """Whether it has COCO's lists of images, annotations and categories."""
     return isinstance(content, dict) and all(
         isinstance(content.get(key), list) for key in ('images', 'annotations', 'categories'))
+
+
+def category_names(content: dict) -> dict[Any, str]:
+    """Id -> name of the categories that have both."""
+    return {one['id']: str(one['name']) for one in content['categories']
+            if isinstance(one, dict) and 'id' in one and 'name' in one}
 
 
 def json_files(found: Found) -> list[str]:
@@ -51,18 +57,15 @@ def find_coco(found: Found, where: dict[str, Place]) -> Pairs | None:
                 files.append((path, content))
             elif content['annotations']:
                 boxes.append(path)
-    if boxes:
-        problems.append(problem('COCO json files of boxes or captions alone', boxes, 'they are left out: masks need '
-                                'polygons or RLE ("segmentation"); export these.'))
-    if broken:
-        problems.append(problem('json files that cannot be read', broken, 'export them again; they are left out.'))
+    problems += noted('COCO json files of boxes or captions alone', boxes, 'they are left out: masks need '
+                      'polygons or RLE ("segmentation"); export these.')
+    problems += noted('json files that cannot be read', broken, 'export them again; they are left out.')
     if not files:
         return Pairs(found.root, 'coco', [], problems=problems) if problems else None
     files.sort(key=lambda file: ('instances' not in file[0].lower(), file[0]))
     samples, taken, lost, second, changed = [], {}, [], [], []
     for path, content in files:
-        names = {one['id']: str(one['name']) for one in content['categories']
-                 if isinstance(one, dict) and 'id' in one and 'name' in one}
+        names = category_names(content)
         changed += [path] if any(categories.get(key, name) != name for key, name in names.items()) else []
         categories.update((key, name) for key, name in names.items() if key not in categories)
         pure = PurePosixPath(path)
@@ -79,19 +82,14 @@ def find_coco(found: Found, where: dict[str, Place]) -> Pairs | None:
                 taken[file] = path
                 split = where[parent(file)].split or of_json
                 samples.append(Sample(found.root / file, (found.root / path, ), (), split, image['id']))
-    if second:
-        problems.append(problem('json files, or images in one, that state annotations of an image again',
-                                list(dict.fromkeys(second)), 'the first is taken, "instances" before others; move '
-                                'the wrong one away.'))
-    if lost:
-        problems.append(problem('images of the json that are not in the folder', lost, 'copy them here, or correct '
-                                'file_name.'))
-    if changed:
-        problems.append(problem('json files whose category ids mean other classes than in the first', changed,
-                                'give a category the same id in all.'))
+    problems += noted('json files, or images in one, that state annotations of an image again',
+                      list(dict.fromkeys(second)), 'the first is taken, "instances" before others; move '
+                      'the wrong one away.')
+    problems += noted('images of the json that are not in the folder', lost, 'copy them here, or correct file_name.')
+    problems += noted('json files whose category ids mean other classes than in the first', changed,
+                      'give a category the same id in all.')
     alone = [path for path in found.images if path not in taken]
-    if alone:
-        problems.append(problem('images that no COCO json names', alone, 'they are left out.'))
+    problems += noted('images that no COCO json names', alone, 'they are left out.')
     classes = list(dict.fromkeys(categories[key] for key in sorted(categories, key=lambda k: (str(type(k)), k))))
     if len(classes) < len(categories):
         problems.append(f'{len(categories) - len(classes)} categories have the name of another: they become one class.')

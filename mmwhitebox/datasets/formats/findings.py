@@ -52,7 +52,6 @@ class Findings:
         alpha (list[Path]): Images with an alpha channel.
         read (list[Path]): Masks whose values were counted.
         mismatched (list[Path]): Images whose mask has another size.
-        uniform (list[Path]): Masks of one value.
         unreadable (list[Path]): Images and masks that cannot be read.
         reasons (list[str]): Why, in the same order.
         starts_at_one (bool): Whether the masks are indices of which 0 never occurs.
@@ -79,7 +78,6 @@ class Findings:
     alpha: list[Path] = field(default_factory=list)
     read: list[Path] = field(default_factory=list)
     mismatched: list[Path] = field(default_factory=list)
-    uniform: list[Path] = field(default_factory=list)
     unreadable: list[Path] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     starts_at_one: bool = False

@@ -5,7 +5,7 @@ from typing import Any
 from .class_folders import named_twice
 from .coco import json_files, load_json
 from .matching import image_file, mask_file, match
-from .pairs import Pairs, Sample, problem
+from .pairs import Pairs, Sample, noted
 from .paths import parent
 from .walking import Finder, Found
 from .words import Place
@@ -48,14 +48,9 @@ def find_labelme(found: Found, where: dict[str, Place]) -> Pairs | None:
     alone = [path for path in found.images if path not in taken]
     classes = sorted(set(labels) - {*BACKGROUND, *IGNORED})
     problems = named_twice(classes)
-    if alone:
-        problems.append(problem('images without a LabelMe json', alone, 'annotate them (save one without shapes for '
-                                'background), or take them out; they are left out.'))
-    if orphans:
-        problems.append(problem('LabelMe json files without an image', orphans, 'add the images, or give both the same '
-                                'name.'))
-    if broken:
-        problems.append(problem('json files that cannot be read', broken, 'save them again; they are left out.'))
+    problems += noted('images without a LabelMe json', alone, 'annotate them (save one without shapes for '
+                      'background), or take them out; they are left out.')
+    problems += noted('LabelMe json files without an image', orphans, 'add the images, or give both the same name.')
+    problems += noted('json files that cannot be read', broken, 'save them again; they are left out.')
     return Pairs(found.root, 'labelme', samples, classes,
-                 split_source='folders' if any(sample.split for sample in samples) else None,
                  unlabelled=[found.root / path for path in alone], problems=problems)

@@ -2,7 +2,7 @@
 import collections
 
 from ..image_io import IMAGE_SUFFIXES
-from .pairs import Pairs, Sample, problem
+from .pairs import Pairs, Sample, noted
 from .paths import parent, stem
 from .walking import Finder, Found
 from .words import split_of
@@ -29,22 +29,19 @@ class Listed:
             if 2 * len(rows) > len(lost) + len(rows):
                 folders[parent(path)].setdefault(split, []).append((rows, lost, path))
             elif rows:
-                self.problems.append(problem(f'lines of {path} that name no image with an annotation', lost,
-                                             'the list is left out; correct it.'))
+                self.problems += noted(f'lines of {path} that name no image with an annotation', lost,
+                                       'the list is left out; correct it.')
         if not folders:
             return
         chosen = max(sorted(folders), key=lambda name: (
             'seg' in name.lower(), sum(len(rows) for lists in folders[name].values() for rows, _, _ in lists)))
         others = [path for name in folders if name != chosen for lists in folders[name].values() for *_, path in lists]
-        if others:
-            self.problems.append(problem('other lists of splits', others, f'those in {chosen}/ are taken; move the '
-                                         'others away.'))
+        self.problems += noted('other lists of splits', others, f'those in {chosen}/ are taken; move the others away.')
         for split, lists in folders[chosen].items():
             for rows, lost, path in lists:
                 self.rows[split] += rows
-                if lost:
-                    self.problems.append(problem(f'lines of {path} that name no image with an annotation', lost,
-                                                 'correct the list, or add the files.'))
+                self.problems += noted(f'lines of {path} that name no image with an annotation', lost,
+                                       'correct the list, or add the files.')
 
 
 def _read(found: Found, path: str, finder: Finder, split: str) -> tuple[list, list[str]]:
@@ -88,13 +85,11 @@ def apply_lists(pairs: Pairs, found: Found) -> Pairs:
                 continue
             split_of_image[path] = split
             samples.append(_paired(by_path[path]._replace(split=split), second, masks, pairs))
-    if twice:
-        problems.append(problem('images in two lists', twice, 'they are taken for the first alone, '
-                                f'{" before ".join(listed.rows)}; take them out of one.'))
+    problems += noted('images in two lists', twice, 'they are taken for the first alone, '
+                      f'{" before ".join(listed.rows)}; take them out of one.')
     rest = [path for path in by_path if path not in split_of_image]
-    if rest:
-        problems.append(problem('images with an annotation that no list names', rest, 'they are left out; add them to '
-                                'a list, or delete the lists.'))
+    problems += noted('images with an annotation that no list names', rest, 'they are left out; add them to '
+                      'a list, or delete the lists.')
     return pairs.but(samples=sorted(samples, key=lambda s: s.image), split_source='lists', problems=problems)
 
 

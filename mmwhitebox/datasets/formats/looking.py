@@ -9,8 +9,8 @@ from mmwhitebox.errors import ImageReadError, joined
 
 from ..stored_images import read_stored
 from .findings import MASK_KINDS, Findings
-from .pairs import Pairs, problem
-from .values import Counts, Mask, is_smeared, is_sparse, main_values, read_mask
+from .pairs import Pairs, noted
+from .values import Counts, is_smeared, is_sparse, main_values, read_mask
 
 JPEG_ADVICE = 'JPEG masks are not exact'
 MOST_SHOWN = 12
@@ -153,17 +153,13 @@ class _Looker:
         values = self.counts[mask.kind].add(mask.labels)
         self.found.read.append(path)
         self.found.palette.update(mask.palette)
-        self._note(path, mask)
-        if len(values) == 1:
-            self.found.uniform.append(path)
-            self.files['uniform', values[0]].append(path)
-
-    def _note(self, path: Path, mask: Mask) -> None:
         self.files[mask.kind].append(path)
         if mask.jpeg:
             self.files['jpeg'].append(path)
         if mask.note:
             self.files[f'mask {mask.note}'].append(path)
+        if len(values) == 1:
+            self.files['uniform', values[0]].append(path)
 
     def findings(self) -> Findings:
         found = self.found
@@ -186,7 +182,7 @@ class _Looker:
         if kind == 'rgb' and 'grey' in self.counts:
             self._join_grey(counts)
         found.values = counts.values(kind == 'rgb')
-        found.kind = {'palette': 'palette', 'rgb': 'rgb', 'float': 'float'}.get(kind)
+        found.kind = kind if kind != 'grey' else None
         smeared = kind != 'float' and (is_smeared(found.values) or counts.overfull)
         if kind != 'float' and (smeared or (self.files['jpeg'] and len(main_values(found.values)) < len(found.values))):
             found.exact, found.nearest = False, main_values(found.values)
@@ -194,8 +190,7 @@ class _Looker:
             values = [value.value for value in found.values]
             found.kind = 'sparse' if is_sparse(values if found.exact else found.nearest) else 'index'
         if found.kind in ('index', 'palette') and found.exact and found.values:
-            least = min(value.value for value in found.values)
-            found.starts_at_one = least == 1
+            found.starts_at_one = min(value.value for value in found.values) == 1
 
     def _join_grey(self, counts: Counts) -> None:
         """Masks of three equal channels hold grey colours."""
@@ -212,8 +207,7 @@ class _Looker:
         found, root, lines = self.found, self.pairs.root, []
 
         def told(what: str, paths: list, do: str) -> None:
-            if paths:
-                lines.append(problem(what, paths, do, root))
+            lines.extend(noted(what, paths, do, root))
 
         told('files that cannot be read', found.unreadable, 'copy or save them again, or take them out.')
         told('images with values that are no numbers (NaN, infinity)', found.not_finite, 'replace them.'
@@ -264,7 +258,7 @@ class _Looker:
             told(f'masks of which none holds 0, values {found.values[0].value} to {found.values[-1].value}',
                  files['grey'] or files['palette'], 'if the classes are counted from 1, subtract 1 '
                  '(mapping={1: ..., 2: ...}), else 0 is a class that never occurs.')
-        for (_, value), paths in [(key, paths) for key, paths in files.items() if key[:1] == ('uniform', )]:
+        for (_, value), paths in [(key, paths) for key, paths in files.items() if key[0] == 'uniform']:
             named = f'#{int(value):06x}' if found.kind == 'rgb' and value > 255 else value
             told(f'masks that hold nothing but {named}' + (', empty perhaps' if value == 0 else ''), paths,
                  'keep them if the images show nothing else.' if value == 0 else 'see that they are right.')

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ..image_io import BROKEN_IMAGE
 from .matching import File, Match, image_file, mask_file, match
-from .pairs import Pairs, Sample, problem
+from .pairs import Pairs, Sample, noted
 from .paths import parent, stem, suffix
 from .walking import Found, suffixes_of
 from .words import Place, preference
@@ -41,7 +41,6 @@ def find_masks(found: Found, where: dict[str, Place]) -> Pairs | None:
     alone = [file.path for file in images if file.path not in matches or not matches[file.path]]
     problems += _told(alone, [file.path for file in lost], found, matches, images)
     return Pairs(found.root, 'binary' if several else 'masks', samples, classes if several else None,
-                 split_source='folders' if any(sample.split for sample in samples) else None,
                  unlabelled=[found.root / path for path in alone], problems=problems)
 
 
@@ -124,13 +123,10 @@ def _one_source(matches: dict[str, list[Match]]) -> tuple[dict[str, list[Match]]
             covered |= of_source[source]
         else:
             dropped.append(source)
-    lines = []
-    if dropped:
-        files = [one.file.path for those in matches.values() for one in those if one.file.source in dropped]
-        names = ', '.join(sorted({_source_name(source) for source in dropped}))
-        lines.append(problem(f'masks of another kind, {names}, of the same images', files, 'they are left out, those '
-                             f'named {", ".join(sorted(map(_source_name, kept)))} are taken; move these away to take '
-                             'the others.'))
+    files = [one.file.path for those in matches.values() for one in those if one.file.source in dropped]
+    names = ', '.join(sorted({_source_name(source) for source in dropped}))
+    lines = noted(f'masks of another kind, {names}, of the same images', files, 'they are left out, those named '
+                  f'{", ".join(sorted(map(_source_name, kept)))} are taken; move these away to take the others.')
     chosen = {path: [one for one in those if one.file.source in kept] for path, those in matches.items()}
     return {path: those for path, those in chosen.items() if those}, lines
 
@@ -159,19 +155,14 @@ def _names(matches: dict[str, list[Match]]) -> dict[str, list[str]]:
 
 
 def _told(alone: list[str], lost: list[str], found: Found, matches: dict, images: list[File]) -> list[str]:
-    lines = []
-    if alone:
-        lines.append(problem('images without a mask', alone, 'add masks of the same names, or take them out; '
-                             'they are left out.'))
-    if lost:
-        lines.append(problem('masks without an image', lost, 'add the images, or give both the same name; they are '
-                             'left out.'))
+    lines = noted('images without a mask', alone, 'add masks of the same names, or take them out; they are '
+                  'left out.')
+    lines += noted('masks without an image', lost, 'add the images, or give both the same name; they are left out.')
     different = [one.file.path for image, those in matches.items() for one in those
                  if stem(image) not in stem(one.file.path)
                  and stem(image).lower() in one.file.stem]
-    if different:
-        lines.append(problem('masks whose names differ from those of their images in capitals', different,
-                             'they are paired here; other programs will not: rename them.'))
+    lines += noted('masks whose names differ from those of their images in capitals', different, 'they are paired '
+                   'here; other programs will not: rename them.')
     masks = [one.file.path for those in matches.values() for one in those]
     for what, paths in (('images', [file.path for file in images]), ('masks', masks)):
         lines += mixed_suffixes(what, paths)
@@ -186,5 +177,5 @@ def mixed_suffixes(what: str, paths: list[str]) -> list[str]:
     usual = {lower: those.most_common(1)[0][0] for lower, those in forms.items() if len(those) > 1}
     rare = [path for path in paths if suffix(path).lower() in usual
             and suffix(path) != usual[suffix(path).lower()]]
-    return [problem(f'{what} whose suffix differs from the others in capitals, {suffixes_of(rare)}', rare,
-                    'they are taken; programs that want one suffix miss them: rename them.')] if rare else []
+    return noted(f'{what} whose suffix differs from the others in capitals, {suffixes_of(rare)}', rare,
+                 'they are taken; programs that want one suffix miss them: rename them.')

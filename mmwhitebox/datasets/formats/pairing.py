@@ -12,7 +12,7 @@ from .colours import read_names
 from .labelme import find_labelme
 from .lists import apply_lists
 from .masks import find_masks
-from .pairs import KINDS, Pairs, problem
+from .pairs import KINDS, Pairs, noted
 from .tables import find_table
 from .walking import Found, suffixes_of, walk
 from .words import Place, places
@@ -67,7 +67,8 @@ def find_pairs(folder: str | Path, kind: str | None = None) -> Pairs:
     if not candidates:
         raise DatasetLayoutError(_nothing(found, where, tried, kind))
     pairs = candidates[-1] if len(candidates) > 1 and candidates[-1].kind not in ('csv', 'classes') else candidates[0]
-    pairs = pairs.but(problems=[*found.problems, *pairs.problems], samples=sorted(pairs.samples, key=lambda s: s.image))
+    pairs = pairs.but(problems=[*found.problems, *pairs.problems], samples=sorted(pairs.samples, key=lambda s: s.image),
+                      split_source=pairs.split_source or ('folders' if any(s.split for s in pairs.samples) else None))
     pairs = apply_lists(pairs, found)
     if pairs.kind in ('masks', 'binary'):
         names, colours, lines = read_names(found)
@@ -96,5 +97,4 @@ def _in_two_splits(pairs: Pairs) -> list[str]:
     twice = [one.image for those in sizes.values() for i, one in enumerate(those)
              if any(one.split != other.split and filecmp.cmp(one.image, other.image, shallow=False)
                     for other in those[:i])]
-    return [problem(IN_TWO_SPLITS, twice, 'what is trained on cannot be validated on: delete them '
-                    'from one.', pairs.root)] if twice else []
+    return noted(IN_TWO_SPLITS, twice, 'what is trained on cannot be validated on: delete them from one.', pairs.root)

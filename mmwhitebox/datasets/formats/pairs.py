@@ -78,8 +78,8 @@ class Pairs:
         return replace(self, **changes)
 
 
-def problem(what: str, files: Sequence[Path | str], do: str, root: Path | None = None) -> str:
-    """One line: what was seen, in how many files (three named), what to do.
+def noted(what: str, files: Sequence[Path | str], do: str, root: Path | None = None) -> list[str]:
+    """A line, if there are such files: what was seen, in how many (three named), what to do.
 
     Args:
         what (str): Such as 'images without a mask'.
@@ -87,6 +87,8 @@ def problem(what: str, files: Sequence[Path | str], do: str, root: Path | None =
         do (str): A sentence.
         root (Path, optional): Folder from which the files are named. Defaults to None: as they are.
     """
+    if not files:
+        return []
     names = [Path(file).relative_to(root).as_posix() if root and Path(file).is_relative_to(root) else str(file)
              for file in files[:NAMED + 1]]
-    return f'{len(files)} {what} ({joined(names[:NAMED])}{", ..." if len(files) > NAMED else ""}): {do}'
+    return [f'{len(files)} {what} ({joined(names[:NAMED])}{", ..." if len(files) > NAMED else ""}): {do}']

@@ -13,7 +13,7 @@ from mmwhitebox.errors import AnnotationError, WriteError
 
 from ..image_io import BROKEN_IMAGE
 from .labelme import BACKGROUND
-from .pairs import POLYGONS, Pairs, problem
+from .pairs import POLYGONS, Pairs, noted
 from .polygons import draw
 from .shapes import Drawing, drawings, upright_size
 
@@ -85,13 +85,11 @@ def rasterize(pairs: Pairs, cache_folder: str | Path) -> Pairs:
         for kind in seen:
             odd[kind].append(one.sample.image)
         samples.append(one.sample._replace(annotation=(path, ), names=(), entry=None))
-    problems = [problem(ODD[kind][0], odd[kind], ODD[kind][1], pairs.root) for kind in ODD if odd[kind]]
-    if broken:
-        problems.append(problem('images or annotations that cannot be read, or differ in size', broken, 'correct them; '
-                                'they are left out.', pairs.root))
-    if sizes:
-        problems.append(problem('images of another size than their annotation states', sizes, 'annotate the images as '
-                                'they are, or bring back their size; they are left out.', pairs.root))
+    problems = [line for kind, (what, do) in ODD.items() for line in noted(what, odd[kind], do, pairs.root)]
+    problems += noted('images or annotations that cannot be read, or differ in size', broken,
+                      'correct them; they are left out.', pairs.root)
+    problems += noted('images of another size than their annotation states', sizes, 'annotate the images as '
+                      'they are, or bring back their size; they are left out.', pairs.root)
     if not samples:
         raise AnnotationError('\n'.join([f'{pairs.root}: no annotation that can be drawn.', *problems]))
     samples.sort(key=lambda sample: sample.image)

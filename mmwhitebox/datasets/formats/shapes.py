@@ -11,7 +11,7 @@ from PIL import Image
 from mmwhitebox.errors import AnnotationError
 
 from ..image_io import BROKEN_IMAGE, QUARTER_TURNS, orientation_of
-from .coco import is_coco, load_json
+from .coco import category_names, is_coco, load_json
 from .labelme import BACKGROUND, IGNORED, is_labelme
 from .pairs import Pairs, Sample
 from .polygons import Shape
@@ -70,8 +70,7 @@ def _coco(pairs: Pairs, index: dict[str, int]) -> Iterator[Drawing | tuple[Sampl
             yield from ((sample, f'{path}: no COCO json any more.') for sample in samples)
             continue
         images = {one['id']: one for one in content['images'] if isinstance(one, dict) and 'id' in one}
-        names = {one['id']: str(one['name']) for one in content['categories']
-                 if isinstance(one, dict) and 'id' in one and 'name' in one}
+        names = category_names(content)
         of_image: dict[Any, list[dict]] = {}
         for one in content['annotations']:
             if isinstance(one, dict):

@@ -4,7 +4,7 @@ import csv
 
 from .class_folders import named_twice
 from .lists import Listed
-from .pairs import Pairs, Sample, problem
+from .pairs import Pairs, Sample, noted
 from .paths import parent, stem
 from .splits import missing_classes
 from .walking import Finder, Found
@@ -38,22 +38,17 @@ def find_table(found: Found, where: dict[str, Place]) -> Pairs | None:
         for split, rows in listed.rows.items():
             for image, label, _ in rows:
                 _add(samples, found, where, image, label, split, conflicts, twice)
-    if conflicts:
-        problems.append(problem('images with two labels', conflicts, 'the first is taken; correct the table.'))
-    if twice:
-        problems.append(problem('images in two splits of the tables', twice, 'the first is taken; correct the table.'))
-    if lost:
-        problems.append(problem('names of the table that are not in the folder', lost, 'copy the images here, or '
-                                'correct the table.'))
+    problems += noted('images with two labels', conflicts, 'the first is taken; correct the table.')
+    problems += noted('images in two splits of the tables', twice, 'the first is taken; correct the table.')
+    problems += noted('names of the table that are not in the folder', lost, 'copy the images here, or '
+                      'correct the table.')
     empty = [str(s.image) for s in samples.values() if not s.names[0]]
-    if empty:
-        problems.append(problem('images with an empty label', empty, 'they are left out; fill them in.'))
+    problems += noted('images with an empty label', empty, 'they are left out; fill them in.')
     kept = [sample for sample in samples.values() if sample.names[0]]
     labels = {sample.names[0] for sample in kept}
     classes = sorted(labels, key=int) if all(label.isdigit() for label in labels) else sorted(labels)
     alone = [path for path in found.images if path not in samples]
-    if alone:
-        problems.append(problem('images that the table does not name', alone, 'they are left out; add them.'))
+    problems += noted('images that the table does not name', alone, 'they are left out; add them.')
     pairs = Pairs(found.root, 'csv', kept, classes,
                   split_source='annotations' if any(sample.split for sample in kept) else None,
                   unlabelled=[found.root / path for path in alone])

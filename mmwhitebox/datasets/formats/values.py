@@ -10,6 +10,7 @@ from PIL import Image
 from mmwhitebox.errors import ImageReadError
 
 from ..image_io import BROKEN_IMAGE, orientation_of, turned
+from ..label_map import channels_of, pack, unpacked
 from .findings import Value
 
 MOST_VALUES = 4096  # kept; the rarest are forgotten beyond twice as many
@@ -60,8 +61,7 @@ def read_mask(path: str | Path) -> Mask:
         if (array == array[..., :1]).all():
             array, note = array[..., 0], note or 'channels'
         else:
-            packed = array.astype(np.uint32)
-            return Mask(packed[..., 0] << 16 | packed[..., 1] << 8 | packed[..., 2], 'rgb', jpeg, {}, note)
+            return Mask(pack(array), 'rgb', jpeg, {}, note)
     if array.dtype == bool:
         array = array.astype(np.uint8)
     if array.dtype.kind == 'f':
@@ -120,11 +120,6 @@ class Counts:
                 for value in most]
 
 
-def unpacked(colour: int) -> tuple[int, int, int]:
-    """(R, G, B) of 0xRRGGBB."""
-    return colour >> 16, colour >> 8 & 255, colour & 255
-
-
 def main_values(values: list[Value]) -> list:
     """The values that were drawn, where others are near them: each the most frequent of those around it."""
     main: list[tuple[np.ndarray, float]] = []
@@ -145,7 +140,7 @@ def nearest_shares(masks: Sequence[Path], main: list) -> dict:
     for path in masks:
         mask = read_mask(path)
         values, counts = count(mask.labels.astype(np.int64))
-        points = values[:, None] if mask.kind != 'rgb' else np.stack(unpacked(values), 1)  # grey ones repeat it
+        points = values[:, None] if mask.kind != 'rgb' else channels_of(values)  # grey ones repeat it
         totals += np.bincount(((points[:, None] - known) ** 2).sum(-1).argmin(1), counts, len(main))
     return dict(zip(main, (totals / totals.sum()).tolist()))
 

@@ -1,14 +1,14 @@
 """The files of a folder, and finding the image that an annotation or a list names."""
 import collections
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from mmwhitebox.errors import DatasetLayoutError
 
 from ..image_io import IMAGE_SUFFIXES
-from .pairs import problem
+from .pairs import noted
 from .paths import stem, suffix
 
 UNREAD = ('.npy', '.npz', '.mat', '.dcm', '.nii', '.gz', '.heic', '.avif', '.jp2', '.pdf', '.zip', '.h5', '.svs',
@@ -39,14 +39,9 @@ def walk(root: Path) -> Found:
     if not root.is_dir():
         raise DatasetLayoutError(f'{root}: ' + ('a file: name the folder that all lie in.' if root.is_file() else
                                                 'no such folder.'))
-    images, others, hidden, empty, seen = [], [], [], [], set()
-    for folder, folders, names in os.walk(root, followlinks=True):
+    images, others, hidden, empty = [], [], [], []
+    for folder, folders, names in tree(root):
         folders[:] = [name for name in folders if not name.startswith(('.', '__'))]
-        real = os.path.realpath(folder)
-        if real in seen:  # a link to a folder above
-            folders.clear()
-            continue
-        seen.add(real)
         below = Path(folder).relative_to(root)
         for name in names:
             path = (below / name).as_posix()
@@ -58,20 +53,29 @@ def walk(root: Path) -> Found:
                 others.append(path)
     problems = []
     pictures = [path for path in hidden if path.lower().endswith(IMAGE_SUFFIXES)]
-    if pictures:
-        problems.append(problem('hidden files that end like images', sorted(pictures), 'they are left out; delete them '
-                                'if they are traces of another system (macOS writes ._name beside name).'))
-    if empty:
-        problems.append(problem('image files of no bytes, or links to nothing', sorted(empty),
-                                'copy them again; they are left out.'))
+    problems += noted('hidden files that end like images', sorted(pictures), 'they are left out; delete them '
+                      'if they are traces of another system (macOS writes ._name beside name).')
+    problems += noted('image files of no bytes, or links to nothing', sorted(empty), 'copy them again; they are left '
+                      'out.')
     strange = sorted(path for path in others if path.lower().endswith(UNREAD))
-    if strange:
-        problems.append(problem(f'files of a kind that is not read, {suffixes_of(strange)}', strange,
-                                'save them as PNG or TIFF if they are images or masks.'))
+    problems += noted(f'files of a kind that is not read, {suffixes_of(strange)}', strange, 'save them as PNG or TIFF '
+                      'if they are images or masks.')
     if not images:
         raise DatasetLayoutError('\n'.join([f'{root}: no image in it ({", ".join(IMAGE_SUFFIXES)}); {len(others)} '
                                             'other files.', *problems]))
     return Found(root, sorted(images), sorted(others), problems)
+
+
+def tree(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """``os.walk`` that follows links, but none to a folder that it has been in."""
+    seen = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield folder, folders, names
 
 
 def _bytes(path: str) -> int:

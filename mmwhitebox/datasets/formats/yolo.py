@@ -5,7 +5,7 @@ import yaml
 
 from .class_folders import named_twice
 from .matching import image_file, mask_file, match
-from .pairs import Pairs, Sample, problem
+from .pairs import Pairs, Sample, noted
 from .paths import parent, stem
 from .walking import Found
 from .words import SPLIT_WORDS, Place
@@ -57,18 +57,15 @@ def find_yolo(found: Found, where: dict[str, Place]) -> Pairs | None:
             samples.append(Sample(found.root / image, (found.root / path, ), (), split or place[path].split))
     if bare and len(bare) * 2 > len(found.images) and not names:
         samples = [sample for sample in samples if sample.annotation]
-    elif bare:
-        problems.append(problem('images without a label file', bare, 'they are taken as all background, as YOLO does; '
-                                'take them out if they are not annotated.'))
-    if boxes:
-        problems.append(problem('label files of boxes', boxes, 'masks need polygons (class x1 y1 x2 y2 x3 y3 ...); '
-                                'export these; they are left out.'))
-    if broken:
-        problems.append(problem('label files that are no lines of a class and an even number of coordinates', broken,
-                                'export them again; they are left out.'))
-    if lost:
-        problems.append(problem('label files without an image', [file.path for file in lost], 'add the images, or give '
-                                'both the same name.'))
+    else:
+        problems += noted('images without a label file', bare, 'they are taken as all background, as YOLO does; take '
+                          'them out if they are not annotated.')
+    problems += noted('label files of boxes', boxes, 'masks need polygons (class x1 y1 x2 y2 x3 y3 ...); '
+                      'export these; they are left out.')
+    problems += noted('label files that are no lines of a class and an even number of coordinates', broken,
+                      'export them again; they are left out.')
+    problems += noted('label files without an image', [file.path for file in lost], 'add the images, or give '
+                      'both the same name.')
     if names is None:
         names = [f'class {number}' for number in range(highest + 1)]
         problems.append(f'{highest + 1} classes without names: write data.yaml with "names: [first, second, ...]" into '
@@ -78,9 +75,7 @@ def find_yolo(found: Found, where: dict[str, Place]) -> Pairs | None:
         names += [f'class {number}' for number in range(len(names), highest + 1)]
     if not any(sample.annotation for sample in samples):
         samples = []
-    return Pairs(found.root, 'yolo', samples, names,
-                 split_source='folders' if any(sample.split for sample in samples) else None,
-                 problems=problems + named_twice(names))
+    return Pairs(found.root, 'yolo', samples, names, problems=problems + named_twice(names))
 
 
 def _yaml(found: Found) -> tuple[list[str] | None, dict[str, str], list[str]]:
@@ -105,7 +100,7 @@ def _yaml(found: Found) -> tuple[list[str] | None, dict[str, str], list[str]]:
     names_txt = next((path for path in found.with_suffix('classes.txt', 'obj.names')), None)
     if names_txt:
         return (found.root / names_txt).read_text().split('\n')[:-1] or None, {}, []
-    return None, {}, [problem('yaml files that cannot be read', broken, 'correct them.')] if broken else []
+    return None, {}, noted('yaml files that cannot be read', broken, 'correct them.')
 
 
 def _listed(image: str, splits: dict[str, str]) -> str | None:
