@@ -199,9 +199,9 @@ def test_sizes_that_are_none(folder, key, text):
 def test_a_model_far_larger_than_its_weights_is_not_built(folder, options):
     for key, value in options.items():
         spoil(folder, f'model.backbone.model_kwargs.{key}', value)
-    start = time.monotonic()
+    start = time.process_time()
     refused(folder, 'far larger than its weights|cannot be built')
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20
 
 
 @pytest.mark.parametrize('content', [b'', b'{', b'[]', b'null', b'\xff\xfe', b'"mmwhitebox"', b'[' * 100000,
