@@ -1,15 +1,17 @@
 """A bound on what building a model of a stranger may take: its config may claim any size, its weights have one."""
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mmwhitebox.config.errors import named_build_errors
 from mmwhitebox.errors import CheckpointError
+
+from .data import building
 
 OF_A_SIZE = {f'aten::{name}' for name in ('empty', 'zeros', 'ones', 'full', 'rand', 'randn', 'eye')}
 # For every byte and every tensor of the weights; initial values take some, too. Small models get the second number.
@@ -39,33 +41,30 @@ class Allotment(TorchDispatchMode):
             wanted = 4
             for side in args[0] if isinstance(args[0], (list, tuple)) else args[:2]:
                 wanted *= int(side)
-        self._check(wanted)
+        if wanted > self.bytes or self.calls < 0:
+            raise CheckpointError(f'{self.source} was refused: its config describes a model far larger than its '
+                                  'weights.')
         made = func(*args, **(kwargs or {}))
         if not any(result.alias_info for result in func._schema.returns):
             self.bytes -= sum(leaf.nbytes for leaf in tree_leaves(made) if isinstance(leaf, Tensor))
         return made
 
-    def _check(self, wanted: int) -> None:
-        if wanted > self.bytes or self.calls < 0:
-            raise CheckpointError(f'{self.source} was refused: its config describes a model far larger than its '
-                                  'weights.')
 
-
-@contextmanager
-def allotted(cfg: Config) -> Iterator[None]:
-    """A context in which the model of a config is built; one of a pretrained folder within bounds.
+def built(cfg: Config) -> Any:
+    """The model of a config, built in its scope; one of a pretrained folder within bounds.
 
     Raises:
         CheckpointError: It takes far more than its weights do.
         ConfigError: It cannot be built with its values.
     """
     weights = cfg.get('pretrained_weights')
-    if weights is None:
-        yield
-        return
-    try:
-        with named_build_errors(cfg), Allotment(max(BYTES * weights['bytes'], LEAST_BYTES),
-                                                CALLS * weights['tensors'] + LEAST_CALLS, weights['folder']):
-            yield
-    except (MemoryError, RecursionError) as error:
-        raise CheckpointError(f'{weights["folder"]}: its model cannot be built ({type(error).__name__}).') from error
+    with building(cfg):
+        if weights is None:
+            return revert_sync_batchnorm(MODELS.build(cfg.model))
+        folder = weights['folder']
+        try:
+            with named_build_errors(cfg), Allotment(max(BYTES * weights['bytes'], LEAST_BYTES),
+                                                    CALLS * weights['tensors'] + LEAST_CALLS, folder):
+                return revert_sync_batchnorm(MODELS.build(cfg.model))
+        except (MemoryError, RecursionError) as error:
+            raise CheckpointError(f'{folder}: its model cannot be built ({type(error).__name__}).') from error

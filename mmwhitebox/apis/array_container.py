@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from mmwhitebox.errors import UserError
 
@@ -41,6 +42,25 @@ class Quantized(NamedTuple):
         """zero + scale q, float32 in the shape of the array."""
         flat = self.codes.reshape(len(self.scale), self.codes.size // max(len(self.scale), 1))
         return (self.zero[:, None] + self.scale[:, None] * flat).astype(np.float32).reshape(self.codes.shape)
+
+
+class ArrayBook:
+    """Arrays that are collected one by one under names, and how finely each may be quantised.
+
+    Attributes:
+        arrays (dict[str, np.ndarray]): float32, uint8 or int32.
+        group_axes (dict[str, int]): Leading axes of an array, every element of which has a scale of its own.
+    """
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+        self.group_axes: dict[str, int] = {}
+
+    def add(self, name: str, array: Tensor | np.ndarray, group_axes: int = 0) -> str:
+        """Keep an array, a tensor as float32; returns its name."""
+        self.arrays[name] = array.detach().float().cpu().numpy() if isinstance(array, Tensor) else array
+        self.group_axes[name] = group_axes
+        return name
 
 
 def quantize(values: np.ndarray, bits: int, group_axes: int = 0) -> Quantized:

@@ -10,7 +10,6 @@ from mmwhitebox.checkpoints.atomic import write_bytes
 from mmwhitebox.errors import UserError, WriteError
 from mmwhitebox.interpret.coding_rate import QUANTITIES, STAGES
 
-from .array_book import ArrayBook
 from .array_container import pack, quantize
 from .explorer_page import page
 
@@ -27,13 +26,10 @@ class Exploration:
         arrays (dict[str, np.ndarray]): Name -> array, float32, uint8 or int32.
     """
 
-    def __init__(self, header: dict, book: ArrayBook) -> None:
+    def __init__(self, header: dict, arrays: dict[str, np.ndarray], group_axes: dict[str, int]) -> None:
         self.header = header
-        self._book = book
-
-    @property
-    def arrays(self) -> dict[str, np.ndarray]:
-        return self._book.arrays
+        self.arrays = arrays
+        self._group_axes = group_axes
 
     def rows(self) -> list[dict]:
         """The rates as a table: one row for each layer and stage, ``layer``, ``name``, ``stage`` and every quantity."""
@@ -53,7 +49,7 @@ class Exploration:
         for name, array in self.arrays.items():
             kept = bits if name.startswith('layer') else max(bits, 16)
             exact = kept == 32 or array.dtype != np.float32 or not np.isfinite(array).all()
-            packed[name] = array if exact else quantize(array, kept, self._book.group_axes[name])
+            packed[name] = array if exact else quantize(array, kept, self._group_axes[name])
         return pack(self.header, packed)
 
     def without(self, names: Set[str], note: str) -> 'Exploration':
@@ -69,7 +65,8 @@ class Exploration:
             layer['tokens'] = None if layer['tokens'] in names else layer['tokens']
             layer['maps'] = {kind: found for kind, found in layer['maps'].items()
                              if not names & set(found.values() if isinstance(found, dict) else [found])}
-        return Exploration(header, self._book.without(names))
+        arrays = {name: array for name, array in self.arrays.items() if name not in names}
+        return Exploration(header, arrays, self._group_axes)
 
     def save(self, path: str | Path) -> Path:
         """Write the explorer's page with this image, as one file that needs no server and no network.

@@ -21,7 +21,7 @@ from mmwhitebox.models.access import logits, preprocessed
 from mmwhitebox.models.segmentors import EncoderDecoder
 from mmwhitebox.models.segmentors.alignment import covered_size
 
-from .array_book import ArrayBook
+from .array_container import ArrayBook
 from .exploration import Exploration
 from .explored_layer import Watch, describe_layers
 from .inference import network_precision, test_pipeline
@@ -97,7 +97,7 @@ def explore(model: BaseModel, image: ImageType, what_if: Sequence[Mapping] = (),
         image=picture, grid=list(hw_shape), patch=list(patch), prediction=prediction,
         ground_truth=None if truth is None else book.add('ground_truth', truth),
         layers=layers, what_if=applied, notes=_notes(model, book))
-    return Exploration(header, book)
+    return Exploration(header, book.arrays, book.group_axes)
 
 
 def _meta(model: BaseModel) -> dict:

@@ -1,7 +1,6 @@
 """What is told of one layer of a model: its maps, its tokens, their colours and rates."""
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,17 +13,16 @@ from mmwhitebox.interpret.map_factors import map_factors
 from mmwhitebox.interpret.membership import has_gate, has_membership
 from mmwhitebox.interpret.token_pca import token_colours
 from mmwhitebox.interpret.what_if import possible
-from mmwhitebox.models.attention_layers import CompressionLayer, attention_layers, compression_layers
+from mmwhitebox.models.attention_layers import attention_layers, compression_layers
 from mmwhitebox.models.backbones import TimmViT
 from mmwhitebox.registry import ATTENTIONS
 
-from .array_book import ArrayBook
+from .array_container import ArrayBook
 
 NAMES = dict(gram=('a', 'a'), softmax=('q', 'k'), product=('b', 'a'), matrix=('rows', 'rows'))
 GROUP_AXES = dict(a=2, q=1, k=1, b=1, rows=1)
 
 
-@dataclass
 class Watch:
     """The layers of a model, and what they did in one pass.
 
@@ -36,15 +34,12 @@ class Watch:
         products (Mapping[str, ScaledDotProduct | None]): What timm's attentions computed.
     """
 
-    model: nn.Module
-    attentions: dict[str, nn.Module] = field(init=False)
-    compressing: dict[str, CompressionLayer] = field(init=False)
-    calls: Mapping[str, Call] = field(init=False, default_factory=dict)
-    products: Mapping[str, ScaledDotProduct | None] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.attentions = attention_layers(self.model)
-        self.compressing = {layer.name: layer for layer in compression_layers(self.model)}
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.attentions = attention_layers(model)
+        self.compressing = {layer.name: layer for layer in compression_layers(model)}
+        self.calls: Mapping[str, Call] = {}
+        self.products: Mapping[str, ScaledDotProduct | None] = {}
 
     @property
     def modules(self) -> dict[str, nn.Module]:

@@ -4,13 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.model import BaseModel, revert_sync_batchnorm
-from mmengine.registry import MODELS
+from mmengine.model import BaseModel
 from mmengine.visualization import Visualizer
 from mmseg.apis import MMSegInferencer
 from mmseg.structures import SegDataSample
@@ -26,7 +24,7 @@ from mmwhitebox.models.access import adopt_teacher
 from mmwhitebox.registry import INFERENCERS
 
 from .ahead import map_ahead
-from .allotment import allotted
+from .allotment import built
 from .data import building, describe_data, pipeline_of
 from .inputs import SINGLE, ImageType, images_of, local_path, prepared
 from .pipeline import InferencePipeline
@@ -90,8 +88,7 @@ def init_model(config: str | Path | Config,
         if cfg.model.get('test_cfg') is None:
             cfg.model.test_cfg = ConfigDict(mode='whole')
         cfg.model.test_cfg.setdefault('keep_logits', 'factors')
-    with building(cfg), allotted(cfg):
-        model: Any = revert_sync_batchnorm(MODELS.build(cfg.model))
+    model = built(cfg)
     meta = load_weights(model, checkpoint, trust_checkpoint) if checkpoint else {}
     adopt_teacher(model)
     model.dataset_meta = describe_data(cfg, meta).meta

@@ -1,6 +1,6 @@
 """What is known of a model without an image: classes, size and cost, where it comes from, what it scored."""
 import copy
-import json
+import math
 import threading
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,22 +8,18 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from mmengine.model import BaseModel
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from torch import nn
 
 import mmwhitebox
-from mmwhitebox.engine.hooks.validation_classes import NAME as VALIDATION_FILE
-from mmwhitebox.engine.scores.confusion import Confusion
 from mmwhitebox.interpret.complexity import count_flops, count_parameters
 from mmwhitebox.models.access import Network, shown_part
 
 from .export import default_size
+from .pretrained.results import kept_validation
 
-STEP_NAMES = dict(epoch='epoch', iteration='iter')
-"""What mmengine calls the steps in the names of checkpoints."""
 _KNOWN: WeakKeyDictionary[nn.Module, dict] = WeakKeyDictionary()
 _COUNTING = threading.Lock()  # count_flops sets whether parameters have gradients for a while
 
@@ -118,31 +114,12 @@ def _steps(meta: Mapping) -> str | None:
 
 
 def kept_scores(checkpoint: Path) -> dict | None:
-    """Scores of the validation of a checkpoint, from what its training kept in the same folder.
-
-    Args:
-        checkpoint (Path): Its name is that of a best checkpoint, or of the step that was validated last.
-
-    Returns:
-        dict | None: Name -> score, as the metric gave it; ``classes``: class -> name -> score in percent. None of a
-        checkpoint of which nothing was kept.
+    """Scores of the validation of a checkpoint: name -> score, as the metric gave it, and what is known of the classes,
+    ``classes``: class -> name -> score in percent. None of a checkpoint of which nothing was kept.
     """
-    try:
-        kept = json.loads((checkpoint.parent / VALIDATION_FILE).read_text(encoding='utf-8'))
-        entries = [entry for entry in kept.get('best', {}).values() if Path(entry['path']).name == checkpoint.name]
-        last = kept.get('last')
-        if last and checkpoint.name == f'{STEP_NAMES[last["unit"]]}_{last["step"]}.pth':
-            entries.append(last)
-        if not entries:
-            return None
-        scores = {name: value for name, value in entries[0]['scores'].items() if np.isfinite(value)}
-        confusion = entries[0].get('confusion')
-        return {**scores, **({} if confusion is None else dict(classes=_class_scores(Confusion.from_json(confusion))))}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _class_scores(confusion: Confusion) -> dict[str, dict[str, float]]:
-    table = {name: values for name, values in confusion.scores().items() if np.ndim(values)}
-    return {label: {name: round(100 * float(values[i]), 2) for name, values in table.items() if np.isfinite(values[i])}
-            for i, label in enumerate(confusion.classes)}
+    kept = kept_validation(checkpoint)
+    if kept is None or not kept['classes']:
+        return kept and kept['scores']
+    classes = {label: {name: round(values[label], 2) for name, values in kept['classes'].items()
+                       if math.isfinite(values[label])} for label in next(iter(kept['classes'].values()))}
+    return {**kept['scores'], 'classes': classes}

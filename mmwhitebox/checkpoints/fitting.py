@@ -71,21 +71,12 @@ class Fit:
     @property
     def summary(self) -> str:
         """All of it in one line; empty if all fits."""
-        parts = []
         anew = sorted({part_of(key) for key in self.missing + self.reshaped})
-        if self.reshaped:
-            parts.append(f'of another shape: {joined(self.reshaped)}')
-        if self.missing:
-            parts.append(f'not in the file: {joined(self.missing)}')
-        if anew:
-            parts.append(f'so these start anew, wholly or in part: {", ".join(anew)}')
-        if self.unexpected:
-            parts.append(f'not in the model: {joined(self.unexpected)}')
-        if self.resized:
-            parts.append(f'resized: {joined(self.resized)}')
-        if self.adapted:
-            parts.append(f'adapted to the channels of the images as timm does: {joined(self.adapted)}')
-        return '; '.join(parts)
+        said = (('of another shape', joined(self.reshaped)), ('not in the file', joined(self.missing)),
+                ('so these start anew, wholly or in part', ', '.join(anew)),
+                ('not in the model', joined(self.unexpected)), ('resized', joined(self.resized)),
+                ('adapted to the channels of the images as timm does', joined(self.adapted)))
+        return '; '.join(f'{what}: {keys}' for what, keys in said if keys)
 
 
 def part_of(key: str) -> str:

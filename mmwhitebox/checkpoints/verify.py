@@ -1,8 +1,8 @@
 """Is a checkpoint whole, and which one of a folder does a training continue from?"""
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -66,18 +66,17 @@ def why_no_training_state(checkpoint: object, needs_optimizer: bool) -> str | No
     return None
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A checkpoint to continue from, as far as its head tells; it may still be damaged."""
-    path: Path
-    iteration: int
-    time: str  # sorts by time: YYYYMMDD_HHMMSS
-    problem: str | None
+class Candidate(NamedTuple):
+    """A checkpoint to continue from, as far as its head tells; it may still be damaged.
 
-    @property
-    def age(self) -> tuple[int, bool, str, str]:
-        """Sorts from old to new; at the same iteration, those without a problem are the newer ones."""
-        return self.iteration, self.problem is None, self.time, self.path.name
+    The first four say its age, from old to new: at the same iteration, those without a problem are the newer ones.
+    """
+    iteration: int
+    usable: bool
+    time: str  # sorts by time: YYYYMMDD_HHMMSS
+    name: str
+    path: Path
+    problem: str | None
 
 
 def survey(folders: Sequence[Path], needs_optimizer: bool, trust: bool) -> tuple[list[Candidate], list[str]]:
@@ -93,8 +92,8 @@ def survey(folders: Sequence[Path], needs_optimizer: bool, trust: bool) -> tuple
         meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
         meta = meta if isinstance(meta, dict) else {}
         iteration = meta.get('iter') if isinstance(meta.get('iter'), int) else -1
-        candidates.append(Candidate(path, iteration, str(meta.get('time', '')), problem))
-    return sorted(candidates, key=lambda candidate: candidate.age, reverse=True), unreadable
+        candidates.append(Candidate(iteration, problem is None, str(meta.get('time', '')), path.name, path, problem))
+    return sorted(candidates, key=lambda candidate: candidate[:4], reverse=True), unreadable
 
 
 def newest_checkpoint(
@@ -118,12 +117,12 @@ def newest_checkpoint(
     candidates, lines = survey(folders, needs_optimizer, trust)
     pointer = folders[0] / POINTER
     named = Path(pointer.read_text(errors='replace').strip()).name if pointer.is_file() else ''
-    last = next((candidate for candidate in candidates if candidate.path.name == named), None)
+    last = next((candidate for candidate in candidates if candidate.name == named), None)
     for candidate in candidates:
         problem = candidate.problem
         if problem is None and last is not None and candidate.iteration > last.iteration and \
                 '' < candidate.time < last.time:
-            problem = f'it was left by an earlier training, before {last.path.name} was written'
+            problem = f'it was left by an earlier training, before {last.name} was written'
         if problem is None:
             try:
                 verify_checkpoint(candidate.path, trust)

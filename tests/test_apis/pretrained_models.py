@@ -3,13 +3,12 @@ from mmengine.config import Config
 
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 from tests.configs import reduced_arch
-from tests.test_apis.test_export import CBT, DEPICT, SEGMENTER, segmentor
+from tests.test_apis.test_export import CBT, DEPICT, LINEAR, SEGMENTER, segmentor
 
 LOAD = dict(type='LoadImageFromFile', _scope_='mmwhitebox')
 CLASSES = ['cat', 'dog', 'cow']
 DEPICT_SA = dict(type='mmwhitebox.WhiteBoxMaskHead', num_layers=1,
                  attention=dict(type='MSSA', num_heads=2, head_dims=6, out_proj='shared'))
-LINEAR = dict(type='FCNHead', num_convs=0, concat_input=False, kernel_size=1)
 HEADS = {'cbt': CBT, 'depict-sa': DEPICT_SA, 'depict-ca': DEPICT, 'segmenter-mask': SEGMENTER,
          'segmenter-linear': LINEAR}
 
@@ -42,7 +41,8 @@ def small_classifier(arch: str = 'cbt-tiny') -> Config:
         dict(type='Resize', scale=(32, 32), backend='pillow'))
 
 
-ARCHS = sorted(WhiteBoxTransformer.arch_zoo)
+SMALL = {str(small_classifier(arch)): arch for arch in sorted(WhiteBoxTransformer.arch_zoo, reverse=True)}
+ARCHS = sorted(SMALL.values())  # those that differ by more than their sizes
 MODELS = {**{arch: (small_classifier, arch) for arch in ARCHS}, **{head: (small_segmentor, head) for head in HEADS}}
 
 

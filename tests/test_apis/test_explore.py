@@ -1,5 +1,6 @@
 """What explore says of five models is what interpret says, to the quantisation; disturbances are those made by hand."""
 import copy
+import functools
 import gc
 import json
 
@@ -64,6 +65,12 @@ def models():
     return get
 
 
+@pytest.fixture(scope='module')
+def clean(models):
+    """A model by its name, and what is found in it without a disturbance; not to be changed."""
+    return functools.cache(lambda name: (models(name), explore(models(name), picture())))
+
+
 def preprocessed(model, image):
     packed = model.test_pipeline(np.asarray(image)[..., ::-1])
     return model.data_preprocessor(dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]),
@@ -92,11 +99,10 @@ def close(found, expected, steps=0.):
 
 
 @pytest.mark.parametrize('name', CLASSIFIERS + SEGMENTORS + OTHERS)
-def test_values_are_those_of_interpret(models, name):
-    model, image = models(name), picture()
-    exploration = explore(model, image)
+def test_values_are_those_of_interpret(clean, name):
+    model, exploration = clean(name)
     header, arrays = exploration.header, exploration.arrays
-    tensor = preprocessed(model, image)
+    tensor = preprocessed(model, picture())
     attentions, compressing = attention_layers(model), compression_layers(model)
     modules = {key: module for layer in compressing for key, module in layer.modules.items()}
     modules |= {f'{key}/layer': model.get_submodule(key.rpartition('.')[0]) for key in attentions}
@@ -141,8 +147,8 @@ def attention_is_whole(attention):
 
 @pytest.mark.parametrize('bits', [8, 16])
 @pytest.mark.parametrize('name', CLASSIFIERS + SEGMENTORS)
-def test_the_container_is_off_by_half_a_step(models, name, bits):
-    exploration = explore(models(name), picture())
+def test_the_container_is_off_by_half_a_step(clean, name, bits):
+    _, exploration = clean(name)
     header, arrays = unpack(exploration.to_bytes(bits))
     assert arrays.keys() == exploration.arrays.keys()
     assert {key: header[key] for key in exploration.header} == json.loads(json.dumps(exploration.header))
@@ -162,9 +168,9 @@ def test_the_container_is_off_by_half_a_step(models, name, bits):
 
 
 @pytest.mark.parametrize('name', CLASSIFIERS + SEGMENTORS + OTHERS)
-def test_the_answer_is_that_of_inference(models, name):
-    model, image = models(name), picture()
-    exploration, result = explore(model, image), inference_model(model, image)
+def test_the_answer_is_that_of_inference(clean, name):
+    model, exploration = clean(name)
+    result = inference_model(model, picture())
     header, arrays = exploration.header, exploration.arrays
     if header['prediction']['kind'] == 'classification':
         np.testing.assert_allclose(arrays['probabilities'], result.probabilities, atol=1e-6)
@@ -209,13 +215,13 @@ def test_header(models):
     assert json.loads(json.dumps(header)) == header
 
 
-def test_rows(models):
-    rows = explore(models('cbt_mini_imagenet'), picture()).rows()
+def test_rows(clean):
+    rows = clean('cbt_mini_imagenet')[1].rows()
     assert [(row['layer'], row['stage']) for row in rows] == [
         (layer, stage) for layer in (0, 1) for stage in ('input', 'attention', 'feedforward')]
     assert all(row['compression'] > 0 for row in rows)
     assert rows[0]['sparsity'] is None and rows[2]['sparsity'] > 0
-    vit = explore(models('cbt_decoder_mini_ade20k'), picture()).rows()
+    vit = clean('cbt_decoder_mini_ade20k')[1].rows()
     assert [(row['layer'], row['stage']) for row in vit[:2]] == [(0, 'input'), (0, 'feedforward')]
 
 
@@ -292,10 +298,11 @@ THREE = [dict(kind='noise', layer=1, scale=0.5), dict(kind='head', layer=0, head
 
 
 @pytest.mark.parametrize('name, what_if', [
-    *((name, what_if) for name in CLASSIFIERS + SEGMENTORS + OTHERS
-      for what_if in ([], THREE, [dict(kind='skip', layer=0)])),
-    *((name, [dict(kind='contraction', layer=None, value=value)])
-      for name in ('cbt_mini_imagenet', *SEGMENTORS) for value in ('inverse', None))])
+    *((name, []) for name in CLASSIFIERS + SEGMENTORS + OTHERS),
+    *((name, THREE) for name in CLASSIFIERS + SEGMENTORS + OTHERS[:1]),
+    *((name, [dict(kind='skip', layer=0)]) for name in ('dmst_mini_imagenet', *SEGMENTORS)),
+    ('cbt_mini_imagenet', [dict(kind='contraction', layer=None, value='inverse')]),
+    *((name, [dict(kind='contraction', layer=None, value=None)]) for name in SEGMENTORS)])
 def test_an_optimised_model_shows_the_same(models, name, what_if):
     """Maps, tokens, rates and answer, disturbed or not."""
     found, expected = explore(optimize(models(name)), picture(), what_if), explore(models(name), picture(), what_if)

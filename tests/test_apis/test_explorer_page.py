@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from mmwhitebox.apis import explore, explorer_page, init_model
-from mmwhitebox.apis.array_book import ArrayBook
-from mmwhitebox.apis.array_container import unpack
+from mmwhitebox.apis.array_container import ArrayBook, unpack
 from mmwhitebox.apis.exploration import Exploration
 from mmwhitebox.apis.page_budget import LIMIT, fitting
 from mmwhitebox.errors import UserError, WriteError
@@ -58,7 +57,7 @@ def exploration(name='model', image='image', layers=4, tokens=(65, 16), forms=No
                  for i in range(layers)]
     return Exploration(dict(model=dict(name=name, classes=[EVIL], facts=dict(checkpoint=None)),
                             image=dict(name=image, key=key, original=[6, 4]), grid=[8, 8], layers=described,
-                            what_if=list(what_if), notes=[]), book)
+                            what_if=list(what_if), notes=[]), book.arrays, book.group_axes)
 
 
 @pytest.fixture

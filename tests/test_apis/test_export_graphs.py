@@ -66,9 +66,9 @@ def run_onnx(path, images):
     return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: images.numpy()})[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('encoder, decoder, opset', [
-    ('crate', 'cbt', 18), ('cbt', 'segmenter', 23),
-    pytest.param('tost', 'depict', 25, marks=pytest.mark.slow)])
+    ('crate', 'cbt', 18), ('cbt', 'segmenter', 23), ('tost', 'depict', 25)])
 def test_one_onnx_file_for_all_batches_and_sizes(exported, encoder, decoder, opset):
     card, model, path = exported(white_box(encoder, decoder), 'm.onnx', 'onnx', dynamic=True, opset=opset)
     assert card['opset'] == opset and card['batch_size'] is None and card['agreement']['batches'] == [1, 3]
@@ -112,15 +112,16 @@ def test_pictures_to_label_maps(encoder, preprocessor):
         assert_labels_as_inferred(ProcessingNetwork(model), model)
 
 
-@pytest.mark.parametrize('file_format, name, encoder, preprocessor', [
-    ('onnx', 'm.onnx', 'crate', {}),
-    pytest.param('onnx', 'm.onnx', 'tost', dict(bgr_to_rgb=False), marks=pytest.mark.slow),
-    pytest.param('torch-export', 'm.pt2', 'cbt', dict(test_cfg=dict(size_divisor=16), pad_val=7),
+@pytest.mark.parametrize('file_format, name, encoder, decoder, preprocessor', [
+    ('onnx', 'm.onnx', 'crate', 'cbt', {}),
+    pytest.param('onnx', 'm.onnx', 'tost', 'segmenter', dict(bgr_to_rgb=False), marks=pytest.mark.slow),
+    pytest.param('torch-export', 'm.pt2', 'cbt', 'segmenter', dict(test_cfg=dict(size_divisor=16), pad_val=7),
                  marks=pytest.mark.slow),
-    pytest.param('torch-export', 'm.pt2', 'crate', dict(test_cfg=dict(size=(40, 40))), marks=pytest.mark.slow),
+    pytest.param('torch-export', 'm.pt2', 'crate', 'segmenter', dict(test_cfg=dict(size=(40, 40))),
+                 marks=pytest.mark.slow),
 ])
-def test_pictures_of_any_size_to_label_maps_by_a_graph(exported, file_format, name, encoder, preprocessor):
-    card, model, path = exported(white_box(encoder, 'segmenter', **preprocessor), name, file_format, dynamic=True,
+def test_pictures_of_any_size_to_label_maps_by_a_graph(exported, file_format, name, encoder, decoder, preprocessor):
+    card, model, path = exported(white_box(encoder, decoder, **preprocessor), name, file_format, dynamic=True,
                                  processing=True)
     assert card['processing'] and card['before'] == [] and card['size_multiple_of'] == [1, 1]
     assert card['input'].startswith('images: uint8 (B, H, W, 3)') and 'RGB' in card['input']

@@ -1,4 +1,5 @@
 """int8 files: what is in them, what they score beside their models, and what is refused."""
+import copy
 import json
 from functools import partial
 
@@ -96,13 +97,18 @@ def trained(tmp_path):
 
 
 @pytest.fixture(scope='module')
-def int8(tmp_path_factory):
+def plain(tmp_path_factory):
+    """:func:`make` of the segmentor as it is, in a folder that nothing else is written to."""
+    root = tmp_path_factory.mktemp('plain')
+    return make(root, segmentor_config(root))
+
+
+@pytest.fixture(scope='module')
+def int8(plain, tmp_path_factory):
     """An int8 file, in a folder of its own: (config, checkpoint, file, card, what was said of the progress)."""
-    root, said = tmp_path_factory.mktemp('int8'), []
-    cfg, checkpoint = make(root, segmentor_config(root))
-    card = export_int8(cfg, checkpoint, root / 'out' / 'model.onnx', 5, 20., size=SIZE,
-                       on_progress=lambda *args: said.append(args))
-    return cfg, checkpoint, root / 'out' / 'model.onnx', card, said
+    file, said = tmp_path_factory.mktemp('int8') / 'out' / 'model.onnx', []
+    card = export_int8(*plain, file, 5, 20., size=SIZE, on_progress=lambda *args: said.append(args))
+    return *plain, file, card, said
 
 
 def linear_layers(model):
@@ -133,23 +139,26 @@ def products(model):
                    [values[name] for name in made[node.input[0]].input[1:]])
 
 
-@pytest.mark.parametrize('size, windows', [((30, 29), False), ((40, 56), True)], ids=['padded', 'windows'])
-def test_a_float32_file_scores_as_its_model(trained, tmp_path, size, windows):
-    """On labels that another model gave."""
-    cfg, checkpoint = trained(segmentor_config(tmp_path, windows, stem=dict(type='PatchConv')), size)
-    torch.manual_seed(2)
-    model = init_model(cfg, device='cpu')
-    torch.save(dict(state_dict=model.state_dict()), checkpoint)
-    export_model(cfg, checkpoint, tmp_path / 'model.onnx', 'onnx', (32, 32))
-    expected = scores(cfg, model)
-    assert 0 < expected['mIoU'] < 99
-    exported = load_exported(tmp_path / 'model.onnx')
-    substitute(model, exported)
-    for parameter in model.parameters():
-        parameter.data.fill_(torch.nan)  # nothing is left of the model
-    assert scores(cfg, model) == pytest.approx(expected, abs=1e-6)
-    exported.run = lambda images: torch.eye(3)[0].view(1, 3, 1, 1).expand(len(images), 3, *images.shape[2:])
-    assert scores(cfg, model) != pytest.approx(expected, abs=1)
+def test_a_float32_file_scores_as_its_model(tmp_path):
+    """On labels that another model gave, of images that are padded and of such that are seen through windows."""
+    for size, windows in ((30, 29), False), ((40, 56), True):
+        root = tmp_path / f'windows_{windows}'
+        root.mkdir()
+        cfg, checkpoint = make(root, segmentor_config(root, windows, stem=dict(type='PatchConv')), size)
+        torch.manual_seed(2)
+        model = init_model(cfg, device='cpu')
+        if not windows:  # the network is the same
+            torch.save(dict(state_dict=model.state_dict()), checkpoint)
+            export_model(cfg, checkpoint, tmp_path / 'model.onnx', 'onnx', (32, 32))
+        expected = scores(cfg, model)
+        assert 0 < expected['mIoU'] < 99
+        exported = load_exported(tmp_path / 'model.onnx')
+        substitute(model, exported)
+        for parameter in model.parameters():
+            parameter.data.fill_(torch.nan)  # nothing is left of the model
+        assert scores(cfg, model) == pytest.approx(expected, abs=1e-6)
+        exported.run = lambda images: torch.eye(3)[0].view(1, 3, 1, 1).expand(len(images), 3, *images.shape[2:])
+        assert scores(cfg, model) != pytest.approx(expected, abs=1)
 
 
 def test_a_classifier_scores_as_its_model_in_batches_of_the_file(tmp_path):
@@ -272,13 +281,6 @@ def outlier(model):
         projection.weight[:, 0] /= 1e5
 
 
-def test_a_file_that_loses_too_much_is_not_kept(trained, tmp_path):
-    cfg, checkpoint = trained(segmentor_config(tmp_path), change=outlier)
-    with pytest.raises(UserError, match=r'int8 loses [\d.]+ points of mIoU: [\d.]+, float32 has 100.00; 1 are allowed'):
-        export_int8(cfg, checkpoint, tmp_path / 'out' / 'model.onnx', size=SIZE)
-    assert not list((tmp_path / 'out').iterdir())
-
-
 @pytest.mark.parametrize('change, options, error, message', [
     (lambda cfg: cfg.pop('train_dataloader'), {}, UserError, 'the config has no train_dataloader'),
     (lambda cfg: cfg.pop('test_dataloader'), {}, NotApplicableError, 'no test or validation dataset'),
@@ -287,8 +289,8 @@ def test_a_file_that_loses_too_much_is_not_kept(trained, tmp_path):
     (None, dict(count=0), UserError, '0 images for calibration'),
     (None, dict(out='model.pt2'), UserError, r'is called \*.onnx'),
 ])
-def test_what_int8_cannot_do(trained, tmp_path, change, options, error, message):
-    cfg, checkpoint = trained(segmentor_config(tmp_path))
+def test_what_int8_cannot_do(plain, tmp_path, change, options, error, message):
+    cfg, checkpoint = copy.deepcopy(plain)
     if change is not None:
         change(cfg)
     options = {'size': SIZE, 'count': 2, 'max_loss': 100., **options}
@@ -333,24 +335,30 @@ def test_images_for_calibration(trained, tmp_path):
 
 
 def test_commands(trained, tmp_path, capsys, monkeypatch):
-    """The export says what it lost; the test scores the file by the same number."""
-    cfg, checkpoint = trained(segmentor_config(tmp_path))
+    """A file that loses too much is not kept; the export says what it lost, and the test scores the file by the same
+    number."""
+    cfg, _ = trained(segmentor_config(tmp_path), change=outlier)
     cfg.update(test_cfg=dict(type='TestLoop'), train_cfg=dict(type='IterBasedTrainLoop', max_iters=1),
                optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1.)))
     cfg.dump(tmp_path / 'tiny.py')
     monkeypatch.chdir(tmp_path)
-    argv = ['export', 'tiny.py', 'trained.pth', '--format', 'onnx', '--out', 'model.onnx', '--size', '32', '48']
+    argv = ['export', 'tiny.py', 'trained.pth', '--format', 'onnx', '--out', 'out/model.onnx', '--size', '32', '48']
     int8 = ['--dtype', 'int8', '--calibration-images', '2']
+    for wrong, message in (
+            ([*argv, *int8], r'int8 loses [\d.]+ points of mIoU: [\d.]+, float32 has 100.00; 1 are allowed'),
+            ([*argv, '--max-loss', '2'], '--max-loss is for --dtype int8'),
+            ([*argv[:4], 'safetensors', *argv[5:], *int8], '--dtype int8 is for --format onnx')):
+        with pytest.raises(SystemExit, match=message) as ended:
+            main(wrong)
+        assert '\n' not in str(ended.value)
+    assert not list((tmp_path / 'out').iterdir())
+    capsys.readouterr()
     main([*argv, *int8, '--max-loss', '100'])
     *_, line = capsys.readouterr().out.splitlines()
-    lost = json.loads((tmp_path / 'model.onnx.json').read_text())['scores']
+    lost = json.loads((tmp_path / 'out/model.onnx.json').read_text())['scores']
     assert line == (f'mIoU of 3 images (test): float32 100.00, int8 {lost["int8"]:.2f}, loss {lost["loss"]:.2f} points')
-    main(['test', 'tiny.py', 'model.onnx', '--scores', 'scores.json'])
+    main(['test', 'tiny.py', 'out/model.onnx', '--scores', 'scores.json'])
     assert json.loads((tmp_path / 'scores.json').read_text())['scores']['mIoU'] == pytest.approx(lost['int8'])
-    for wrong, message in (([*argv, *int8, '--max-loss', '-101'], 'int8 loses'),
-                           ([*argv, '--max-loss', '2'], '--max-loss is for --dtype int8'),
-                           ([*argv[:4], 'safetensors', *argv[5:], *int8], '--dtype int8 is for --format onnx'),
-                           (['test', 'tiny.py', 'model.onnx', '--precision', 'bf16'], 'exported with')):
-        with pytest.raises(SystemExit) as ended:
-            main(wrong)
-        assert message in str(ended.value) and '\n' not in str(ended.value)
+    with pytest.raises(SystemExit, match='exported with') as ended:
+        main(['test', 'tiny.py', 'out/model.onnx', '--precision', 'bf16'])
+    assert '\n' not in str(ended.value)

@@ -66,7 +66,7 @@ def hub(folder, tmp_path, monkeypatch):
     server.files = {path.name: path.read_bytes() for path in folder.iterdir()}
     server.files.update({'pytorch_model.bin': b'pickle', 'modeling.py': b'raise SystemExit'})
     server.asked = []
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01, ), daemon=True)  # how soon it ends
     thread.start()
     address = f'http://127.0.0.1:{server.server_port}'
     constants = huggingface_hub.constants

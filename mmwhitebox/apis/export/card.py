@@ -1,6 +1,5 @@
 """The model card of an exported file: all that a user of the file has to know, as plain values."""
 import copy
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from mmengine.config import Config
 from torch import nn
 
 import mmwhitebox
+from mmwhitebox.checkpoints.download import sha256_of
 from mmwhitebox.interpret import count_flops, count_parameters
 
 from ..data import scope_of
@@ -43,13 +43,6 @@ def pixel_range(pipeline: InferencePipeline | None) -> str:
     return 'as the first step of "pipeline" gives them'
 
 
-def plain_steps(pipeline: InferencePipeline | None) -> list[dict] | None:
-    """The steps of the test pipeline that are not of annotations, as plain values; None if the config has none."""
-    if pipeline is None:
-        return None
-    return json.loads(json.dumps(pipeline.steps, default=lambda value: getattr(value, '__name__', str(value))))
-
-
 def model_name(cfg: Config) -> str:
     """Encoder and head in words, e.g. 'WhiteBoxTransformer cbt-small + LinearClsHead'."""
     backbone = cfg.model.backbone
@@ -74,8 +67,6 @@ def model_card(network: LogitsNetwork | ProcessingNetwork, checkpoint: Path, siz
     model = network.model
     cfg = model.cfg
     image = torch.empty(1, in_channels(model), *size, device='meta')
-    with open(checkpoint, 'rb') as file:
-        sha256 = hashlib.file_digest(file, 'sha256').hexdigest()
     return dict(
         model=model_name(cfg),
         config=Path(cfg.filename).stem if cfg.filename else None,
@@ -90,7 +81,7 @@ def model_card(network: LogitsNetwork | ProcessingNetwork, checkpoint: Path, siz
         mmwhitebox=mmwhitebox.__version__,
         torch=torch.__version__,
         source_checkpoint=checkpoint.name,
-        source_sha256=sha256,
+        source_sha256=sha256_of(checkpoint),
         default_scope=scope_of(cfg),
         model_config=cfg.model.to_dict(),
         **described)
@@ -99,7 +90,8 @@ def model_card(network: LogitsNetwork | ProcessingNetwork, checkpoint: Path, siz
 def interface(network: LogitsNetwork | ProcessingNetwork) -> dict:
     """What goes in and what comes out, in words, and the steps of the test pipeline."""
     model = network.model
-    pipeline = plain_steps(model.test_pipeline)
+    pipeline = model.test_pipeline and json.loads(json.dumps(
+        model.test_pipeline.steps, default=lambda value: getattr(value, '__name__', str(value))))
     if isinstance(network, ProcessingNetwork):
         order = 'RGB' if network.channels == 3 else 'of the files'
         outputs = dict(labels='labels: int64 (B, H, W)', scores='scores: float32 (B, classes), softmax')

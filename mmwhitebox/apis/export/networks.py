@@ -62,7 +62,14 @@ class LogitsNetwork(nn.Module):
         Raises:
             UserError: The size is no multiple of the patch, or too small.
         """
-        return check_sizes(size, patch_size(self.model.backbone), dynamic)
+        (h, w), (ph, pw) = size, patch_size(self.model.backbone)
+        least = 2 if dynamic else 1
+        if h % ph or w % pw:
+            raise UserError(f'The image size {h} x {w} is not a multiple of the patch ({ph} x {pw}). Give --size '
+                            f'{max(round(h / ph), least) * ph} {max(round(w / pw), least) * pw}, for example.')
+        if h < least * ph or w < least * pw:
+            raise UserError(f'The image size {h} x {w} is too small: the least is {least * ph} x {least * pw}.')
+        return [(h, w), (max(h - ph, 2 * ph), w + 2 * pw)] if dynamic else [(h, w)]
 
 
 def default_size(cfg: Config) -> Size:
@@ -89,19 +96,3 @@ def in_precision(model: BaseModel, dtype: str) -> BaseModel:
         if name != 'data_preprocessor':
             part.to(getattr(torch, dtype))
     return model
-
-
-def check_sizes(size: Size, patch: Size, dynamic: bool) -> list[Size]:
-    """Sizes to compare logits on: the size and, of a dynamic graph, another one; one of them is not square.
-
-    Raises:
-        UserError: The size is no multiple of the patch, or too small.
-    """
-    (h, w), (ph, pw) = size, patch
-    least = 2 if dynamic else 1
-    if h % ph or w % pw:
-        raise UserError(f'The image size {h} x {w} is not a multiple of the patch ({ph} x {pw}). Give --size '
-                        f'{max(round(h / ph), least) * ph} {max(round(w / pw), least) * pw}, for example.')
-    if h < least * ph or w < least * pw:
-        raise UserError(f'The image size {h} x {w} is too small: the least is {least * ph} x {least * pw}.')
-    return [(h, w), (max(h - ph, 2 * ph), w + 2 * pw)] if dynamic else [(h, w)]

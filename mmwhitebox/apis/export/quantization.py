@@ -6,8 +6,7 @@ pixels, stay float32; so does the result of every product.
 """
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,14 +113,12 @@ def quantize(source: Path, out: Path, images: Sequence[Tensor]) -> int:
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    inputs = (dict(images=image.numpy()) for image in images)
+
     class Images(quantization.CalibrationDataReader):
 
-        def __init__(self) -> None:
-            self.left = iter(images)
-
         def get_next(self) -> dict | None:
-            image = next(self.left, None)
-            return None if image is None else dict(images=image.numpy())
+            return next(inputs, None)
 
     with tempfile.TemporaryDirectory() as folder:
         simplified = Path(folder) / 'simplified.onnx'
@@ -137,17 +134,6 @@ def quantize(source: Path, out: Path, images: Sequence[Tensor]) -> int:
             calibrate_method=quantization.CalibrationMethod.MinMax,
             extra_options=dict(OpTypesToExcludeOutputQuantization=list(PRODUCTS)))
     return len(names)
-
-
-@contextmanager
-def network_inputs(model: BaseModel) -> Iterator[list[Tensor]]:
-    """A context in which a list takes the images that the backbone of a model gets, normalised."""
-    seen: list[Tensor] = []
-    hook = model.backbone.register_forward_pre_hook(lambda module, args: seen.append(args[0].cpu()))
-    try:
-        yield seen
-    finally:
-        hook.remove()
 
 
 def training_images(cfg: Config, steps: Sequence[dict]) -> ConcatDataset:
@@ -185,13 +171,15 @@ def calibration_images(model: BaseModel, count: int, seed: int = 0) -> list[Tens
         raise UserError('The config has no test pipeline, which prepares the images for calibration.')
     generator = np.random.default_rng(seed)
     images = training_images(model.cfg, model.test_pipeline.steps)
-    chosen = []
-    for index in sorted(generator.permutation(len(images))[:count]):
-        sample = images[int(index)]
-        with torch.inference_mode(), building(model.cfg), network_inputs(model) as seen:
+    chosen: list[Tensor] = []
+    windows: list[Tensor] = []
+    hook = model.backbone.register_forward_pre_hook(lambda module, args: windows.extend(args[0].cpu().split(1)))
+    with torch.inference_mode(), building(model.cfg), hook:
+        for index in sorted(generator.permutation(len(images))[:count]):
+            sample = images[int(index)]
             model.test_step(dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']]))
-        windows = [window for batch in seen for window in batch.split(1)]
-        chosen.append(windows[generator.integers(len(windows))])
+            chosen.append(windows[generator.integers(len(windows))])
+            windows.clear()
     return chosen
 
 
@@ -205,8 +193,6 @@ def as_the_file_takes(card: dict, images: Sequence[Tensor]) -> list[Tensor]:
     images = [padded(image, card['size_multiple_of']) for image in images]
     for image in images:
         check_image_size(card, image)
-    if batch == 1:
-        return list(images)
     filled = [*images, *images[:1] * (-len(images) % batch)]
     return [torch.cat(filled[i:i + batch]) for i in range(0, len(filled), batch)]
 

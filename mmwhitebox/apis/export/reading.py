@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import MODELS
 from safetensors import safe_open
 from torch import Tensor
 from torch.export.pt2_archive import PT2ArchiveReader
@@ -16,7 +14,8 @@ from mmwhitebox.checkpoints import load_weights
 from mmwhitebox.config.untrusted import check_architecture, without_sources
 from mmwhitebox.errors import CheckpointError, UserError
 
-from ..data import building, scope_of
+from ..allotment import built
+from ..data import scope_of
 from ..inputs import local_path
 from .agreement import reason_of
 from .card import CARD_FILE
@@ -130,8 +129,7 @@ def _load_safetensors(path: Path) -> ExportedModel:
                               'with the config that it belongs to.')
     config = without_sources(card['model_config'])
     check_architecture(config, scope_of(card), path)
-    with building(card):
-        model = revert_sync_batchnorm(MODELS.build(Config(config)))
+    model = built(Config(dict(default_scope=scope_of(card), model=config)))
     load_weights(model, path)
     network = LogitsNetwork(model).eval()
     return ExportedModel(network, card)

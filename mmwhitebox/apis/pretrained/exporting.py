@@ -1,12 +1,10 @@
 """From a training to a folder to share: which checkpoint, which of its weights, what is known of them."""
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.model import BaseModel, revert_sync_batchnorm
-from mmengine.registry import MODELS
+from mmengine.model import BaseModel
 from mmpretrain.models import BaseClassifier
 from mmseg.models.segmentors.base import BaseSegmentor
 
@@ -18,9 +16,10 @@ from mmwhitebox.engine.hooks.validation_classes import NAME
 from mmwhitebox.errors import CheckpointError, UserError
 from mmwhitebox.models.access import adopt_teacher
 
+from ..allotment import built
 from ..data import building
 from ..inference import init_model
-from .recipe import as_list, short
+from .recipe import averages
 from .results import validation_of
 from .saving import save_pretrained
 
@@ -57,7 +56,10 @@ def export_pretrained(config: str | Path | Config, checkpoint: str | Path, folde
     if part is None:
         model = init_model(cfg, str(checkpoint), 'cpu', trust_checkpoint=trust_checkpoint)
     else:
-        model = encoder_with_head(cfg, checkpoint, trust_checkpoint)
+        model = built(cfg)
+        load_weights(model, checkpoint, trust_checkpoint)
+        adopt_teacher(model)
+        model.cfg = cfg
     averaged = use_average(model, checkpoint)
     if metrics is None and not averaged:
         metrics = validation_of(checkpoint)
@@ -71,21 +73,6 @@ def predicts(cfg: Config) -> bool:
     with building(cfg):
         part = model_part(cfg)
     return part is None or part.cls is None or issubclass(part.cls, (BaseSegmentor, BaseClassifier))
-
-
-def encoder_with_head(cfg: Config, checkpoint: str | Path, trust: bool) -> BaseModel:
-    """A model that neither segments nor classifies, with its weights."""
-    with building(cfg):
-        model: Any = revert_sync_batchnorm(MODELS.build(cfg.model))
-    load_weights(model, checkpoint, trust)
-    adopt_teacher(model)
-    model.cfg = cfg
-    return model
-
-
-def averages(cfg: Config) -> list[str]:
-    """Names of the hooks that average the weights."""
-    return [short(hook.get('type')) for hook in as_list(cfg.get('custom_hooks')) if 'EMA' in short(hook.get('type'))]
 
 
 def use_average(model: BaseModel, checkpoint: str | Path) -> bool:
@@ -120,21 +107,11 @@ def export_work_dir(work_dir: str | Path, folder: str | Path | None = None, metr
     """
     work_dir = Path(work_dir)
     checkpoint = chosen_checkpoint(work_dir, trust_checkpoint)
-    cfg = load_model_config(str(config_of_run(work_dir)))
-    return export_pretrained(cfg, checkpoint, folder or work_dir / FOLDER, metrics, licence,
-                             trust_checkpoint), checkpoint
-
-
-def config_of_run(work_dir: Path) -> Path:
-    """The config that the last training in a work dir wrote there.
-
-    Raises:
-        UserError: There is none.
-    """
-    configs = sorted(work_dir.glob('*.py'), key=lambda path: path.stat().st_mtime)
-    if not configs:
+    newest = max(work_dir.glob('*.py'), key=lambda path: path.stat().st_mtime, default=None)
+    if newest is None:
         raise UserError(f'{work_dir} has no config, so it is no work dir of a training: give CONFIG and CHECKPOINT.')
-    return configs[-1]
+    folder = folder or work_dir / FOLDER
+    return export_pretrained(str(newest), checkpoint, folder, metrics, licence, trust_checkpoint), checkpoint
 
 
 def chosen_checkpoint(work_dir: Path, trust: bool = False) -> Path:
@@ -158,6 +135,5 @@ def chosen_checkpoint(work_dir: Path, trust: bool = False) -> Path:
             return path
     newest, problems = newest_checkpoint([work_dir], needs_optimizer=False, trust=trust)
     if newest is None:
-        reason = f' {problems[0]}' if problems else ''
-        raise UserError(f'{work_dir} has no checkpoint.{re.sub(chr(10), " ", reason)}')
+        raise UserError(' '.join([f'{work_dir} has no checkpoint.', *problems[:1]]).replace('\n', ' '))
     return newest

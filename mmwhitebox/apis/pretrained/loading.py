@@ -1,11 +1,8 @@
 """Loading a model from its folder, or from the hub."""
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import MODELS
 from torch import nn
 
 from mmwhitebox.checkpoints import load_weights
@@ -13,8 +10,7 @@ from mmwhitebox.config.pretrained import WEIGHTS, config_of, file_in, read_info,
 from mmwhitebox.engine.devices import check_device
 from mmwhitebox.errors import CheckpointError, UserError, joined
 
-from ..allotment import allotted
-from ..data import building
+from ..allotment import built
 from ..inference import init_model
 from .sharing import fetched
 
@@ -74,8 +70,7 @@ def from_pretrained(name: str | Path,
 def build_part(cfg: Config, cfg_options: dict | None, weights: Path, device: str | None) -> nn.Module:
     """A part of a model with its weights, in evaluation mode."""
     cfg.merge_from_dict(cfg_options or {})
-    with building(cfg), allotted(cfg):
-        part: Any = revert_sync_batchnorm(MODELS.build(cfg.model))
+    part = built(cfg)
     load_weights(part, weights)
     part.cfg = cfg
     return part.to(device or ('cuda:0' if torch.cuda.is_available() else 'cpu')).eval()

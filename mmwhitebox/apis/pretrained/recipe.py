@@ -22,8 +22,7 @@ def recipe_of(cfg: Config) -> dict[str, str]:
         length=length_of(cfg.get('train_cfg') or {}),
         batch=f'{loader["batch_size"]} images a process' if loader.get('batch_size') else '',
         augmentation=augmentation_of(sets, cfg),
-        average=', '.join(short(hook.get('type')) for hook in as_list(cfg.get('custom_hooks'))
-                          if 'EMA' in short(hook.get('type'))),
+        average=', '.join(averages(cfg)),
         seed=str(get(cfg, 'randomness.seed')) if get(cfg, 'randomness.seed') is not None else '')
     return {key: value for key, value in recipe.items() if value}
 
@@ -37,6 +36,11 @@ def as_list(value: Any) -> list[dict]:
 def short(name: Any) -> str:
     """The name of a class without its scope."""
     return str(getattr(name, '__name__', name)).rpartition('.')[2]
+
+
+def averages(cfg: Config) -> list[str]:
+    """Names of the hooks that average the weights."""
+    return [short(hook.get('type')) for hook in as_list(cfg.get('custom_hooks')) if 'EMA' in short(hook.get('type'))]
 
 
 def arguments(part: dict, keys: Sequence[str]) -> str:

@@ -50,23 +50,40 @@ def read_scores(path: str | Path) -> dict[str, Any]:
         raise UserError(f'{path} cannot be read: {reason}.') from error
 
 
-def validation_of(checkpoint: str | Path) -> dict[str, Any] | None:
-    """What the training that wrote a checkpoint found of it in validation; None if that is not known."""
-    checkpoint = Path(checkpoint)
+def kept_validation(checkpoint: Path) -> dict[str, Any] | None:
+    """What the training that wrote a checkpoint kept of its validation, in the same folder.
+
+    Args:
+        checkpoint (Path): Its name is that of a best checkpoint, or of the step that was validated last.
+
+    Returns:
+        dict | None: ``scores`` (name -> value, as the metric gave it), ``classes`` (name -> class -> percent, NaN where
+        there is none; empty if it is not known) and ``when``. None of a checkpoint of which nothing was kept.
+    """
     try:
         kept = json.loads((checkpoint.parent / NAME).read_text(encoding='utf-8'))
-        entry = next((entry for entry in kept['best'].values() if Path(entry['path']).name == checkpoint.name), None)
+        entry = next((entry for entry in kept.get('best', {}).values() if Path(entry['path']).name == checkpoint.name),
+                     None)
         last = kept.get('last')
         if entry is None and last and checkpoint.stem == f'{last["unit"].replace("ation", "")}_{last["step"]}':
             entry = last
         if entry is None:
             return None
-        classes = None
-        if entry['confusion'] is not None:
+        classes = {}
+        if entry.get('confusion') is not None:
             confusion = Confusion.from_json(entry['confusion'])
-            classes = {name: {label: round(100 * float(value), 4) if math.isfinite(value) else None
-                              for label, value in zip(confusion.classes, values)}
+            classes = {name: {label: 100 * float(value) for label, value in zip(confusion.classes, values)}
                        for name, values in confusion.scores().items()}
-        return results('validation', entry['scores'], classes, when=f'{entry["unit"]} {entry["step"]}')
+        return dict(scores={name: value for name, value in entry['scores'].items() if math.isfinite(value)},
+                    classes=classes, when=f'{entry["unit"]} {entry["step"]}')
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def validation_of(checkpoint: str | Path) -> dict[str, Any] | None:
+    """:func:`kept_validation` as :func:`results`."""
+    kept = kept_validation(Path(checkpoint))
+    return kept and results(
+        'validation', kept['scores'], {name: {label: round(value, 4) if math.isfinite(value) else None
+                                              for label, value in values.items()}
+                                       for name, values in kept['classes'].items()}, when=kept['when'])

@@ -86,7 +86,8 @@ def save_pretrained(model: nn.Module,
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f'.{folder.name}.', dir=folder.parent) as draft:
-            write_weights(Path(draft), saved)
+            save_file({key: value.detach().cpu().contiguous().clone() for key, value in saved.state_dict().items()},
+                      Path(draft) / WEIGHTS, metadata=dict(format='pt'))
             write_config(Path(draft), info)
             loaded = read_back(draft, folder)
             compare(saved, loaded, folder)
@@ -183,12 +184,6 @@ def kind_of_part(module: nn.Module) -> str:
     """What a bare part is, by the package of its class: 'backbone', 'decode_head', ..."""
     found = re.search(r'\.(backbone|decode_head|head|neck)s\.', f'{type(module).__module__}.')
     return found[1] if found else 'part'
-
-
-def write_weights(folder: Path, model: nn.Module) -> None:
-    """Write the weights of a model to a folder."""
-    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS, metadata=dict(format='pt'))
 
 
 def write_config(folder: Path, info: dict) -> None:

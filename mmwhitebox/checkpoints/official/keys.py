@@ -3,6 +3,7 @@
 A row is read in both directions. ``{i}`` stands for an index, ``{2i}`` for twice that index, ``*`` for the
 last part of a key (``weight``, ``bias``, ``running_mean``, ...).
 """
+import functools
 import re
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
@@ -46,6 +47,7 @@ FROM_HEADS = Layout(  # (K, p, D) there, (D, K p) here
 GROUPS = {r'\{i\}': r'(?P<index>\d+)', r'\{2i\}': r'(?P<twice>\d*[02468])', r'\*': r'(?P<last>\w+)'}
 
 
+@functools.cache
 def _pattern(template: str) -> 're.Pattern':
     """Regular expression of a key template, with the groups ``index`` and ``last``."""
     pattern = re.escape(template)
@@ -62,7 +64,7 @@ def _fill(template: str, match: 're.Match') -> str:
         '*', found.get('last', ''))
 
 
-class Rule:
+class Rule(NamedTuple):
     """One row of a table.
 
     Args:
@@ -75,31 +77,28 @@ class Rule:
         with_official (str, optional): On the way here, the row applies only if this official key is there too.
     """
 
-    def __init__(self,
-                 official: str,
-                 ours: str | tuple[str, ...] | None,
-                 layout: Layout = SAME,
-                 beside: str | None = None,
-                 with_official: str | None = None) -> None:
-        self.official = official
-        self.ours = (ours, ) if isinstance(ours, str) else ours or ()
-        self.layout = layout
-        self.beside = beside
-        self.with_official = with_official
-        self._official_pattern = _pattern(official)
-        self._our_patterns = [_pattern(template) for template in self.ours]
+    official: str
+    ours: str | tuple[str, ...] | None
+    layout: Layout = SAME
+    beside: str | None = None
+    with_official: str | None = None
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """Of our keys."""
+        return (self.ours, ) if isinstance(self.ours, str) else self.ours or ()
 
     def our_keys(self, official_key: str, present: Collection[str] | None = None) -> tuple[str, ...] | None:
         """Our keys for an official one in a state dict with the keys ``present``; None if the row is about another."""
         if present is not None and self.with_official is not None and self.with_official not in present:
             return None
-        match = self._official_pattern.match(official_key)
-        return match and tuple(_fill(template, match) for template in self.ours)
+        match = _pattern(self.official).match(official_key)
+        return match and tuple(_fill(template, match) for template in self.templates)
 
     def official_key(self, our_key: str, present: Collection[str]) -> str | None:
         """Official key for one of ours in a state dict with the keys ``present``; None as above."""
-        for pattern in self._our_patterns:
-            match = pattern.match(our_key)
+        for template in self.templates:
+            match = _pattern(template).match(our_key)
             if match and (self.beside is None or _fill(self.beside, match) in present):
                 return _fill(self.official, match)
         return None
