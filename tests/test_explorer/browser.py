@@ -66,8 +66,8 @@ class JobsHere:
 
     def __init__(self, models: Sequence, masks: Masks) -> None:
         self.models, self.masks = Models([]), masks
-        self.models.loaded = {number: (model, masks) for number, model in enumerate(models)}
-        self.states = [dict(describe_model(model), ready=True, message='') for model in models]
+        self.models.loaded = {number: (model, describe_model(model), masks) for number, model in enumerate(models)}
+        self.states = [dict(facts, ready=True, message='') for _, facts, _ in self.models.loaded.values()]
         self.turn = asyncio.Lock()
 
     def start(self) -> None:
