@@ -159,11 +159,8 @@ export function mapKind(id) {
 
 // All footprints of a head (null: the mean of the heads) side by side in one grid of cells, and their range.
 function mosaicOf(run, layer, head) {
-  const key = `${layer.maps.representatives.a}/mosaic/${head}`;
-  if (!run.cache.has(key)) {
-    run.cache.set(key, layOut(footprints(run, layer), run.header.grid, head));
-  }
-  return run.cache.get(key);
+  return run.once(`${layer.maps.representatives.a}/mosaic/${head}`,
+    () => layOut(footprints(run, layer), run.header.grid, head));
 }
 
 function layOut({heads, count, columns: across, values}, [rows, columns], head) {
