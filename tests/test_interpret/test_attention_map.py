@@ -190,9 +190,11 @@ def test_command_with_bad_input(main, cbt, tmp_path, options, message):
     images = save_images(tmp_path / 'images', a=(64, 64))
     with pytest.raises(UserError, match=message):
         main([*cbt, images, *options, '--out', str(tmp_path / 'out'), '--device', 'cpu'])
+
+
+def test_a_folder_without_images_is_refused(main, cbt, tmp_path):
     with pytest.raises(UserError, match='no image there'):
-        (tmp_path / 'empty').mkdir()
-        main([*cbt, str(tmp_path / 'empty'), '--out', str(tmp_path / 'out'), '--device', 'cpu'])
+        main([*cbt, str(tmp_path), '--out', str(tmp_path / 'out'), '--device', 'cpu'])
 
 
 def test_command_on_a_model_without_class_token(main, tmp_path):
