@@ -17,7 +17,6 @@ from mmwhitebox.interpret.attention_map import (
     attention_row,
     has_attention_map,
     has_representatives,
-    keyword_arguments,
     representative_footprints,
 )
 from mmwhitebox.interpret.capture import capture
@@ -100,8 +99,7 @@ class Look:
         self.grid, self.patch = patch_grid(model, self.tensor.shape[-2:]), patch_size(model)
         self.layers = attention_layers(model)
         parents = {f'{name}/layer': model.get_submodule(name.rpartition('.')[0]) for name in self.layers}
-        with torch.inference_mode(), capture({**self.layers, **parents}) as self.calls, \
-                keyword_arguments(self.layers) as self.kwargs:
+        with torch.inference_mode(), capture({**self.layers, **parents}) as self.calls:
             features = model.extract_feat(self.tensor)
             self.logits = model.decode_head(features) if hasattr(model, 'decode_head') else model.head(features)
 
@@ -132,7 +130,7 @@ def test_maps_are_those_of_interpret(number, models, folder, visit):
         args = look.calls[name].args
         with torch.inference_mode():
             if has_attention_map(layer) and getattr(layer, 'updates_all_tokens', True):
-                row = attention_row(layer, args, look.grid, 'patch', look.cell(*PLACE), look.kwargs[name])
+                row = attention_row(layer, args, look.grid, 'patch', look.cell(*PLACE), look.calls[name].kwargs)
                 close(tab.map('attention', look.grid), look.patches(row[0]))
                 compared.add('attention')
             if has_representatives(layer):
