@@ -51,21 +51,15 @@ class Explorer:
     @property
     def routes(self) -> list[Route]:
         """All addresses."""
-        return [Route('/', self.page), Route('/static/{name:path}', self.file),
+        return [Route('/', self.file), Route('/static/{name:path}', self.file),
                 Route('/api/models', self.models), Route('/api/images', self.images),
                 Route('/api/images', self.upload, methods=['POST']),
                 Route('/api/images/{id}/thumbnail', self.thumbnail),
                 Route('/api/run', self.run, methods=['POST']), Route('/api/export', self.export, methods=['POST'])]
 
-    async def page(self, request: Request) -> Response:
-        """``GET /``."""
-        return self._static('index.html')
-
     async def file(self, request: Request) -> Response:
-        """``GET /static/NAME``."""
-        return self._static(request.path_params['name'])
-
-    def _static(self, name: str) -> Response:
+        """``GET /`` and ``GET /static/NAME``."""
+        name = request.path_params.get('name', 'index.html')
         if name not in self.static:
             raise HTTPException(404)
         return Response(self.static[name], headers={'Cache-Control': 'no-cache'}, media_type=kind_of(name))

@@ -398,12 +398,18 @@ def test_the_exported_file_shows_the_same_numbers_without_a_server(opened, tmp_p
 
 def test_a_notebook_shows_the_page(models, folder, browser):
     found = explore(models[CONFIGS[0]], folder / 'a.png')
+    classes = dict(sky=dict(IoU=50., Acc=60.), sea=dict(Acc=7.))
+    found.header['model']['facts']['metrics'] = dict(mIoU=41.5, classes=classes)
     page = browser.new_page()
     errors = []
     page.on('pageerror', lambda error: errors.append(str(error)))
     page.set_content(found._repr_html_())
     page.frame_locator('iframe').locator('[data-figure=attention] canvas').first.wait_for()
     page.frame_locator('iframe').get_by_role('heading', name='a.png').wait_for()
+    about = page.frame_locator('iframe').locator('.about')
+    assert 'mIoU41.50' in about.text_content()
+    assert [row.locator('th, td').all_text_contents() for row in about.locator('tr').all()] == [
+        ['class', 'IoU', 'Acc'], ['sky', '50.00', '60.00'], ['sea', '–', '7.00']]
     page.close()
     assert not errors
 

@@ -141,7 +141,8 @@ export class Curves extends Figure {
     const {shown} = this;
     const parts = shown.map((quantity, i) => svg('g', {transform: `translate(${8 + i * (width + 12)} 26)`},
       this.drawOne(quantity, width, SAVED_HEIGHT, PAPER_INK)));
-    parts.push(svgTitle(`Coding rates, ${sourceOf(this.run.header)}`), svg('g', {transform: `translate(8 ${SAVED_HEIGHT + 32})`}, this.legend(4 * ENTRY_WIDTH, PAPER_INK)[0]));
+    parts.push(svgTitle(`Coding rates, ${sourceOf(this.run.header)}`),
+      svg('g', {transform: `translate(8 ${SAVED_HEIGHT + 32})`}, this.legend(4 * ENTRY_WIDTH, PAPER_INK)[0]));
     return svgFigure(Math.max(540, 8 + shown.length * (width + 12)), SAVED_HEIGHT + 32 + LEGEND_HEIGHT + 4, PAPER_INK.back,
       ...parts);
   }

@@ -2,7 +2,7 @@
 import {keepSharp, setAspect} from './canvas_size.js';
 import {paintAreas, paintComponents, paintValues} from './colour.js';
 import {element} from './elements.js';
-import {drawMarks} from './marks.js';
+import {drawMarks, outline} from './marks.js';
 import {greyCanvas, newCanvas, paintedCanvas} from './pixels.js';
 
 const cellCanvas = newCanvas(1, 1);
@@ -57,12 +57,7 @@ function drawMosaicLines(context, {mosaic: [down, across], count, marked}) {
   }
   if (marked !== null) {
     const [x, y] = [(marked % across) * w, Math.floor(marked / across) * h];
-    context.lineWidth = 4;
-    context.strokeStyle = '#000';
-    context.strokeRect(x + 1, y + 1, w - 2, h - 2);
-    context.lineWidth = 2;
-    context.strokeStyle = '#fff';
-    context.strokeRect(x + 1, y + 1, w - 2, h - 2);
+    outline(context, [x + 1, y + 1, w - 2, h - 2], 4);
   }
 }
 
