@@ -103,6 +103,16 @@ export function softmaxInPlace(row) {
   }
 }
 
+// One row of each head: (heads, count, width) -> (heads, width).
+export function rowsAt(values, [heads, count, width], index) {
+  const rows = new Float32Array(heads * width);
+  for (let k = 0; k < heads; k++) {
+    const from = (k * count + index) * width;
+    rows.set(values.subarray(from, from + width), k * width);
+  }
+  return rows;
+}
+
 // Rows of all heads over the patches, (heads, cells); null if the query has none in this layer.
 export function attentionRows(run, layer, query) {
   const map = layer.maps.attention;
@@ -122,13 +132,7 @@ export function attentionRows(run, layer, query) {
   } else if (map.form === 'softmax') {
     rows = softmaxRows(run, map, token);
   } else {
-    const [heads, numQueries, width] = run.shape(map.rows);
-    const all = run.values(map.rows);
-    rows = new Float32Array(heads * width);
-    for (let k = 0; k < heads; k++) {
-      const from = (k * numQueries + token) * width;
-      rows.set(all.subarray(from, from + width), k * width);
-    }
+    rows = rowsAt(run.values(map.rows), run.shape(map.rows), token);
   }
   return patchesOnly(rows, layer.heads, cellCount(run));
 }
