@@ -23,8 +23,6 @@ LEGEND_INCHES = 1.5
 DPI = 110
 LEAST_TEXT = 13  # pixels: the smallest letters of a legend
 TEXT_SHARE = 45  # a legend's letters are the longer side of the picture by this, if that is more
-
-
 PERCENTILES = (2, 98)  # of the values of a channel, between which a picture of more than 8 bits goes
 
 
@@ -112,8 +110,8 @@ def draw_panels(image: np.ndarray, label_maps: dict, classes: Sequence[str], pal
     grid = figure.add_gridspec(
         1, num_panels + 1, width_ratios=[PANEL_INCHES] * num_panels + [LEGEND_INCHES],
         left=0.01, right=0.99, bottom=0.02, top=1 - 0.3 / max(height, 1.2), wspace=0.03)
-    panels = {'image': image}
-    panels.update({title: blend(image, labels, palette, opacity) for title, labels in label_maps.items()})
+    panels = {'image': image,
+              **{title: blend(image, labels, palette, opacity) for title, labels in label_maps.items()}}
     for i, (title, panel) in enumerate(panels.items()):
         axes = figure.add_subplot(grid[i])
         axes.imshow(panel)

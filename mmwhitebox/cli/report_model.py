@@ -59,7 +59,7 @@ def add_model(body: Body, models: Models, model: dict, paths: Sequence[str], arg
         paths (Sequence[str]): Images, of which a few are shown.
         args (argparse.Namespace): Of the command.
     """
-    network, truth = models.loaded[0]
+    network, _, truth = models.loaded[0]
     chosen = spread(paths, min(EXAMPLES, args.max_images))
     body.add('model', 'The model', lambda: identity(model, args))
     body.add('accuracy', 'Accuracy', lambda: accuracy(model, args))

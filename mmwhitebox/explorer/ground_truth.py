@@ -1,6 +1,5 @@
 """Masks of images: those of a config's data sets, and those that lie in a folder ``annotations`` beside the images."""
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,12 +40,9 @@ class GroundTruth:
         self.labelling: dict[str, Any] = {}
         segments = 'decode_head' in cfg.model and pipeline is not None
         for split in HELD_OUT_FIRST:
-            for leaf in self._leaves(split) if segments or not self.samples else ():
+            loader = cfg.get(f'{split}_dataloader')
+            for leaf in leaf_datasets(loader['dataset']) if loader and (segments or not self.samples) else ():
                 self._read(leaf, segments)
-
-    def _leaves(self, split: str) -> Iterator[dict]:
-        loader = self.cfg.get(f'{split}_dataloader')
-        yield from leaf_datasets(loader['dataset']) if loader else ()
 
     def _read(self, leaf: dict, segments: bool) -> None:
         """List the samples of a data set."""

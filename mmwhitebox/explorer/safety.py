@@ -31,12 +31,15 @@ OWN_NAMES = ('localhost', '127.0.0.1', '::1')
 
 def is_loopback(host: str) -> bool:
     """Whether only this computer reaches what is bound to a host, a name or an address."""
-    if host == 'localhost':
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    address = numeric(host)
+    return host == 'localhost' or address is not None and address.is_loopback
+
+
+def numeric(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a name is; None if it is none."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(name)
+    return None
 
 
 def new_token() -> str:
@@ -107,14 +110,12 @@ class Guard:
         """The answer to a request that another site has made, or to another name than one of ours."""
         host = headers.get('host', '')
         name = host_name(host)
-        if name not in self.names and not (self.numeric and _is_address(name)):
+        if name not in self.names and not (self.numeric and numeric(name)):
             return refusal(403, 'This server answers to its own address alone, as the command printed it.')
-        site = headers.get('sec-fetch-site')
-        if site in ('cross-site', 'same-site') and (scope['path'] != '/' or scope['method'] not in ('GET', 'HEAD')):
-            return refusal(403, 'Another site made this request.')
-        origin = headers.get('origin')
+        site, origin, reads = headers.get('sec-fetch-site'), headers.get('origin'), scope['method'] in ('GET', 'HEAD')
+        across = site in ('cross-site', 'same-site') and (scope['path'] != '/' or not reads)
         own = origin is None or site == 'same-origin' or origin.partition('://')[2].lower() == host.lower()
-        if not own and scope['method'] not in ('GET', 'HEAD'):
+        if across or not own and not reads:
             return refusal(403, 'Another site made this request.')
         return None
 
@@ -137,11 +138,3 @@ class Guard:
     def is_token(self, text: str) -> bool:
         """Whether a text is the token, in the same time for every text."""
         return secrets.compare_digest(text.encode('utf-8', 'replace'), (self.token or '').encode())
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-        return True
-    except ValueError:
-        return False

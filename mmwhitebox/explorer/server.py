@@ -3,9 +3,8 @@ import asyncio
 import contextlib
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from socket import socket
 from typing import Any
 
@@ -30,8 +29,7 @@ MAX_SECONDS_OF_BODY = 60
 MAX_RUNS, MAX_WHAT_IF = 16, 64
 MAX_DECODING = 2
 MAX_CONNECTIONS = 256
-KINDS = {'html': 'text/html', 'css': 'text/css', 'js': 'text/javascript', 'mjs': 'text/javascript',
-         'json': 'application/json', 'svg': 'image/svg+xml', 'png': 'image/png', 'ico': 'image/x-icon'}
+KINDS = {'html': 'text/html', 'css': 'text/css', 'js': 'text/javascript'}
 RETRY = {'Retry-After': '1'}
 
 
@@ -53,21 +51,15 @@ class Explorer:
     @property
     def routes(self) -> list[Route]:
         """All addresses."""
-        return [Route('/', self.page), Route('/static/{name:path}', self.file),
+        return [Route('/', self.file), Route('/static/{name:path}', self.file),
                 Route('/api/models', self.models), Route('/api/images', self.images),
                 Route('/api/images', self.upload, methods=['POST']),
                 Route('/api/images/{id}/thumbnail', self.thumbnail),
                 Route('/api/run', self.run, methods=['POST']), Route('/api/export', self.export, methods=['POST'])]
 
-    async def page(self, request: Request) -> Response:
-        """``GET /``."""
-        return self._static('index.html')
-
     async def file(self, request: Request) -> Response:
-        """``GET /static/NAME``."""
-        return self._static(request.path_params['name'])
-
-    def _static(self, name: str) -> Response:
+        """``GET /`` and ``GET /static/NAME``."""
+        name = request.path_params.get('name', 'index.html')
         if name not in self.static:
             raise HTTPException(404)
         return Response(self.static[name], headers={'Cache-Control': 'no-cache'}, media_type=kind_of(name))
@@ -247,15 +239,8 @@ def check_keys(given: dict, known: Sequence[str]) -> None:
 
 def static_files() -> dict[str, bytes]:
     """Name -> content of the files of the page; nothing else is served."""
-    return dict(_below(files('mmwhitebox.explorer') / 'static'))
-
-
-def _below(folder: Traversable, prefix: str = '') -> Iterator[tuple[str, bytes]]:
-    for entry in folder.iterdir() if folder.is_dir() else ():
-        if entry.is_dir():
-            yield from _below(entry, f'{prefix}{entry.name}/')
-        elif kind_of(entry.name):
-            yield prefix + entry.name, entry.read_bytes()
+    return {entry.name: entry.read_bytes() for entry in (files('mmwhitebox.explorer') / 'static').iterdir()
+            if kind_of(entry.name)}
 
 
 def kind_of(name: str) -> str | None:

@@ -163,25 +163,6 @@ def representative_footprints(attention: nn.Module, args: tuple) -> Tensor:
     raise TypeError(f'{type(attention).__name__} has no representatives; CBSA and Agent have them.')
 
 
-@contextmanager
-def keyword_arguments(modules: dict[str, nn.Module]) -> Iterator[dict[str, dict]]:
-    """What modules get by keyword while the context lasts: rotary positions and masks of timm's attentions.
-
-    Args:
-        modules (dict[str, nn.Module]): Name -> module.
-
-    Yields:
-        dict[str, dict]: Name -> keyword arguments of its latest call.
-    """
-    calls: dict[str, dict] = {}
-    with ExitStack() as stack:
-        for name, module in modules.items():
-            hook = module.register_forward_pre_hook(
-                lambda module, args, kwargs, name=name: calls.update({name: kwargs}), with_kwargs=True)
-            stack.callback(hook.remove)
-        yield calls
-
-
 def attention_row(attention: nn.Module, args: tuple, hw_shape: tuple[int, int], query: str, index: int = 0,
                   kwargs: dict | None = None) -> Tensor:
     """The row of the attention matrix that belongs to a query.
@@ -259,11 +240,11 @@ def class_token_maps(model: nn.Module, image: Tensor, layers: dict[str, nn.Modul
     Returns:
         dict[str, Tensor]: Name -> (K, H, W).
     """
-    with torch.inference_mode(), capture(layers) as calls, keyword_arguments(layers) as kwargs:
+    with torch.inference_mode(), capture(layers) as calls:
         model.extract_feat(image)
     hw_shape = patch_grid(model, image.shape[-2:])
     with torch.inference_mode():
-        return {name: patch_maps(attention_row(layer, calls[name].args, hw_shape, 'class', 0, kwargs[name]),
+        return {name: patch_maps(attention_row(layer, calls[name].args, hw_shape, 'class', 0, calls[name].kwargs),
                                  hw_shape)[0] for name, layer in layers.items()}
 
 

@@ -1,7 +1,7 @@
 """Reading what the layers of a model compute, without changing it: what went in and out."""
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import timm.layers
@@ -20,10 +20,12 @@ class Call:
     Attributes:
         args (tuple): Its positional arguments; tensors are detached.
         output (Any): What it returned; a tensor is detached.
+        kwargs (dict): Its keyword arguments as they are: rotary positions and masks of timm's attentions.
     """
 
     args: tuple
     output: Any
+    kwargs: dict = field(default_factory=dict)
 
 
 def feedforward_layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -57,12 +59,12 @@ def capture(modules: dict[str, nn.Module], max_images: int | None = None) -> Ite
 
     def recorder(name: str):
 
-        def record(module: nn.Module, args: tuple, output: Any) -> None:
-            calls[name] = Call(tuple(map(keep, args)), keep(output))
+        def record(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+            calls[name] = Call(tuple(map(keep, args)), keep(output), kwargs)
 
         return record
 
     with ExitStack() as stack:
         for name, module in modules.items():
-            stack.callback(module.register_forward_hook(recorder(name)).remove)
+            stack.callback(module.register_forward_hook(recorder(name), with_kwargs=True).remove)
         yield calls

@@ -207,8 +207,5 @@ def head_off(attention: nn.Module, head: int) -> Iterator[None]:
                 attention.merge_heads = own
         return
     back = attention.to_out if hasattr(attention, 'to_out') else attention.proj
-    handle = back.register_forward_pre_hook(lambda module, args: (silence(args[0]), *args[1:]))
-    try:
+    with back.register_forward_pre_hook(lambda module, args: (silence(args[0]), *args[1:])):
         yield
-    finally:
-        handle.remove()

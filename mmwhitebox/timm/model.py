@@ -12,8 +12,6 @@ from mmwhitebox.models.backbones import WhiteBoxTransformer
 from mmwhitebox.models.embeddings import LearnedPositions
 from mmwhitebox.ops.resampling import fit_positions
 
-from .record import note
-
 POOLS = ('token', 'avg', 'avgmax', 'max', '')
 
 
@@ -273,6 +271,17 @@ def check_pool(global_pool: str, class_token: bool) -> None:
         raise ValueError(f'global_pool={global_pool!r} is none of {", ".join(map(repr, POOLS))}.')
     if global_pool == 'token' and not class_token:
         raise ValueError("global_pool='token' needs a class token, which this model does not have: take 'avg'.")
+
+
+def note(model: nn.Module, img_size: tuple[int, int] | None = None, **arguments: Any) -> None:
+    """Note, as timm does to save a model and to prepare images, arguments that build it anew and its image size."""
+    try:
+        from timm.models._input import update_model_args, update_model_input_size
+    except ImportError:  # an older timm keeps no such notes
+        return
+    update_model_args(model, **arguments)
+    if img_size is not None:
+        update_model_input_size(model, img_size)
 
 
 def with_prefix(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *args) -> None:

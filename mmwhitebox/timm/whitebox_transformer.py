@@ -14,8 +14,7 @@ from mmwhitebox.errors import CheckpointError, ConfigError, MissingCheckpointErr
 from mmwhitebox.models.backbones import WhiteBoxTransformer
 
 from .folders import arguments_of, same_kind
-from .model import WhiteBoxModel
-from .record import note
+from .model import WhiteBoxModel, note
 from .weights import fitted
 
 # timm has the ViTs itself, under names that begin so.

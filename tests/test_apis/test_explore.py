@@ -16,7 +16,6 @@ from mmwhitebox.errors import UserError
 from mmwhitebox.interpret.attention_map import (
     attention_matrix,
     has_attention_map,
-    keyword_arguments,
     representative_footprints,
 )
 from mmwhitebox.interpret.capture import capture
@@ -106,7 +105,7 @@ def test_values_are_those_of_interpret(clean, name):
     attentions, compressing = attention_layers(model), compression_layers(model)
     modules = {key: module for layer in compressing for key, module in layer.modules.items()}
     modules |= {f'{key}/layer': model.get_submodule(key.rpartition('.')[0]) for key in attentions}
-    with torch.no_grad(), capture({**attentions, **modules}) as calls, keyword_arguments(attentions) as kwargs:
+    with torch.no_grad(), capture({**attentions, **modules}) as calls:
         scores = logits(model, tensor)
         assert [layer['name'] for layer in header['layers']] == list(attentions)
         assert [layer['number'] for layer in header['layers']] == list(range(len(attentions)))
@@ -114,7 +113,7 @@ def test_values_are_those_of_interpret(clean, name):
             maps, args = layer['maps'], calls[key].args
             assert ('attention' in maps) == has_attention_map(attention)
             if 'attention' in maps:
-                close(rows(layer, arrays), attention_matrix(attention, args, kwargs[key])[0])
+                close(rows(layer, arrays), attention_matrix(attention, args, calls[key].kwargs)[0])
                 assert maps['attention'].get('queries') == (None if attention_is_whole(attention) else 'extra')
             if 'representatives' in maps:
                 close(arrays[maps['representatives']['a']], representative_footprints(attention, args)[0])

@@ -66,8 +66,8 @@ class JobsHere:
 
     def __init__(self, models: Sequence, masks: Masks) -> None:
         self.models, self.masks = Models([]), masks
-        self.models.loaded = {number: (model, masks) for number, model in enumerate(models)}
-        self.states = [dict(describe_model(model), ready=True, message='') for model in models]
+        self.models.loaded = {number: (model, describe_model(model), masks) for number, model in enumerate(models)}
+        self.states = [dict(facts, ready=True, message='') for _, facts, _ in self.models.loaded.values()]
         self.turn = asyncio.Lock()
 
     def start(self) -> None:
@@ -146,6 +146,18 @@ class Tab:
         self.settle()
         return self
 
+    def show(self, state: str) -> 'Tab':
+        """What stands behind the # of an address, with the first picture; all else is as when the page was opened."""
+        self.page.mouse.move(0, 0)
+        self.page.evaluate('''state => {
+            document.activeElement.blur();
+            document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}));
+            document.getElementById('error').hidden = true;
+            history.replaceState(null, '', '#');
+            location.hash = state;
+        }''', state)
+        return self.wait()
+
     def settle(self) -> None:
         """Until what was asked for is there and drawn."""
         frames = '() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))'
@@ -184,4 +196,9 @@ class Tab:
 
     def close(self) -> None:
         self.context.close()
-        assert not self.errors, self.errors
+        self.check()
+
+    def check(self) -> None:
+        """That no script had an error."""
+        errors, self.errors = self.errors, []
+        assert not errors, errors

@@ -216,8 +216,10 @@ def test_the_process_does_not_outlive_the_server():
 
 
 def test_ctrl_c_of_a_terminal_is_the_servers_alone_from_the_first_moment():
-    code = ('import time; from mmwhitebox.explorer.jobs import Jobs; from tests.test_explorer.stand_in import StandIn\n'
+    code = ('import signal, time\n'
+            'from mmwhitebox.explorer.jobs import Jobs; from tests.test_explorer.stand_in import StandIn\n'
             "if __name__ == '__main__':\n"
+            '    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a job in the background\n'
             "    jobs = Jobs(['a'], StandIn)\n"
             '    try:\n'
             '        jobs.start(); print(jobs.home.process.pid, flush=True); time.sleep(60)\n'

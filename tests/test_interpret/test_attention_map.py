@@ -16,7 +16,6 @@ from mmwhitebox.interpret.attention_map import (
     has_class_queries,
     has_class_token,
     has_representatives,
-    keyword_arguments,
     representative_footprints,
 )
 from mmwhitebox.interpret.capture import capture
@@ -102,10 +101,10 @@ def test_timm_vit(name, extra):
     model = TimmViT(name, img_size=64, model_kwargs=dict(embed_dim=24, depth=2, num_heads=3)).eval()
     layers = attention_layers(model)
     assert len(layers) == 2 and all(has_class_token(model, *item) for item in layers.items())
-    with torch.no_grad(), capture(layers) as calls, keyword_arguments(layers) as kwargs:
+    with torch.no_grad(), capture(layers) as calls:
         model(torch.randn(2, 3, 48, 64))
         for name, layer in layers.items():
-            matrix = attention_matrix(layer, calls[name].args, kwargs[name])
+            matrix = attention_matrix(layer, calls[name].args, calls[name].kwargs)
             assert matrix.shape == (2, 3, 12 + extra, 12 + extra)
             torch.testing.assert_close(output_of(layer, matrix, calls[name].args[0]), calls[name].output)
 
@@ -190,9 +189,11 @@ def test_command_with_bad_input(main, cbt, tmp_path, options, message):
     images = save_images(tmp_path / 'images', a=(64, 64))
     with pytest.raises(UserError, match=message):
         main([*cbt, images, *options, '--out', str(tmp_path / 'out'), '--device', 'cpu'])
+
+
+def test_a_folder_without_images_is_refused(main, cbt, tmp_path):
     with pytest.raises(UserError, match='no image there'):
-        (tmp_path / 'empty').mkdir()
-        main([*cbt, str(tmp_path / 'empty'), '--out', str(tmp_path / 'out'), '--device', 'cpu'])
+        main([*cbt, str(tmp_path), '--out', str(tmp_path / 'out'), '--device', 'cpu'])
 
 
 def test_command_on_a_model_without_class_token(main, tmp_path):

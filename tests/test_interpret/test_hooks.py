@@ -42,7 +42,7 @@ def count(model):
 
 def batches():
     samples = [dict(inputs=torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8),
-                    data_samples=DataSample().set_gt_label(i)) for i in range(3)]
+                    data_samples=DataSample().set_gt_label(i % 3)) for i in range(15)]  # mmengine sleeps after an epoch
     return torch.utils.data.DataLoader(samples, batch_size=3, collate_fn=lambda items: {
         key: [item[key] for item in items] for key in items[0]})
 

@@ -24,7 +24,7 @@ from tests.test_interpret.small import command, save_ade, save_images, save_mode
 NAME = 'cbt_decoder/cbt_decoder_mini_ade20k.py'
 KINDS = {  # the sections of these that apply
     'cbt_decoder/cbt_decoder_mini_ade20k.py': {'rank'}, 'crate/crate_mini_imagenet.py': set(),
-    'tost/tost_mini_imagenet.py': {'membership'}, 'dmst/dmst_mini_imagenet.py': {'membership'},
+    'tost/tost_mini_imagenet.py': {'membership'},
     'segmenter/segmenter_linear_mini_ade20k.py': set()}
 
 

@@ -70,13 +70,13 @@ def test_points_depend_on_the_seed_alone():
 
 def test_command(tmp_path, capsys, monkeypatch):
     tool = command('synthetic')
-    monkeypatch.setattr(synthetic, 'NUM_FRAMES', 3)
-    assert tool(['--out', str(tmp_path), '--iterations', '6', '--points', '20', '--frames']) == 0
+    monkeypatch.setattr(synthetic, 'NUM_FRAMES', 2)
+    assert tool(['--out', str(tmp_path), '--iterations', '2', '--points', '20', '--frames']) == 0
     rows = numbers(tmp_path, 'synthetic_rates')
-    assert len(rows) == 4 * 7 and len({rows[0]['compression'], *(row['compression'] for row in rows[::7])}) == 1
+    assert len(rows) == 4 * 3 and len({rows[0]['compression'], *(row['compression'] for row in rows[::3])}) == 1
     assert len(numbers(tmp_path, 'synthetic_angles')) == 5 * 3
-    assert Image.open(tmp_path / 'synthetic.gif').n_frames == 3
-    assert sorted(path.name for path in (tmp_path / 'frames').iterdir()) == ['000.png', '003.png', '006.png']
+    assert Image.open(tmp_path / 'synthetic.gif').n_frames == 2
+    assert sorted(path.name for path in (tmp_path / 'frames').iterdir()) == ['000.png', '002.png']
     assert 'linear attention' in capsys.readouterr().out
     for bad in (['--step', '0'], ['--classes', '1'], ['--eps-squared', '-1']):
         with pytest.raises(UserError):

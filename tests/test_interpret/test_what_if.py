@@ -1,5 +1,6 @@
 """What if: every disturbance is the one that editing the weights by hand makes, and nothing of it stays."""
 import copy
+from functools import lru_cache
 
 import pytest
 import torch
@@ -54,7 +55,9 @@ MODELS = {
 }
 
 
+@lru_cache
 def model_of(name):
+    """One of the models, the same for all tests: each leaves it as it was."""
     torch.manual_seed(0)
     model = Segmentor(*MODELS[name]()).eval().double()
     with torch.no_grad():
@@ -101,6 +104,10 @@ def silenced(attention, head):
     return attention
 
 
+# One for each kind of block and encoder; what attentions differ in is their heads.
+blocks = pytest.mark.parametrize('model', ['cbsa', 'dmsa', 'shared', 'timm', 'adapted', 'eva', 'msca'], indirect=True)
+
+
 @torch.no_grad()
 def test_a_head_off(model):
     for number, (name, attention) in enumerate(attention_layers(model).items()):
@@ -111,6 +118,8 @@ def test_a_head_off(model):
         assert not torch.equal(found, run(model))
 
 
+@pytest.mark.parametrize('model', ['cbsa', 'no_map', 'mhsa', 'agent', 'relu', 'timm', 'adapted', 'eva', 'msca'],
+                         indirect=True)
 def test_noise(model):
     """The same as adding noise of that seed to the maps into the heads, also where they are made of other weights."""
     clean = run(model)
@@ -137,6 +146,7 @@ class Passing(nn.Module):
         return x
 
 
+@blocks
 def test_a_layer_skipped(model):
     clean = run(model)
     for number, name in enumerate(attention_layers(model)):
@@ -162,6 +172,7 @@ def test_another_contraction(value, layer):
     assert all(attention.contraction == 'softmax' for attention in attention_layers(model).values())
 
 
+@pytest.mark.parametrize('model', ['cbsa', 'timm', 'adapted'], indirect=True)
 def test_patches_erased(model):
     images = torch.randn(1, 3, *SIZE).double()
     by_hand = images.clone()
@@ -171,6 +182,7 @@ def test_patches_erased(model):
     assert torch.equal(found, run(model, images=by_hand)) and not torch.equal(found, run(model, images=images))
 
 
+@blocks
 def test_all_together_and_twice(model):
     what_if = [dict(kind='noise', layer=0, scale=0.3), dict(kind='noise', layer=0, scale=0.3, seed=1),
                dict(kind='head', layer=1, head=0), dict(kind='head', layer=1, head=1), dict(kind='skip', layer=2),
@@ -179,6 +191,7 @@ def test_all_together_and_twice(model):
     assert torch.equal(first, run(model, what_if)) and not torch.equal(first, run(model))
 
 
+@blocks
 def test_after_an_error(model):
     """In the middle of the context, and of a pass."""
     what_if = [dict(kind='noise', layer=0, scale=0.3), dict(kind='head', layer=1, head=0), dict(kind='skip', layer=2),

@@ -19,7 +19,6 @@ from mmwhitebox.interpret.attention_map import (
     has_class_queries,
     has_class_token,
     has_representatives,
-    keyword_arguments,
 )
 from mmwhitebox.interpret.capture import capture
 from mmwhitebox.interpret.map_grid import MapRow, draw_map_grid, layer_label
@@ -120,7 +119,7 @@ def main(args: argparse.Namespace) -> None:
     heads = select_heads(args.heads, layers.values())
     moments: dict[tuple, dict[str, RunningMoments]] = {}
     for item in iter_inputs(model, args):
-        with capture(layers) as calls, keyword_arguments(layers) as kwargs:
+        with capture(layers) as calls:
             scores = logits(model, item.tensor)
         seen_size = item.sample.img_shape[:2]
         hw_shape = patch_grid(model, item.tensor.shape[-2:])
@@ -130,7 +129,7 @@ def main(args: argparse.Namespace) -> None:
             rows = []
             for name, layer in found.items():
                 try:
-                    row = attention_row(layer, calls[name].args, hw_shape, query.kind, index, kwargs[name])
+                    row = attention_row(layer, calls[name].args, hw_shape, query.kind, index, calls[name].kwargs)
                 except (TypeError, IndexError) as error:
                     raise UserError(f'--query {query.text}, {name}: {error}') from error
                 for key, value in attention_statistics(row, hw_shape).items():

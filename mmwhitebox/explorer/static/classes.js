@@ -5,10 +5,8 @@ import {pin} from './cursor.js';
 import {element} from './elements.js';
 import {sourceOf} from './disturbances.js';
 import {Figure} from './figure.js';
-import {PAPER_INK} from './ink.js';
 import {percent} from './numbers.js';
-import {svg, svgFigure, svgText} from './svg.js';
-import {shareBar} from './table.js';
+import {barFigure, shareBar} from './table.js';
 
 const LEAST_SHARE = 5e-5;
 
@@ -106,20 +104,12 @@ export class Classes extends Figure {
   }
 
   toSvg() {
-    const {model} = this.run.header;
-    const title = `Classes, ${sourceOf(this.run.header)}`;
-    const width = Math.max(420, 7 * title.length);
-    const parts = [svgText(title, 8, 18, {fill: PAPER_INK.text,
-      'font-weight': 'bold'})];
-    this.present.forEach(({name, index, share, before, iou}, i) => {
-      const y = 28 + 18 * i;
-      const text = [percent(share), before === null ? '' : `(${percent(before)})`, iou === null ? ''
-        : `IoU ${percent(iou)}`].filter(Boolean).join('  ');
-      parts.push(svgText(name, 8, y + 11, {fill: PAPER_INK.text}),
-        svg('rect', {x: 150, y: y + 2, width: 120 * share, height: 10, fill: cssColour(classColour(model, index))}),
-        svgText(text, 155 + 120 * share, y + 11, {fill: PAPER_INK.faint}));
-    });
-    return svgFigure(width, 36 + 18 * this.present.length, PAPER_INK.back, ...parts);
+    const lines = this.present.map(({name, index, share, before, iou}) => ({
+      name, share, colour: cssColour(classColour(this.run.header.model, index)),
+      text: [percent(share), before === null ? '' : `(${percent(before)})`, iou === null ? '' : `IoU ${percent(iou)}`]
+        .filter(Boolean).join('  '),
+    }));
+    return barFigure(`Classes, ${sourceOf(this.run.header)}`, lines, 120);
   }
 
   toRows() {

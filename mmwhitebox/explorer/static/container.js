@@ -32,12 +32,17 @@ export class Run {
     return this.header.arrays[name].shape;
   }
 
+  // What is made once for this run, by its name.
+  once(key, make) {
+    if (!this.cache.has(key)) {
+      this.cache.set(key, make());
+    }
+    return this.cache.get(key);
+  }
+
   // Values of an array, row-major; quantised ones become zero[g] + scale[g] * q.
   values(name) {
-    if (!this.cache.has(name)) {
-      this.cache.set(name, this.decode(name));
-    }
-    return this.cache.get(name);
+    return this.once(name, () => this.decode(name));
   }
 
   decode(name) {

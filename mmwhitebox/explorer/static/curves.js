@@ -5,7 +5,7 @@ import {sourceOf} from './disturbances.js';
 import {Figure} from './figure.js';
 import {PAGE_INK, PAPER_INK} from './ink.js';
 import {short} from './numbers.js';
-import {svg, svgFigure, svgText} from './svg.js';
+import {svg, svgFigure, svgTitle} from './svg.js';
 import {tableOf} from './table.js';
 
 const QUANTITIES = [
@@ -34,10 +34,8 @@ export class Curves extends Figure {
     this.setTitle('Coding rates', 'R_c is the coding rate of the tokens inside the subspaces, which attention is to '
       + 'lower; R that of the whole tokens; normalised rates see directions alone; sparsity is the share of zeros '
       + 'that ISTA leaves. Pale dashes: undisturbed.');
-    this.charts = element('div');
-    this.charts.className = 'charts';
-    this.table = element('div');
-    this.table.className = 'scroll';
+    this.charts = element('div', {className: 'charts'});
+    this.table = element('div', {className: 'scroll'});
     this.body.append(this.charts, this.table);
     this.charts.addEventListener('click', event => {
       const drawn = event.target.closest('svg[data-quantity]');
@@ -143,8 +141,8 @@ export class Curves extends Figure {
     const {shown} = this;
     const parts = shown.map((quantity, i) => svg('g', {transform: `translate(${8 + i * (width + 12)} 26)`},
       this.drawOne(quantity, width, SAVED_HEIGHT, PAPER_INK)));
-    parts.push(svgText(`Coding rates, ${sourceOf(this.run.header)}`, 8, 18, {fill: PAPER_INK.text,
-      'font-weight': 'bold'}), svg('g', {transform: `translate(8 ${SAVED_HEIGHT + 32})`}, this.legend(4 * ENTRY_WIDTH, PAPER_INK)[0]));
+    parts.push(svgTitle(`Coding rates, ${sourceOf(this.run.header)}`),
+      svg('g', {transform: `translate(8 ${SAVED_HEIGHT + 32})`}, this.legend(4 * ENTRY_WIDTH, PAPER_INK)[0]));
     return svgFigure(Math.max(540, 8 + shown.length * (width + 12)), SAVED_HEIGHT + 32 + LEGEND_HEIGHT + 4, PAPER_INK.back,
       ...parts);
   }

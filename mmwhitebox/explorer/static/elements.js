@@ -12,3 +12,12 @@ export function element(name, properties = {}, ...children) {
 export function fromTemplate(id) {
   return byId(id).content.firstElementChild.cloneNode(true);
 }
+
+// The choices of a select, [value, text] each; they stay as they are while they are the same.
+export function fillOptions(select, options) {
+  const key = options.join('\n');
+  if (select.filledWith !== key) {
+    select.filledWith = key;
+    select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
+  }
+}

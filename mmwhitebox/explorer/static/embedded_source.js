@@ -1,7 +1,7 @@
 // Models, pictures and runs that an exported page holds itself, in base64.
 import {headerLength, parseHeader, Run} from './container.js';
 import {byId} from './elements.js';
-import {newCanvas} from './pixels.js';
+import {paintedCanvas} from './pixels.js';
 
 const THUMBNAIL_SIDE = 120;
 
@@ -58,14 +58,13 @@ export class EmbeddedSource {
     const start = 12 + head + header.arrays[pixels].offset;
     const bytes = decodedSlice(text, start, start + 3 * width * height);
     const step = Math.max(1, Math.ceil(Math.max(width, height) / THUMBNAIL_SIDE));
-    const canvas = newCanvas(Math.ceil(width / step), Math.ceil(height / step));
-    const data = new ImageData(canvas.width, canvas.height);
-    for (let i = 0; i < canvas.width * canvas.height; i++) {
-      const from = 3 * (Math.floor(i / canvas.width) * step * width + (i % canvas.width) * step);
-      data.data.set([bytes[from], bytes[from + 1], bytes[from + 2], 255], 4 * i);
-    }
-    canvas.getContext('2d').putImageData(data, 0, 0);
-    return canvas.toDataURL('image/png');
+    const across = Math.ceil(width / step);
+    return paintedCanvas(across, Math.ceil(height / step), rgba => {
+      for (let i = 0; 4 * i < rgba.length; i++) {
+        const from = 3 * (Math.floor(i / across) * step * width + (i % across) * step);
+        rgba.set([bytes[from], bytes[from + 1], bytes[from + 2], 255], 4 * i);
+      }
+    }).toDataURL('image/png');
   }
 
   // What was disturbed in the runs of a picture, each once; the undisturbed ones first.

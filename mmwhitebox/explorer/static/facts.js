@@ -18,17 +18,17 @@ function factText(key, value, facts) {
 }
 
 const isKnown = value => value !== null && value !== undefined && value !== '';
-const isTable = value => typeof value === 'object' && Object.values(value).some(row => typeof row === 'object' && row);
 
 function plainFacts(facts) {
   return Object.entries(facts).filter(([, value]) => isKnown(value) && typeof value !== 'object')
     .map(([key, value]) => [NAMES[key] ?? key, factText(key, value, facts)]);
 }
 
-function perClassTable(caption, rows) {
-  const columns = [...new Set(Object.values(rows).flatMap(row => Object.keys(row ?? {})))];
-  return tableOf(caption, ['class', ...columns], Object.entries(rows).map(([name, row]) => [name,
-    ...columns.map(column => typeof row?.[column] === 'number' ? row[column].toFixed(2) : '–')]));
+// `classes`: class -> score -> percent; a class need not have all scores.
+function perClassTable(classes) {
+  const columns = [...new Set(Object.values(classes).flatMap(Object.keys))];
+  return tableOf('Per class', ['class', ...columns], Object.entries(classes).map(([name, row]) => [name,
+    ...columns.map(column => row[column]?.toFixed(2) ?? '–')]));
 }
 
 export function factsLine(model) {
@@ -39,17 +39,12 @@ export function factsLine(model) {
 
 export function factsElements(model, image) {
   const facts = model.facts ?? {};
-  const metrics = facts.metrics ?? {};
-  const scores = Object.entries(metrics).filter(([, value]) => typeof value === 'number')
-    .map(([key, value]) => [key, value.toFixed(2)]);
-  const lines = [...plainFacts(facts), ...scores, ...pictureFacts(image)];
+  const {classes, ...scores} = facts.metrics ?? {};
+  const lines = [...plainFacts(facts), ...Object.entries(scores).map(([name, value]) => [name, value.toFixed(2)]),
+    ...pictureFacts(image)];
   const list = element('dl', {}, ...lines.flatMap(([name, text]) => [element('dt', {textContent: name}),
     element('dd', {textContent: text})]));
-  const tables = Object.entries(metrics).filter(([, value]) => value && typeof value === 'object');
-  const direct = isTable(metrics) && tables.every(([, value]) => !isTable(value));
-  return [list, ...(direct ? [perClassTable('Per class', Object.fromEntries(tables))]
-    : tables.filter(([, value]) => isTable(value)).map(([name, value]) => perClassTable(name === 'classes' ? 'Per class' : name,
-      value)))];
+  return [list, ...(classes ? [perClassTable(classes)] : [])];
 }
 
 function pictureFacts(image) {

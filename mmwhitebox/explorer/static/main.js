@@ -1,6 +1,6 @@
 // The page: what is shown (the store), where it comes from (the source), and who draws it (the panels).
 import {fromHash, hideToken, isKept, writeAddress} from './address.js';
-import {byId, element} from './elements.js';
+import {byId, element, fillOptions} from './elements.js';
 import {cellOf} from './maps.js';
 import {describeAll, takenBy} from './disturbances.js';
 import {EmbeddedSource} from './embedded_source.js';
@@ -14,7 +14,7 @@ import {safeName, savePage} from './save.js';
 import {ServedSource} from './served_source.js';
 import {initialState, queriesOf, Store} from './state.js';
 import {nextTheme, startTheme} from './theme.js';
-import {fillOptions, Toolbar} from './toolbar.js';
+import {Toolbar} from './toolbar.js';
 import {WhatIf} from './what_if.js';
 
 const ASK_AGAIN = 700;
@@ -31,7 +31,6 @@ class Explorer {
     this.whatIf = new WhatIf(this.store);
     byId('what-if').hidden = Boolean(source.stored);
     byId('export').hidden = Boolean(source.stored);
-    byId('stored').hidden = true;
     byId('toolbar').hidden = true;
     byId('export').onclick = () => this.save();
     startTheme(byId('theme'));

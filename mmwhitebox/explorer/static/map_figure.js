@@ -1,5 +1,5 @@
 // The figure of one kind of map in the current layer, for one query or for two side by side.
-import {cellOf} from './maps.js';
+import {queryText} from './maps.js';
 import {queriesOf} from './state.js';
 import {scaleTiles, TileFigure} from './tile_figure.js';
 
@@ -40,12 +40,4 @@ export class MapFigure extends TileFigure {
     const names = queries.length > 1 ? queries.map((text, i) => `${'AB'[i]}: ${text}`) : queries;
     return [this.heading.textContent, `layer ${this.layer.number} (${this.layer.attention})`, ...names].join(', ');
   }
-}
-
-function queryText(header, query) {
-  if (query.token !== undefined) {
-    return query.token;
-  }
-  const {row, column} = cellOf(header, query);
-  return `patch (${row}, ${column})`;
 }

@@ -1,6 +1,6 @@
 // The kinds of maps of a layer: what each is called, how to read it, and its maps for a query.
 import {attentionRows, cellOf, footprints, hardAssignment, headMaps, headMean} from './maps.js';
-import {mainRepresentative, similarity} from './maps.js';
+import {mainRepresentative, rowsAt, similarity} from './maps.js';
 
 const NO_TOKEN = 'This layer has no such token.';
 const CLASSES_ONLY = 'In this layer the class tokens alone look at the patches: choose one as the query.';
@@ -67,11 +67,7 @@ export const MAP_KINDS = [
       const {row, column} = cellOf(run.header, query);
       const representative = mainRepresentative(found, row * run.header.grid[1] + column,
         singleHead(heads, found.heads));
-      const rows = new Float32Array(found.heads * cells);
-      for (let k = 0; k < found.heads; k++) {
-        const from = (k * found.count + representative) * cells;
-        rows.set(found.values.subarray(from, from + cells), k * cells);
-      }
+      const rows = rowsAt(found.values, [found.heads, found.count, cells], representative);
       return ofHeads(rows, found.heads, heads).map(tile => ({...tile, label: [`no. ${representative}`, tile.label]
         .filter(Boolean).join(', ')}));
     },
@@ -159,11 +155,8 @@ export function mapKind(id) {
 
 // All footprints of a head (null: the mean of the heads) side by side in one grid of cells, and their range.
 function mosaicOf(run, layer, head) {
-  const key = `${layer.maps.representatives.a}/mosaic/${head}`;
-  if (!run.cache.has(key)) {
-    run.cache.set(key, layOut(footprints(run, layer), run.header.grid, head));
-  }
-  return run.cache.get(key);
+  return run.once(`${layer.maps.representatives.a}/mosaic/${head}`,
+    () => layOut(footprints(run, layer), run.header.grid, head));
 }
 
 function layOut({heads, count, columns: across, values}, [rows, columns], head) {

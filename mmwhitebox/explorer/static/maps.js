@@ -19,6 +19,12 @@ export function placeOf(header, row, column) {
   };
 }
 
+// What a query is called.
+export function queryText(header, query) {
+  const {row, column} = cellOf(header, query);
+  return query.token ?? `patch (${row}, ${column})`;
+}
+
 // Index of a query among all tokens of a layer, extra ones first; -1 if the layer has no such token.
 function tokenIndex(header, layer, query) {
   if (query.token !== undefined) {
@@ -97,6 +103,16 @@ export function softmaxInPlace(row) {
   }
 }
 
+// One row of each head: (heads, count, width) -> (heads, width).
+export function rowsAt(values, [heads, count, width], index) {
+  const rows = new Float32Array(heads * width);
+  for (let k = 0; k < heads; k++) {
+    const from = (k * count + index) * width;
+    rows.set(values.subarray(from, from + width), k * width);
+  }
+  return rows;
+}
+
 // Rows of all heads over the patches, (heads, cells); null if the query has none in this layer.
 export function attentionRows(run, layer, query) {
   const map = layer.maps.attention;
@@ -104,7 +120,6 @@ export function attentionRows(run, layer, query) {
   if (!map || token < 0 || (map.queries === 'extra' && query.token === undefined)) {
     return null;
   }
-  const right = map.form === 'gram' || map.form === 'product' ? map.a : null;
   let rows;
   if (map.form === 'gram') {
     const shape = run.shape(map.a);
@@ -112,18 +127,12 @@ export function attentionRows(run, layer, query) {
     rows = weightedRows(a, shape, a, (k, j) => (k * shape[1] + j) * shape[2] + token);
   } else if (map.form === 'product') {
     const [, numQueries, inner] = run.shape(map.b);
-    rows = weightedRows(run.values(right), run.shape(right), run.values(map.b),
+    rows = weightedRows(run.values(map.a), run.shape(map.a), run.values(map.b),
       (k, j) => (k * numQueries + token) * inner + j);
   } else if (map.form === 'softmax') {
     rows = softmaxRows(run, map, token);
   } else {
-    const [heads, numQueries, width] = run.shape(map.rows);
-    const all = run.values(map.rows);
-    rows = new Float32Array(heads * width);
-    for (let k = 0; k < heads; k++) {
-      const from = (k * numQueries + token) * width;
-      rows.set(all.subarray(from, from + width), k * width);
-    }
+    rows = rowsAt(run.values(map.rows), run.shape(map.rows), token);
   }
   return patchesOnly(rows, layer.heads, cellCount(run));
 }
@@ -132,11 +141,8 @@ export function attentionRows(run, layer, query) {
 export function footprints(run, layer) {
   const {a, pool} = layer.maps.representatives;
   const [heads, count] = run.shape(a);
-  const key = `${a}/patches`;
-  if (!run.cache.has(key)) {
-    run.cache.set(key, patchesOnly(run.values(a), heads * count, cellCount(run)));
-  }
-  return {heads, count, columns: pool ?? Math.ceil(Math.sqrt(count)), values: run.cache.get(key)};
+  return {heads, count, columns: pool ?? Math.ceil(Math.sqrt(count)),
+    values: run.once(`${a}/patches`, () => patchesOnly(run.values(a), heads * count, cellCount(run)))};
 }
 
 // The representative that takes most from a patch, in one head or, on average, in all (head null).
@@ -185,7 +191,7 @@ export function similarity(run, layer, query) {
   }
   const [count, dims] = run.shape(layer.tokens);
   const tokens = run.values(layer.tokens);
-  const norms = tokenNorms(run, layer.tokens);
+  const norms = run.once(`${layer.tokens}/norms`, () => tokenNorms(tokens, count, dims));
   const cells = cellCount(run);
   const cosine = new Float32Array(cells);
   const own = tokens.subarray(token * dims, (token + 1) * dims);
@@ -199,22 +205,9 @@ export function similarity(run, layer, query) {
   return cosine;
 }
 
-function tokenNorms(run, name) {
-  const key = `${name}/norms`;
-  if (!run.cache.has(key)) {
-    const [count, dims] = run.shape(name);
-    const tokens = run.values(name);
-    const norms = new Float64Array(count);
-    for (let n = 0; n < count; n++) {
-      let sum = 0;
-      for (let d = n * dims; d < (n + 1) * dims; d++) {
-        sum += tokens[d] * tokens[d];
-      }
-      norms[n] = Math.sqrt(sum);
-    }
-    run.cache.set(key, norms);
-  }
-  return run.cache.get(key);
+function tokenNorms(tokens, count, dims) {
+  return Float64Array.from({length: count}, (_, n) => Math.sqrt(
+    tokens.subarray(n * dims, (n + 1) * dims).reduce((sum, value) => sum + value * value, 0)));
 }
 
 // The mean over the heads, (heads, cells) -> (cells,).

@@ -15,20 +15,20 @@ export function drawMarks(context, header, state) {
   }
   for (const [place, letter] of places) {
     const {row, column} = cellOf(header, place);
-    const x = column * header.patch[1] * scale;
-    const y = row * header.patch[0] * scale;
     const [w, h] = [header.patch[1] * scale, header.patch[0] * scale];
-    context.setLineDash([]);
-    context.lineWidth = 3 * unit;
-    context.strokeStyle = '#000';
-    context.strokeRect(x, y, w, h);
-    context.setLineDash(letter ? [] : [3 * unit, 2 * unit]);
-    context.lineWidth = 1.5 * unit;
-    context.strokeStyle = '#fff';
-    context.strokeRect(x, y, w, h);
+    const [x, y] = [column * w, row * h];
+    outline(context, [x, y, w, h], 3 * unit, letter ? [] : [3 * unit, 2 * unit]);
     if (letter && Math.min(width, height) / unit >= LEAST_SIDE_FOR_LETTERS) {
       drawLetter(context, letter, x + w, y > 14 * unit ? y : y + h + 14 * unit, unit);
     }
+  }
+}
+
+// A rectangle of a white line, dashed or not, in a black one of twice its width.
+export function outline(context, box, width, dashes = []) {
+  for (const [colour, lineWidth, pattern] of [['#000', width, []], ['#fff', width / 2, dashes]]) {
+    context.setLineDash(pattern);
+    Object.assign(context, {lineWidth, strokeStyle: colour}).strokeRect(...box);
   }
 }
 

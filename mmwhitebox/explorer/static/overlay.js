@@ -2,7 +2,7 @@
 import {agreement, isIgnored, truthOf} from './answer.js';
 import {classColour} from './colour.js';
 import {percent} from './numbers.js';
-import {newCanvas} from './pixels.js';
+import {paintedCanvas} from './pixels.js';
 
 const DIFFERENT = [213, 94, 0];
 const EQUAL = [0, 114, 178];
@@ -45,31 +45,31 @@ export function overlayCanvas(context, overlay, hidden) {
   if (overlay === 'none') {
     return null;
   }
-  const {run} = context;
-  const key = `overlay/${overlay}/${hidden.join()}`;
-  if (run.cache.get('overlay')?.key !== key || run.cache.get('overlay').before !== context.before) {
-    const {width, height} = run.header.image;
-    const canvas = newCanvas(width, height);
-    const data = new ImageData(width, height);
-    const [labelAt, colourOf] = paintOf(context, overlay, hidden);
-    const colours = new Map();
-    for (let i = 0; i < width * height; i++) {
-      const label = labelAt(i);
-      if (!colours.has(label)) {
-        colours.set(label, colourOf(label));
-      }
-      const colour = colours.get(label);
-      if (colour) {
-        data.data[4 * i] = colour[0];
-        data.data[4 * i + 1] = colour[1];
-        data.data[4 * i + 2] = colour[2];
-        data.data[4 * i + 3] = 255;
-      }
-    }
-    canvas.getContext('2d').putImageData(data, 0, 0);
-    run.cache.set('overlay', {key, canvas, before: context.before});
+  const {run, before} = context;
+  const key = `${overlay}/${hidden.join()}`;
+  const kept = run.cache.get('overlay');
+  if (kept?.key === key && kept.before === before) {
+    return kept.canvas;
   }
-  return run.cache.get('overlay').canvas;
+  const {width, height} = run.header.image;
+  const canvas = paintedCanvas(width, height, rgba => paintLabels(rgba, ...paintOf(context, overlay, hidden)));
+  run.cache.set('overlay', {key, canvas, before});
+  return canvas;
+}
+
+function paintLabels(rgba, labelAt, colourOf) {
+  const colours = new Map();
+  for (let i = 0; 4 * i < rgba.length; i++) {
+    const label = labelAt(i);
+    if (!colours.has(label)) {
+      colours.set(label, colourOf(label));
+    }
+    const colour = colours.get(label);
+    if (colour) {
+      [rgba[4 * i], rgba[4 * i + 1], rgba[4 * i + 2]] = colour;
+      rgba[4 * i + 3] = 255;
+    }
+  }
 }
 
 // One sentence on what the overlay shows.

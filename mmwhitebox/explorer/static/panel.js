@@ -19,10 +19,7 @@ export function layerNumbered(header, number) {
 }
 
 function answerOf(run) {
-  if (!run.cache.has('answer')) {
-    run.cache.set('answer', new Segmentation(run));
-  }
-  return run.cache.get('answer');
+  return run.once('answer', () => new Segmentation(run));
 }
 
 export class Panel {
@@ -34,7 +31,7 @@ export class Panel {
     this.find = find;
     find('h2').textContent = model.name;
     this.element.setAttribute('aria-label', `Model ${model.name}`);
-    this.find('.facts').textContent = factsLine(model);
+    find('.facts').textContent = factsLine(model);
     const name = (id, withLayer = true) => () => safeName(this.run.header.model.name, this.run.header.image.name,
       withLayer ? `layer${this.layer.number}` : '', id);
     this.picture = new Picture(name('picture', false), store, paint);
@@ -56,8 +53,7 @@ export class Panel {
     const disturbed = run === base ? '' : `disturbed: ${describeAll(run.header.what_if)}`;
     this.find('.facts').textContent = [factsLine(run.header.model), disturbed].filter(Boolean).join(' · ');
     this.find('.about > div').replaceChildren(...factsElements(run.header.model, run.header.image));
-    const notes = [...(run.header.notes ?? [])];
-    this.find('.notes').replaceChildren(...notes.map(text => element('li', {textContent: text})));
+    this.find('.notes').replaceChildren(...run.header.notes.map(text => element('li', {textContent: text})));
     this.context = contextOf(run, base, answerOf);
     this.update(this.store.state);
   }

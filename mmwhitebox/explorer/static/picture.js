@@ -2,7 +2,7 @@
 import {keepSharp, setAspect} from './canvas_size.js';
 import {classColour, cssColour} from './colour.js';
 import {followPointer, walk} from './cursor.js';
-import {element} from './elements.js';
+import {element, fillOptions} from './elements.js';
 import {sourceOf} from './disturbances.js';
 import {Figure} from './figure.js';
 import {PAPER_INK} from './ink.js';
@@ -11,7 +11,7 @@ import {drawMarks} from './marks.js';
 import {newCanvas, pictureCanvas} from './pixels.js';
 import {OVERLAYS, overlayCanvas, overlayOf, overlaySentence} from './overlay.js';
 import {cursorOf} from './state.js';
-import {svg, svgFigure, svgText} from './svg.js';
+import {svg, svgFigure, svgText, svgTitle} from './svg.js';
 
 const ARROWS = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]};
 const SAVED_WIDTH = 560;
@@ -23,9 +23,7 @@ export class Picture extends Figure {
     super('picture', name);
     this.store = store;
     this.canvas = element('canvas');
-    this.stage = element('div', {className: 'stage', tabIndex: 0});
-    this.stage.setAttribute('role', 'application');
-    this.stage.append(this.canvas);
+    this.stage = element('div', {className: 'stage', tabIndex: 0, role: 'application'}, this.canvas);
     this.overlay = element('select');
     this.overlay.onchange = () => store.set({overlay: this.overlay.value});
     this.opacity = element('input', {type: 'range', min: 0, max: 1, step: 0.05});
@@ -55,24 +53,16 @@ export class Picture extends Figure {
     this.stage.setAttribute('aria-label', `Picture ${image.name}; the arrow keys walk the patches, Enter pins one`);
     const offered = OVERLAYS.filter(overlay => overlay.applies(context));
     this.controls.hidden = offered.length < 2;
-    const key = offered.map(overlay => overlay.id).join();
-    if (this.offered !== key) {
-      this.offered = key;
-      this.overlay.replaceChildren(...offered.map(overlay => new Option(overlay.name, overlay.id)));
-    }
+    fillOptions(this.overlay, offered.map(overlay => [overlay.id, overlay.name]));
     this.shown = overlayOf(context, state.overlay);
     this.overlay.value = this.shown;
     this.opacity.value = state.opacity;
     setAspect(this.canvas, image.width, image.height);
     this.canvas.classList.toggle('brushing', Boolean(state.brushing));
     this.draw();
-    this.readout.textContent = [overlaySentence(context, this.shown), this.placeText(), image.note]
+    const {row, column} = cellOf(context.run.header, cursorOf(state));
+    this.readout.textContent = [overlaySentence(context, this.shown), `Patch row ${row}, column ${column}.`, image.note]
       .filter(Boolean).join(' ');
-  }
-
-  placeText() {
-    const {row, column} = cellOf(this.run.header, cursorOf(this.state));
-    return `Patch row ${row}, column ${column}.`;
   }
 
   paintOn(canvas) {
@@ -141,7 +131,7 @@ export class Picture extends Figure {
         svgText(model.classes[label], x + 15, y + 9, {fill: PAPER_INK.text})];
     });
     return svgFigure(SAVED_WIDTH + 16, 44 + height + Math.ceil(classes.length / across) * LEGEND_ROW, PAPER_INK.back,
-      svgText(sourceOf(this.run.header), 8, 18, {fill: PAPER_INK.text, 'font-weight': 'bold'}),
+      svgTitle(sourceOf(this.run.header)),
       svg('image', {x: 8, y: 26, width: SAVED_WIDTH, height, href: canvas.toDataURL('image/png')}), ...legend);
   }
 

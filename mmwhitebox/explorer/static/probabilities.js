@@ -3,11 +3,9 @@ import {classColour, cssColour} from './colour.js';
 import {element} from './elements.js';
 import {sourceOf} from './disturbances.js';
 import {Figure} from './figure.js';
-import {PAPER_INK} from './ink.js';
 import {percent} from './numbers.js';
 import {cursorOf} from './state.js';
-import {svg, svgFigure, svgText} from './svg.js';
-import {shareBar} from './table.js';
+import {barFigure, shareBar} from './table.js';
 
 const SHOWN = 5;
 
@@ -66,17 +64,9 @@ export class Probabilities extends Figure {
   toSvg() {
     const {model} = this.run.header;
     const place = this.place ? ` at (${this.place.x.toFixed(3)}, ${this.place.y.toFixed(3)})` : '';
-    const title = `Probabilities${place}, ${sourceOf(this.run.header)}`;
-    const parts = [svgText(title, 8, 18, {fill: PAPER_INK.text,
-      'font-weight': 'bold'})];
-    this.top.forEach((index, i) => {
-      const y = 28 + 18 * i;
-      const width = 160 * this.values[index];
-      parts.push(svgText(model.classes[index] ?? `class ${index}`, 8, y + 11, {fill: PAPER_INK.text}),
-        svg('rect', {x: 150, y: y + 2, width, height: 10, fill: cssColour(classColour(model, index))}),
-        svgText(percent(this.values[index]), 155 + width, y + 11, {fill: PAPER_INK.faint}));
-    });
-    return svgFigure(Math.max(420, 7 * title.length), 36 + 18 * this.top.length, PAPER_INK.back, ...parts);
+    const lines = this.top.map(index => ({name: model.classes[index] ?? `class ${index}`, share: this.values[index],
+      colour: cssColour(classColour(model, index)), text: percent(this.values[index])}));
+    return barFigure(`Probabilities${place}, ${sourceOf(this.run.header)}`, lines, 160);
   }
 
   toRows() {

@@ -8,11 +8,8 @@ const DEATHS = 2;
 const pause = milliseconds => new Promise(resolve => setTimeout(resolve, milliseconds));
 
 async function refusal(response) {
-  try {
-    return (await response.json()).error || `The server answers ${response.status}.`;
-  } catch {
-    return `The server answers ${response.status}.`;
-  }
+  const said = await response.json().catch(() => null);
+  return said?.error || `The server answers ${response.status}.`;
 }
 
 // A request; while the server is busy or still loads, it is made again, and `told` why. What ends the process of the

@@ -38,7 +38,7 @@ export class Store {
 export function initialState() {
   return {
     image: null, models: [], layer: 0, hover: null, pins: [], compare: false, heads: 'mean', scale: 'own',
-    backdrop: 0.2, strip: 'auto', overlay: 'answer', opacity: 0.6, hidden: [], whatIf: [], theme: 'auto',
+    backdrop: 0.2, strip: 'auto', overlay: 'answer', opacity: 0.6, hidden: [], whatIf: [],
   };
 }
 

@@ -1,5 +1,5 @@
 // The layer strip: one kind of map in every layer, the current layer marked; arrows and the wheel move through it.
-import {element} from './elements.js';
+import {element, fillOptions} from './elements.js';
 import {MAP_KINDS, mapKind} from './map_kinds.js';
 import {queriesOf} from './state.js';
 import {scaleTiles, TileFigure} from './tile_figure.js';
@@ -38,13 +38,14 @@ export class Strip extends TileFigure {
     this.layers = layers;
     const offered = MAP_KINDS.filter(kind => !kind.mosaic && layers.some(kind.applies));
     const kind = offered.find(other => other.id === state.strip) ?? commonest(offered, layers);
-    this.showChoice(offered, kind);
+    fillOptions(this.choice, offered.map(other => [other.id, other.name]));
     this.setTitle('Through the layers', 'One map in every layer, for the same query; each has its own colour scale. '
       + 'Click a layer, turn the wheel over the strip, or use the arrow keys to move to it.');
     this.element.hidden = !kind;
     if (!kind) {
       return;
     }
+    this.choice.value = kind.id;
     const [query] = queriesOf(state);
     const cells = run.header.grid[0] * run.header.grid[1];
     const heads = Number.isInteger(state.heads) ? state.heads : 'mean';
@@ -68,17 +69,6 @@ export class Strip extends TileFigure {
     this.grid.setAttribute('aria-valuemax', layers.at(-1).number);
     this.grid.setAttribute('aria-valuenow', layer.number);
     this.grid.setAttribute('aria-valuetext', `layer ${layer.number}, ${layer.attention}, ${layer.part}`);
-  }
-
-  showChoice(offered, kind) {
-    const key = offered.map(other => other.id).join();
-    if (this.choiceKey !== key) {
-      this.choiceKey = key;
-      this.choice.replaceChildren(...offered.map(other => new Option(other.name, other.id)));
-    }
-    if (kind) {
-      this.choice.value = kind.id;
-    }
   }
 
   captionOf(tile) {

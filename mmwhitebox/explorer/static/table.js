@@ -1,6 +1,7 @@
 // Tables of texts and numbers.
 import {element} from './elements.js';
-
+import {PAPER_INK} from './ink.js';
+import {svg, svgFigure, svgText, svgTitle} from './svg.js';
 
 // Rows of texts; the first of each is its header.
 export function tableOf(caption, head, rows) {
@@ -21,4 +22,15 @@ export function shareBar(share, colour) {
     bar.style.setProperty('--colour', colour);
   }
   return bar;
+}
+
+// Shares as a figure that is saved, a line for each {name, share, colour, text}; the bar of a whole has `full` pixels.
+export function barFigure(title, lines, full) {
+  const parts = lines.flatMap(({name, share, colour, text}, i) => {
+    const y = 28 + 18 * i;
+    return [svgText(name, 8, y + 11, {fill: PAPER_INK.text}),
+      svg('rect', {x: 150, y: y + 2, width: full * share, height: 10, fill: colour}),
+      svgText(text, 155 + full * share, y + 11, {fill: PAPER_INK.faint})];
+  });
+  return svgFigure(Math.max(420, 7 * title.length), 36 + 18 * lines.length, PAPER_INK.back, svgTitle(title), ...parts);
 }

@@ -2,26 +2,22 @@
 import {keepSharp, setAspect} from './canvas_size.js';
 import {paintAreas, paintComponents, paintValues} from './colour.js';
 import {element} from './elements.js';
-import {drawMarks} from './marks.js';
-import {greyCanvas, newCanvas} from './pixels.js';
+import {drawMarks, outline} from './marks.js';
+import {greyCanvas, newCanvas, paintedCanvas} from './pixels.js';
 
-let cellCanvas = null;
+const cellCanvas = newCanvas(1, 1);
 
 // The cells of a map as a small canvas, one pixel a cell; it is used again for the next map.
 function paintedCells(tile, rows, columns) {
-  cellCanvas ??= newCanvas(1, 1);
-  cellCanvas.width = columns;
-  cellCanvas.height = rows;
-  const data = new ImageData(columns, rows);
-  if (tile.colours === 'areas') {
-    paintAreas(data.data, tile.values);
-  } else if (tile.colours === 'components') {
-    paintComponents(data.data, tile.values);
-  } else {
-    paintValues(data.data, tile.values, tile.colours, tile.low, tile.high);
-  }
-  cellCanvas.getContext('2d').putImageData(data, 0, 0);
-  return cellCanvas;
+  return paintedCanvas(columns, rows, rgba => {
+    if (tile.colours === 'areas') {
+      paintAreas(rgba, tile.values);
+    } else if (tile.colours === 'components') {
+      paintComponents(rgba, tile.values);
+    } else {
+      paintValues(rgba, tile.values, tile.colours, tile.low, tile.high);
+    }
+  }, cellCanvas);
 }
 
 // Draws a tile {values, colours, low, high, grid?, mosaic?, marked?} on a canvas.
@@ -61,28 +57,20 @@ function drawMosaicLines(context, {mosaic: [down, across], count, marked}) {
   }
   if (marked !== null) {
     const [x, y] = [(marked % across) * w, Math.floor(marked / across) * h];
-    context.lineWidth = 4;
-    context.strokeStyle = '#000';
-    context.strokeRect(x + 1, y + 1, w - 2, h - 2);
-    context.lineWidth = 2;
-    context.strokeStyle = '#fff';
-    context.strokeRect(x + 1, y + 1, w - 2, h - 2);
+    outline(context, [x + 1, y + 1, w - 2, h - 2], 4);
   }
 }
 
 export class TileView {
   constructor() {
-    this.element = element('div');
-    this.element.className = 'tile';
-    this.canvas = element('canvas');
-    this.canvas.setAttribute('role', 'img');
+    this.canvas = element('canvas', {role: 'img'});
     this.caption = element('p');
-    this.element.append(this.canvas, this.caption);
+    this.element = element('div', {className: 'tile'}, this.canvas, this.caption);
     keepSharp(this.canvas, () => this.redraw());
   }
 
   show(tile, run, state, caption, description) {
-    const {image, grid, patch} = run.header;
+    const {image, patch} = run.header;
     if (tile.mosaic) {
       setAspect(this.canvas, tile.grid[1] * patch[1], tile.grid[0] * patch[0]);
     } else {
@@ -92,7 +80,6 @@ export class TileView {
     this.redraw();
     this.caption.textContent = caption;
     this.canvas.setAttribute('aria-label', description);
-    this.element.dataset.cells = grid.join(' ');
   }
 
   redraw() {}

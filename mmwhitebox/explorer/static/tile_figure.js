@@ -9,7 +9,7 @@ import {cellOf} from './maps.js';
 import {short} from './numbers.js';
 import {newCanvas} from './pixels.js';
 import {cursorOf} from './state.js';
-import {svg, svgFigure, svgText} from './svg.js';
+import {svg, svgFigure, svgText, svgTitle} from './svg.js';
 import {drawTile, TileView} from './tile.js';
 
 const SAVED_SIDE = 200;
@@ -57,14 +57,12 @@ export class TileFigure extends Figure {
     super(id, name);
     this.store = store;
     this.views = [];
-    this.grid = element('div');
-    this.grid.className = 'tiles';
+    this.grid = element('div', {className: 'tiles'});
     this.bar = svgFigure(330, COLOUR_BAR_HEIGHT, null);
     this.bar.removeAttribute('viewBox');
     this.bar.setAttribute('class', 'bar');
     this.bar.setAttribute('aria-hidden', 'true');
-    this.empty = element('p');
-    this.empty.className = 'empty';
+    this.empty = element('p', {className: 'empty'});
     this.body.append(this.grid, this.empty, this.bar);
   }
 
@@ -138,7 +136,7 @@ export class TileFigure extends Figure {
     const down = Math.ceil(this.tiles.length / across);
     const [title, source] = [this.savedTitle(), sourceOf(this.run.header)];
     const width = Math.max(360, across * (side + GAP) + GAP, 7 * title.length + GAP, 6 * source.length + GAP);
-    const parts = [svgText(title, GAP, 18, {fill: PAPER_INK.text, 'font-weight': 'bold'}),
+    const parts = [svgTitle(title),
       svgText(source, GAP, 33, {fill: PAPER_INK.faint, 'font-size': 10})];
     this.tiles.forEach((tile, i) => {
       const x = GAP + (i % across) * (side + GAP);

@@ -1,6 +1,6 @@
 // The controls of what is shown: layer, query, heads, scale.
-import {byId} from './elements.js';
-import {cellOf} from './maps.js';
+import {byId, fillOptions} from './elements.js';
+import {queryText} from './maps.js';
 import {unpin} from './cursor.js';
 import {queriesOf} from './state.js';
 
@@ -46,7 +46,8 @@ export class Toolbar {
     const query = queriesOf(state)[0];
     fillOptions(byId('query'), [['patch', 'patch'], ...tokens.map(name => [`token:${name}`, name])]);
     byId('query').value = query.token === undefined ? 'patch' : `token:${query.token}`;
-    byId('query').options[0].textContent = patchText(header, query);
+    byId('query').options[0].textContent = query.token === undefined ? queryText(header, query)
+      : 'patch under the cursor';
     byId('compare').setAttribute('aria-pressed', String(state.compare));
     byId('unpin').hidden = !state.pins.length;
     const most = Math.max(...header.layers.map(one => one.heads));
@@ -55,21 +56,5 @@ export class Toolbar {
     byId('heads').value = String(state.heads);
     byId('scale').value = state.scale;
     byId('backdrop').value = state.backdrop;
-  }
-}
-
-function patchText(header, query) {
-  if (query.token !== undefined) {
-    return 'patch under the cursor';
-  }
-  const {row, column} = cellOf(header, query);
-  return `patch (${row}, ${column})`;
-}
-
-export function fillOptions(select, options) {
-  const key = options.join('\n');
-  if (select.filledWith !== key) {
-    select.filledWith = key;
-    select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
   }
 }
