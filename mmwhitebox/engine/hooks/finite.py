@@ -9,8 +9,7 @@ from functools import wraps
 from typing import Any
 
 import torch
-import torch.distributed as torch_dist
-from mmengine.dist import all_gather_object, get_world_size
+from mmengine.dist import all_gather_object, all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -20,7 +19,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from mmwhitebox.errors import UserError, joined
 from mmwhitebox.registry import HOOKS
 
-from ..runner_parts import bare_model, single_wrappers
+from ..runner_parts import bare_model, optim_wrappers
 from .checkpoint import save_now
 
 COUNT = 'nonfinite_in_a_row'  # in the message hub, so that it survives a resume
@@ -94,7 +93,7 @@ class FiniteHook(Hook):
         self.statistics = [buffer for module in model.modules() if isinstance(module, _NormBase)
                            for buffer in module.buffers(recurse=False)]
         self.kept = [buffer.clone() for buffer in self.statistics]
-        for wrapper in single_wrappers(runner):
+        for wrapper in optim_wrappers(runner).values():
             self.guard(runner, wrapper)
 
     def note_losses(self, model: nn.Module, inputs: tuple, output: Any) -> None:
@@ -143,8 +142,7 @@ class FiniteHook(Hook):
             NonFiniteError: They are not, and the training is to stop.
         """
         finite = finite.int()
-        if get_world_size() > 1:
-            torch_dist.all_reduce(finite, torch_dist.ReduceOp.MIN)
+        all_reduce(finite, 'min')
         if finite:
             return True
         self.skipped = True
