@@ -16,7 +16,7 @@ from mmpretrain.models import BaseSelfSupervisor
 from mmwhitebox.checkpoints.atomic import write_bytes
 from mmwhitebox.errors import WriteError
 
-from .evaluation import evaluators, has_labels
+from .evaluation import scoring_metrics
 from .hooks.checkpoint import last_checkpoint
 from .hooks.validation_classes import ValidationClassesHook, best_checkpoints
 from .runner_parts import bare_model, built_loops
@@ -179,8 +179,7 @@ def program(command: str) -> list[str]:
 
 def testable(cfg: Config) -> bool:
     """Whether a config has a test set with labels, and metrics that score them."""
-    return bool(cfg.get('test_dataloader') and cfg.get('test_cfg') is not None and has_labels(cfg) and
-                [metric for metric in evaluators(cfg) if not metric.get('format_only')])
+    return bool(cfg.get('test_dataloader') and cfg.get('test_cfg') is not None and scoring_metrics(cfg))
 
 
 def an_image(runner: Runner) -> str | None:
