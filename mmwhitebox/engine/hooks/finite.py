@@ -30,16 +30,6 @@ class NonFiniteError(UserError, FloatingPointError):
     """A loss or a gradient that is NaN or infinite; the message names it and the iteration."""
 
 
-def mean_terms(losses: dict[str, Any]) -> dict[str, Tensor]:
-    """The terms of a model's loss, one number each, as mmengine sums them."""
-    terms = {}
-    for name, value in losses.items():
-        if 'loss' in name:
-            parts = [value] if isinstance(value, Tensor) else list(value)
-            terms[name] = sum(part.detach().mean() for part in parts)
-    return terms
-
-
 def name_losses(terms: dict[str, Tensor], total: Tensor) -> list[str]:
     """The terms that are not finite, with their values; of finite terms, their sum."""
     bad = [f'{name} is {float(value)}' for name, value in terms.items() if not value.isfinite()]
@@ -97,9 +87,10 @@ class FiniteHook(Hook):
             self.guard(runner, wrapper)
 
     def note_losses(self, model: nn.Module, inputs: tuple, output: Any) -> None:
-        """Forward hook of the model: in training it returns its losses by name."""
+        """Forward hook of the model: in training it returns its losses by name, which mmengine sums like this."""
         if model.training and isinstance(output, dict):
-            self.terms = mean_terms(output)
+            self.terms = {name: sum(part.detach().mean() for part in ([value] if isinstance(value, Tensor) else value))
+                          for name, value in output.items() if 'loss' in name}
 
     def guard(self, runner: Runner, wrapper: OptimWrapper) -> None:
         """Let ``update_params`` and ``step`` of an optimizer wrapper pass for finite numbers alone."""

@@ -33,16 +33,12 @@ def restore_hooks(runner: Runner, states: list[tuple[str, dict]]) -> None:
     """Give hooks their states back, in order; a training that had stopped early has stopped."""
     for hook, (_, state) in zip(early_stops(runner), states):
         vars(hook).update(state)
-        if has_stopped(hook):
+        reached = hook.stopping_threshold is not None and hook.rule_map[hook.rule](
+            hook.best_score, hook.stopping_threshold)
+        if reached or hook.wait_count >= hook.patience:
             runner.train_loop.stop_training = True
             runner.logger.warning(f'The training had been stopped early by {hook.monitor}, at '
                                   f'{hook.best_score:g}: nothing is left to do. A greater patience goes on.')
-
-
-def has_stopped(hook: EarlyStoppingHook) -> bool:
-    """Whether what the hook remembers ends the training."""
-    reached = hook.stopping_threshold is not None and hook.rule_map[hook.rule](hook.best_score, hook.stopping_threshold)
-    return reached or hook.wait_count >= hook.patience
 
 
 def warn_of_inexact_hooks(runner: Runner) -> None:
