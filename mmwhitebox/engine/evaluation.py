@@ -54,21 +54,21 @@ def evaluators(cfg: Config) -> list:
     return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
-def has_labels(cfg: Config) -> bool:
-    """Whether the test set has labels to score with."""
-    return 'decode_head' not in cfg.model or all(
+def scoring_metrics(cfg: Config) -> list:
+    """The metrics of the config but for those that only write (format_only); none for a test set without labels."""
+    labelled = 'decode_head' not in cfg.model or all(
         'seg_map_path' in dataset.get('data_prefix', ['seg_map_path']) or dataset.get('ann_file')
         for dataset in leaf_datasets(cfg.test_dataloader.dataset))
+    return [metric for metric in evaluators(cfg) if labelled and not metric.get('format_only')]
 
 
 def leave_out_scores(cfg: Config, writes: bool) -> None:
-    """Without labels nothing is scored: take out the metrics that need some, and those that only write (format_only).
+    """Keep the metrics that score.
 
     Raises:
-        UserError: Nothing would be written either.
+        UserError: There is none, and nothing would be written either.
     """
-    labelled = has_labels(cfg)
-    kept = [metric for metric in evaluators(cfg) if labelled and not metric.get('format_only')]
+    kept = scoring_metrics(cfg)
     if not kept and not writes:
         raise UserError('The test set has no labels to score with (no data_prefix.seg_map_path, or format_only): give '
                         '--out DIR for the label maps, --show-dir DIR for pictures.')

@@ -258,17 +258,14 @@ class FeatureValLoop(ValLoop):
 
     def run(self) -> dict:
         """Launch validation."""
-        metrics = [metric for metric in self.evaluator.metrics if isinstance(metric, FeatureAccuracy)]
         with kept_generators():
             try:
                 return super().run()
             finally:
-                for metric in metrics:
-                    metric.set_bank(None)
+                self.set_bank(None)
 
-    def fill_bank(self) -> None:
-        """Give the bank to the metrics."""
-        bank = collect_bank(self.model, self.bank_loader, 'val_cfg.bank', self.fp16)
+    def set_bank(self, bank: Bank | None) -> None:
+        """Give a bank to the metrics, or take it from them."""
         for metric in self.evaluator.metrics:
             if isinstance(metric, FeatureAccuracy):
                 metric.set_bank(bank)
@@ -277,7 +274,7 @@ class FeatureValLoop(ValLoop):
     def run_iter(self, idx: int, data_batch: dict) -> None:
         """Iterate one mini-batch; before the first one, the bank."""
         if idx == 0:  # now hooks have put the weights in place, an average say
-            self.fill_bank()
+            self.set_bank(collect_bank(self.model, self.bank_loader, 'val_cfg.bank', self.fp16))
         self.runner.call_hook('before_val_iter', batch_idx=idx, data_batch=data_batch)
         features, samples, found = batch_features(self.model, data_batch, self.fp16)
         if self.predicts:

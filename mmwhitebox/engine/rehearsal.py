@@ -1,10 +1,12 @@
 """What the schedulers of a run are going to do, by stepping copies of them: nothing of the run moves."""
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
+
+from .runner_parts import optim_wrappers
 
 PER_GROUP = ('base_values', 'min_values', '_last_value')  # attributes of a scheduler with a value for every group
 
@@ -16,11 +18,9 @@ def options_of(group: dict) -> dict:
 
 def scheduled_optimizers(runner: Runner) -> dict[str, tuple[OptimWrapper, list]]:
     """The optimizer wrappers of a run with their built schedulers, by name; the only one has the name ''."""
-    wrapper, schedulers = runner.optim_wrapper, runner.param_schedulers
-    if isinstance(wrapper, OptimWrapperDict):
-        return {name: (one, list((schedulers or {}).get(name, []))) for name, one in wrapper.items()}
-    assert isinstance(wrapper, OptimWrapper)  # built by now
-    return {'': (wrapper, list(schedulers or []))}
+    schedulers = runner.param_schedulers or []
+    return {name: (wrapper, list(schedulers.get(name, []) if isinstance(schedulers, dict) else schedulers))
+            for name, wrapper in optim_wrappers(runner).items()}
 
 
 class Rehearsal:
@@ -48,29 +48,19 @@ class Rehearsal:
                 if isinstance(getattr(own, key, None), (list, tuple)):
                     setattr(own, key, [getattr(own, key)[i] for i in chosen])
             self.schedulers.append(own)
-        self.by_epoch = [scheduler for scheduler in self.schedulers if scheduler.by_epoch]
-        self.by_iteration = [scheduler for scheduler in self.schedulers if not scheduler.by_epoch]
 
-    def iterate(self) -> None:
-        """What happens after an iteration."""
-        for scheduler in self.by_iteration:
-            scheduler.step()
+    def run(self, start: int, end: int, epoch_length: int) -> Iterator[None]:
+        """Go through iterations, with a stop before each; an epoch ends after every ``epoch_length`` (0: never).
 
-    def end_epoch(self) -> None:
-        """What happens after an epoch; a scheduler that looks at a validation only counts it."""
-        for scheduler in self.by_epoch:
-            scheduler.step()
-
-    def run(self, iterations: int, epoch_length: int) -> None:
-        """Go through some iterations from the start; an epoch ends after every ``epoch_length`` (0: never)."""
-        whole, rest = divmod(iterations, epoch_length) if epoch_length else (0, iterations)
-        for _ in range(whole):
-            if self.by_iteration:
-                for _ in range(epoch_length):
-                    self.iterate()
-            self.end_epoch()
-        for _ in range(rest):
-            self.iterate()
+        A scheduler that looks at a validation only counts the epochs.
+        """
+        in_turn = sorted(self.schedulers, key=lambda scheduler: scheduler.by_epoch)  # of iterations first
+        for done in range(start + 1, end + 1):
+            yield
+            ends_epoch = epoch_length and done % epoch_length == 0
+            for scheduler in in_turn:
+                if ends_epoch or not scheduler.by_epoch:
+                    scheduler.step()
 
 
 def epoch_length(loop: BaseLoop) -> int:
@@ -94,7 +84,8 @@ def fast_forward(schedulers: Sequence, groups: list[dict], iterations: int, leng
             for i, group in enumerate(groups)]
     ways = [list(dict.fromkeys(keys)).index(key) for key in keys]
     rehearsal = Rehearsal(schedulers, groups, [ways.index(way) for way in sorted(set(ways))])
-    rehearsal.run(iterations, length)
+    for _ in rehearsal.run(0, iterations, length):
+        pass
     for group, way in zip(groups, ways):
         group.update(rehearsal.groups[way])
     for scheduler, stepped in zip(schedulers, rehearsal.schedulers):
@@ -121,10 +112,4 @@ def learning_rates(schedulers: Sequence, groups: Sequence[dict], start: int, end
     rates = [group.get('initial_lr', group['lr']) for group in groups]
     rehearsal = Rehearsal([scheduler for scheduler in schedulers if scheduler.param_name == 'lr'], groups,
                           [max(range(len(rates)), key=rates.__getitem__)])
-    lrs = []
-    for iteration in range(start, end):
-        lrs.append(rehearsal.groups[0]['lr'])
-        rehearsal.iterate()
-        if length and (iteration + 1) % length == 0:
-            rehearsal.end_epoch()
-    return lrs
+    return [rehearsal.groups[0]['lr'] for _ in rehearsal.run(start, end, length)]

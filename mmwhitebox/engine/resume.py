@@ -19,15 +19,6 @@ def checkpoint_folders(cfg: Config) -> list[str]:
     return [cfg.work_dir, str(Path(out_dir) / Path(cfg.work_dir).resolve().name)]
 
 
-def why_not_from_the_start(cfg: Config, passed_over: list[str]) -> list[str]:
-    """Traces of an earlier training in a work dir without a usable checkpoint: none was ever written if empty."""
-    traces = list(passed_over)
-    pointer = Path(cfg.work_dir) / POINTER
-    if pointer.is_file():
-        traces.append(f'{pointer} names {pointer.read_text(errors="replace").strip()}.')
-    return traces
-
-
 def resolve_resume(cfg: Config, resume: str | None, trust: bool = False) -> None:
     """Set ``resume`` and ``load_from`` of a config for ``--resume [CHECKPOINT]``.
 
@@ -48,11 +39,14 @@ def resolve_resume(cfg: Config, resume: str | None, trust: bool = False) -> None
         needs_optimizer = cfg.get('default_hooks', {}).get('checkpoint', {}).get('save_optimizer', True)
         path, passed_over = newest_checkpoint(checkpoint_folders(cfg), needs_optimizer, trust)
         if path is None and resume == 'if-any':
-            traces = why_not_from_the_start(cfg, passed_over)
-            if traces:
+            pointer = Path(cfg.work_dir) / POINTER
+            if pointer.is_file():
+                passed_over = [*passed_over, f'{pointer} names {pointer.read_text(errors="replace").strip()}.']
+            if passed_over:  # traces of an earlier training
                 raise UserError('\n  '.join([f'--resume if-any: {cfg.work_dir} is not empty, and nothing in it can be '
                                              'continued from. Name a checkpoint: --resume PATH; to start from the '
-                                             'beginning, remove what is there or choose another --work-dir.', *traces]))
+                                             'beginning, remove what is there or choose another --work-dir.',
+                                             *passed_over]))
             if first:
                 print_log(f'--resume if-any: there is no checkpoint in {cfg.work_dir}, the training starts from the '
                           'beginning.', logger='current')

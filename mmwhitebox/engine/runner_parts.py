@@ -12,13 +12,13 @@ def bare_model(model: nn.Module) -> nn.Module:
     return model.get_submodule('module') if is_model_wrapper(model) else model
 
 
-def single_wrappers(runner: Runner) -> list[OptimWrapper]:
-    """The optimizer wrappers of a run: one, or those of an OptimWrapperDict."""
+def optim_wrappers(runner: Runner) -> dict[str, OptimWrapper]:
+    """The optimizer wrappers of a run by name: those of an OptimWrapperDict, or the only one as ''."""
     wrapper = runner.optim_wrapper
     if isinstance(wrapper, OptimWrapperDict):
-        return list(wrapper.values())
+        return dict(wrapper.items())
     assert isinstance(wrapper, OptimWrapper)  # built by now
-    return [wrapper]
+    return {'': wrapper}
 
 
 def is_training(runner: Runner) -> bool:

@@ -4,7 +4,6 @@ A thread reads them from a pipe that Python's handler writes to, so that a secon
 is inside a collective that never returns.
 """
 import ctypes
-import multiprocessing
 import os
 import select
 import signal
@@ -16,8 +15,6 @@ from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import Optional
-
-from torch.utils.data import DataLoader
 
 PAUSE = 1.  # seconds after the first signal in which others are taken for the same one, sent twice
 POLL = 0.5
@@ -132,14 +129,3 @@ def shield_worker(worker_id: int, leaving: ctypes.c_bool, init: Callable[[int], 
     signal.signal(signal.SIGTERM, partial(_obey_parent, leaving))
     if init is not None:
         init(worker_id)
-
-
-def shield_workers(loader: DataLoader, leaving: ctypes.c_bool) -> None:
-    """Give every worker of a loader :func:`shield_worker`, before the loader is used."""
-    # On the loader: the configs of data loaders can name such a function, and every one would have to name this one.
-    loader.worker_init_fn = partial(shield_worker, leaving=leaving, init=loader.worker_init_fn)
-
-
-def shared_flag() -> ctypes.c_bool:
-    """A flag that the main process and its workers share, not set."""
-    return multiprocessing.RawValue(ctypes.c_bool, False)

@@ -3,12 +3,13 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmwhitebox.checkpoints import use_safe_loading
 from mmwhitebox.config.check import check_config
 from mmwhitebox.config.errors import named_build_errors
 from mmwhitebox.config.model_check import check_model
 from mmwhitebox.datasets import watch_workers
 
-from .checks import check_whole, checked, load_safely
+from .hooks.training_checks import check_whole, checked
 from .resume import resolve_resume
 from .runner import ConsoleRunner
 from .setup import (
@@ -53,7 +54,8 @@ def train(cfg: Config, resume: str | None = None, resume_schedule: str | None = 
         check_config(cfg)
     prepare_folder(cfg.work_dir, '--work-dir')
     with lock_work_dir(cfg), checked():
-        load_safely(trust_checkpoint)
+        if not trust_checkpoint:
+            use_safe_loading()
         use_initial_weights(cfg)
         resolve_resume(cfg, resume, trust_checkpoint)
         use_schedule(cfg, resume_schedule)

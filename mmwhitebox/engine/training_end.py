@@ -16,7 +16,7 @@ from mmpretrain.models import BaseSelfSupervisor
 from mmwhitebox.checkpoints.atomic import write_bytes
 from mmwhitebox.errors import WriteError
 
-from .evaluation import evaluators, has_labels
+from .evaluation import scoring_metrics
 from .hooks.checkpoint import last_checkpoint
 from .hooks.validation_classes import ValidationClassesHook, best_checkpoints
 from .runner_parts import bare_model, built_loops
@@ -159,7 +159,8 @@ def next_commands(runner: Runner, config: str, checkpoint: str) -> list[list[str
     predicts = not isinstance(bare_model(runner.model), BaseSelfSupervisor)
     if not predicts and any(getattr(loop, 'gives_features', False) for loop in built_loops(runner)):
         commands.append(['mmwhitebox', 'measure', 'knn', config, shown(checkpoint)])
-    if testable(runner.cfg):
+    cfg = runner.cfg
+    if cfg.get('test_dataloader') and cfg.get('test_cfg') is not None and scoring_metrics(cfg):
         commands.append([*program('test'), config, shown(checkpoint)])
     image = an_image(runner)
     if image is not None:
@@ -175,12 +176,6 @@ def program(command: str) -> list[str]:
         return ['mmwhitebox', command]
     folder = script.parent / ('analysis_tools' if command == 'report' else '')
     return ['python', str(folder / f'{command}.py')]
-
-
-def testable(cfg: Config) -> bool:
-    """Whether a config has a test set with labels, and metrics that score them."""
-    return bool(cfg.get('test_dataloader') and cfg.get('test_cfg') is not None and has_labels(cfg) and
-                [metric for metric in evaluators(cfg) if not metric.get('format_only')])
 
 
 def an_image(runner: Runner) -> str | None:

@@ -40,12 +40,9 @@ class SideBySideVisualizer(SegLocalVisualizer):
                        step: int = 0,
                        **kwargs) -> None:
         """Draw one sample and hand it to the backends; arguments as in ``SegLocalVisualizer``."""
-        maps = {}
-        wanted: list[tuple] = [('ground truth', 'gt_sem_seg', draw_gt),
-                               ('prediction', 'pred_sem_seg', draw_pred)]
-        for title, field, draw in wanted:
-            if draw and data_sample is not None and field in data_sample:
-                maps[title] = data_sample.get(field).data.squeeze(0).long().cpu().numpy()
+        wanted = ('ground truth', 'gt_sem_seg', draw_gt), ('prediction', 'pred_sem_seg', draw_pred)
+        maps = {title: data_sample.get(field).data.squeeze(0).long().cpu().numpy() for title, field, draw in wanted
+                if draw and data_sample is not None and field in data_sample}
         shown, note = self.dataset_meta.get('shown'), ''
         if shown and data_sample is not None and data_sample.get('img_path'):
             image, note = read_viewable(data_sample.img_path, data_sample.get('ori_shape'), shown)

@@ -14,8 +14,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from mmengine.config import Config
@@ -84,19 +83,16 @@ def is_dead(holder: dict, own: dict) -> bool | None:
     return None
 
 
-class WorkDirLock:
-    """The lock of a work dir, held between ``acquire`` and ``release``.
+class WorkDirLock(AbstractContextManager):
+    """The lock of a work dir, held within a ``with`` statement, or between ``acquire`` and ``release``.
 
     Args:
         work_dir (str | Path): An existing folder.
-        on_loss (Callable, optional): Called in a thread if another process has taken the lock over, which it does
-            when this one stood still for :data:`STALE` seconds. By default, this process ends at once.
     """
 
-    def __init__(self, work_dir: str | Path, on_loss: Callable[[], None] | None = None) -> None:
+    def __init__(self, work_dir: str | Path) -> None:
         self.path = Path(work_dir) / NAME
         self.own = identity()
-        self.on_loss = on_loss or self.leave
         self.done = threading.Event()
 
     def acquire(self) -> None:
@@ -118,7 +114,9 @@ class WorkDirLock:
             elif now != beat:
                 dead = False  # its time moved before our eyes
             if dead is False:
-                raise UserError(self.refusal(holder))
+                raise UserError(f'Another training is in the work dir {self.path.parent} ({describe(holder)}). Choose '
+                                'another --work-dir, or end that one first; if it runs no more, delete '
+                                f'{self.path}.')
             if dead or time.monotonic() - moved_at > STALE:
                 if self.replace(holder):
                     print_log(f'{self.path} was left by a training that runs no more ({describe(holder)}) and is taken '
@@ -140,12 +138,14 @@ class WorkDirLock:
             with suppress(OSError):
                 self.path.unlink()
 
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
     def is_own(self) -> bool:
         return (read(self.path) or {}).get('token') == self.own['token']
-
-    def refusal(self, holder: dict) -> str:
-        return (f'Another training is in the work dir {self.path.parent} ({describe(holder)}). Choose another '
-                f'--work-dir, or end that one first; if it runs no more, delete {self.path}.')
 
     def write(self) -> Path:
         """Write what the lock says to a file of this process's own."""
@@ -165,18 +165,15 @@ class WorkDirLock:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES) or temporary == self.path:
                 raise WriteError(f'The lock {path} cannot be written ({error.strerror}).') from error
-            return self.create_without_link(path)  # a file system without links
         finally:
             if temporary != self.path:
                 temporary.unlink(missing_ok=True)
-
-    def create_without_link(self, path: Path) -> bool:
-        try:
+        try:  # a file system without links
             with open(path, 'x') as file:
                 file.write(json.dumps(self.own))
+            return True
         except FileExistsError:
             return False
-        return True
 
     def beat(self) -> tuple[float, float]:
         """The time that the lock has, and how many seconds ago that was by the clock of its file system."""
@@ -213,11 +210,11 @@ class WorkDirLock:
             end.unlink(missing_ok=True)
 
     def keep(self) -> None:
-        """Set the time of the lock until it is released."""
+        """Set the time of the lock until it is released, or taken over as this process stood still too long."""
         while not self.done.wait(BEAT):
             holder = read(self.path)
             if holder and holder.get('token') not in (None, self.own['token']):
-                self.on_loss()
+                self.leave()
                 return
             with suppress(OSError):  # deleted, or the file server is away
                 os.utime(self.path)
@@ -236,16 +233,6 @@ def describe(holder: dict) -> str:
     return f'host {holder.get("host")}, process {holder["process"]}, since {holder.get("since")}'
 
 
-@contextmanager
-def hold(lock: WorkDirLock) -> Iterator[None]:
-    """Hold a lock within the body, however it ends."""
-    lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def lock_work_dir(cfg: Config) -> AbstractContextManager:
     """The lock of a training's work dir, as a context; of several processes the first one holds it for all.
 
@@ -257,7 +244,7 @@ def lock_work_dir(cfg: Config) -> AbstractContextManager:
     """
     ranks = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
     first = os.environ.get(ranks.get(cfg.get('launcher'), ''), '0') == '0'
-    return hold(WorkDirLock(cfg.work_dir)) if first else nullcontext()
+    return WorkDirLock(cfg.work_dir) if first else nullcontext()
 
 
 def prepare_folder(folder: str | Path, option: str = '--out') -> Path:

@@ -1,23 +1,14 @@
 """What the tests of whole trainings share."""
-from types import SimpleNamespace
-
 import pytest
-import torch
 
-from tests.test_engine.trainings import write_images
+from tests.test_engine.trainings import quickly, write_images
 
 
 @pytest.fixture(scope='module')
 def quick():
-    """Trainings without what costs seconds and changes nothing: several threads, pauses, the looks of a config."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('mmengine.runner.loops.time', SimpleNamespace(sleep=lambda seconds: None))
-        patch.setattr('mmengine.runner.runner.collect_env', dict)
-        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **options: (text, True))
+    """:func:`quickly` for the tests of a module."""
+    with quickly():
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope='session')

@@ -5,7 +5,7 @@ from mmengine.registry import HOOKS
 
 from mmwhitebox.checkpoints import verify_checkpoint
 from mmwhitebox.engine.hooks.exact_resume import ExactResumeHook
-from mmwhitebox.engine.hooks.hook_states import INEXACT, STATES
+from mmwhitebox.engine.hooks.hook_states import INEXACT
 from tests.test_engine import small
 from tests.test_engine.trainings import same, train
 
@@ -32,8 +32,8 @@ def scores(monkeypatch):
     return use
 
 
-@pytest.mark.parametrize('options', [{}, dict(save_best='mIoU', rule='greater')], ids=['regular', 'best'])
-@pytest.mark.parametrize('by_epoch', [False, True], ids=['iterations', 'epochs'])
+@pytest.mark.parametrize('by_epoch, options', [
+    (False, dict(save_best='mIoU', rule='greater')), (True, {})], ids=['iterations-best', 'epochs-regular'])
 def test_patience_is_kept(tmp_path, scores, by_epoch, options):
     """It ends after the seventh validation, wherever it was stopped before; forgetful, it would go on."""
     scores(by_epoch)
@@ -100,13 +100,13 @@ def test_every_hook_of_the_stack_has_been_looked_at():
         # set anew when training starts, from the data, the config or the number of the iteration
         'SetAdaptiveMarginsHook', 'DenseCLHook', 'WarmupParamHook', 'SwitchRecipeHook',
         # in the checkpoint by themselves
-        'CheckpointHook', 'EMAHook'}
+        'CheckpointHook', 'EMAHook', 'EarlyStoppingHook'}
     from mmpretrain.registry import HOOKS as PRETRAIN
     from mmseg.registry import HOOKS as SEG
     found = {name for registry in (HOOKS, SEG, PRETRAIN) for name, hook in registry.module_dict.items()
              if hook.__module__.startswith(('mmengine.', 'mmseg.', 'mmpretrain.'))}
-    assert found <= known | set(STATES) | set(INEXACT)
-    assert set(STATES) | set(INEXACT) <= found
+    assert found <= known | set(INEXACT)
+    assert {'EarlyStoppingHook', *INEXACT} <= found
 
 
 def test_a_hook_that_cannot_is_named(tmp_path):

@@ -10,33 +10,28 @@ from torch import nn
 
 from mmwhitebox.engine.hooks.initial_weights import CheckedPretrainedInit, InitialWeightsHook
 from mmwhitebox.errors import CheckpointError
-from tests.test_engine.trainings import make_config, train, write_images
+from tests.test_engine.trainings import make_config, train
 
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp('images')
-    write_images(path)
-    return path
+pytestmark = pytest.mark.usefixtures('quick')
 
 
 @pytest.fixture
-def make(folder, tmp_path):
+def make(images, tmp_path):
     """A runner whose model starts from a state dict; the level of its log is INFO."""
 
     def runner(state, bare=False, resume=False, **options):
         path = tmp_path / 'w.pth'
         torch.save(state if bare else dict(state_dict=state, meta={}, message_hub={}), path)
-        cfg = make_config(folder, tmp_path, resume=path, options={'resume': resume, 'log_level': 'INFO', **options})
+        cfg = make_config(images, tmp_path, resume=path, options={'resume': resume, 'log_level': 'INFO', **options})
         return Runner.from_cfg(cfg)
 
     return runner
 
 
 @pytest.fixture
-def state(folder, tmp_path):
+def state(images, tmp_path):
     torch.manual_seed(5)
-    return Runner.from_cfg(make_config(folder, tmp_path)).model.state_dict()
+    return Runner.from_cfg(make_config(images, tmp_path)).model.state_dict()
 
 
 class Lines(logging.Handler):
@@ -71,9 +66,9 @@ def test_a_head_of_other_classes_starts_anew_and_is_named(make, state, bare):
             assert torch.equal(loaded[key], value), key
 
 
-def test_such_a_training_runs(folder, tmp_path, state):
+def test_such_a_training_runs(images, tmp_path, state):
     torch.save(state, tmp_path / 'w.pth')
-    runner = train(folder, tmp_path, options={
+    runner = train(images, tmp_path, options={
         'load_from': str(tmp_path / 'w.pth'), 'model.decode_head.num_classes': 5, 'train_cfg.max_iters': 1,
         'custom_hooks': [dict(type='EMAHook')], 'default_hooks.training_checks.enabled': False})
     assert runner.iter == 1

@@ -214,16 +214,16 @@ def test_many_groups_are_brought_to_where_stepping_brings_them():
         wrapper = OptimWrapper(torch.optim.SGD(groups, lr=0.1, momentum=0.9))
         with DefaultScope.overwrite_default_scope('mmengine'):
             schedulers = [PARAM_SCHEDULERS.build(dict(cfg, optimizer=wrapper)) for cfg in (
-                dict(type='LinearLR', start_factor=0.1, end=5, by_epoch=False),
-                dict(type='CosineAnnealingLR', T_max=6, eta_min=0.01, by_epoch=True, begin=1))]
+                dict(type='CosineAnnealingLR', T_max=6, eta_min=0.01, by_epoch=True),  # stepped after the others
+                dict(type='LinearLR', start_factor=0.1, end=9, by_epoch=False))]
         return wrapper, schedulers
 
     wrapper, schedulers = build()
     for iteration in range(17):
         wrapper.optimizer.step()
-        schedulers[0].step()
+        schedulers[1].step()
         if iteration % 5 == 4:
-            schedulers[1].step()
+            schedulers[0].step()
     other, forwarded = build()
     fast_forward(forwarded, other.param_groups, 17, 5)
     for ours, theirs in zip(other.param_groups, wrapper.param_groups):

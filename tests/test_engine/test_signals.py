@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 
 import pytest
 import torch
@@ -65,25 +66,27 @@ def scores(runner):
 
 @pytest.fixture(scope='module')
 def whole(quick, images, tmp_path_factory):
-    """Undisturbed trainings, by iterations and by epochs: the last checkpoint, the scores of all validations."""
-    folder = tmp_path_factory.mktemp('whole')
-    runs = {by_epoch: train(images, folder / str(by_epoch), by_epoch=by_epoch, options=OPTIONS)
-            for by_epoch in (False, True)}
-    return {by_epoch: (folder / f'{by_epoch}/iter_{11 + by_epoch}.pth', scores(run)) for by_epoch, run in runs.items()}
+    """Undisturbed trainings, by iterations or by epochs: the last checkpoint, the scores of all validations."""
+    @cache
+    def trained(by_epoch):
+        folder = tmp_path_factory.mktemp('whole')
+        run = train(images, folder, by_epoch=by_epoch, options=OPTIONS)
+        return folder / f'iter_{11 + by_epoch}.pth', scores(run)
+    return trained
 
 
 @pytest.mark.parametrize('stage, iteration, number, by_epoch, name', [
     ('before_train_iter', 6, signal.SIGTERM, False, 'iter_7.pth'),
     pytest.param('after_train_iter', 6, signal.SIGINT, True, 'iter_7.pth', marks=pytest.mark.slow),
-    pytest.param('after_val_iter', 5, signal.SIGUSR1, False, 'iter_5.pth', marks=pytest.mark.slow),
-    ('after_val_epoch', 8, signal.SIGTERM, True, 'iter_8.pth'),
+    pytest.param('after_val_iter', 8, signal.SIGUSR1, True, 'iter_8.pth', marks=pytest.mark.slow),
+    ('after_val_epoch', 5, signal.SIGTERM, False, 'iter_5.pth'),
 ])
 def test_a_stopped_training_goes_on_as_if_nothing_had_been(images, tmp_path, whole, stage, iteration, number, by_epoch,
                                                            name):
     path = interrupted(images, tmp_path / 'stopped', Signal(stage, iteration, number), by_epoch)
     assert path.name == name
     resumed = train(images, tmp_path / 'resumed', by_epoch=by_epoch, resume=path, options=OPTIONS)
-    last, expected = whole[by_epoch]
+    last, expected = whole(by_epoch)
     assert same(last, tmp_path / 'resumed' / last.name)
     assert scores(resumed) == expected and len(expected) == 3
 
@@ -109,7 +112,7 @@ def test_a_run_that_saves_by_epoch_is_saved_within_one(images, tmp_path, whole):
     assert sorted(p.name for p in path.parent.glob('*.pth')) == ['epoch_2.pth', 'epoch_2_iter_10.pth']
     train(images, tmp_path / 'stopped', by_epoch=True, resume=path, options={**OPTIONS, **options})
     assert sorted(p.name for p in path.parent.glob('*.pth')) == ['epoch_2_iter_10.pth', 'epoch_3.pth']
-    assert same(whole[True][0], path.with_name('epoch_3.pth'))
+    assert same(whole(True)[0], path.with_name('epoch_3.pth'))
 
 
 @TRANSFORMS.register_module()
@@ -237,6 +240,14 @@ with SignalWatch([signal.SIGTERM], lambda number: None, lambda *_: None) as watc
 """
 
 
+RANKS = """
+import os, time
+if os.environ['RANK'] == '1':
+    raise ValueError('rank one has had enough')
+time.sleep(600)
+"""
+
+
 def launch(command, **env):
     return subprocess.Popen([str(part) for part in command], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore',
@@ -247,7 +258,7 @@ def wait_for(path, process, seconds=120):
     deadline = time.monotonic() + seconds
     while not path.exists():
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-        time.sleep(0.2)
+        time.sleep(0.1)
 
 
 CUSTOM = """
@@ -260,7 +271,7 @@ from tests.test_engine import trainings
 @HOOKS.register_module()
 class Tell(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        time.sleep(0.3)
+        time.sleep(0.1)
         if runner.iter == 2:
             Path(runner.work_dir, f'pid{runner.rank}').write_text(str(os.getpid()))
         if runner.iter == 4 and runner.rank == 1 and 'FAIL' in os.environ:
@@ -333,7 +344,18 @@ def test_two_processes_stop_after_the_same_iteration(written):
     assert f'dist_train.sh {written}/config.py 2 --resume' in output + error
 
 
-def test_a_process_that_fails_ends_the_other_and_is_shown(written):
+def test_the_launcher_shows_a_process_that_fails_and_ends_the_other(tmp_path):
+    (tmp_path / 'ranks.py').write_text(RANKS)
+    began = time.monotonic()
+    process = launch([sys.executable, ROOT / 'tools/dist_launch.py', '--max-restarts=0', '--nproc_per_node=2',
+                      '--master_port=29643', tmp_path / 'ranks.py'])
+    _, error = process.communicate(timeout=90)
+    assert process.returncode not in (0, STOPPED) and time.monotonic() - began < 60
+    assert 'ValueError: rank one has had enough' in error and 'Root Cause' in error and 'raise ValueError' in error
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_ends_the_other_and_is_shown(written):
     process = start(written, PORT='29642', FAIL='1')
     began = time.monotonic()
     _, error = process.communicate(timeout=90)

@@ -12,7 +12,6 @@ from PIL import Image
 
 from mmwhitebox.checkpoints import safe_load
 from mmwhitebox.config.consistency import check_consistency
-from mmwhitebox.engine import checks
 from mmwhitebox.engine.hooks import training_checks
 from mmwhitebox.engine.work_dir import NAME
 from mmwhitebox.errors import UserError
@@ -20,33 +19,33 @@ from mmwhitebox.former_names import FormerName, warn_former
 from tests.configs import ROOT
 from tests.test_engine.trainings import make_config
 
+pytestmark = pytest.mark.usefixtures('quick')
+
 PLAIN = """
 import sys
 from mmengine.config import Config
 from mmengine.runner import Runner
-Runner.from_cfg(Config.fromfile(sys.argv[1])).train()
+for path in sys.argv[1:]:
+    Runner.from_cfg(Config.fromfile(path)).train()
 """
 REORDERED = dict(classes=('y', 'x', 'z'), palette=[[9, 9, 9], [0, 0, 0], [99, 99, 99]])
 
 
-def by_runner_alone(cfg, folder):
-    """Train in a process of its own, started elsewhere, which knows of mmwhitebox what the config says."""
+def test_a_right_one_trains_and_a_wrong_one_is_refused_in_one_line(images, tmp_path):
+    """In a process of its own, started elsewhere, which knows of mmwhitebox what the configs say."""
+    cfg = make_config(images, tmp_path / 'work', options={'train_cfg.max_iters': 2, 'train_cfg.val_interval': 9})
     cfg.train_dataloader.dataset.pipeline = [
         step for step in cfg.train_dataloader.dataset.pipeline if step['type'] != 'DrawFromAll']
-    cfg.dump(folder / 'config.py')
-    return subprocess.run(
-        [sys.executable, '-c', PLAIN, str(folder / 'config.py')], capture_output=True, text=True, timeout=300,
-        cwd=folder, env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), 'PYTHONWARNINGS': 'ignore'})
-
-
-def test_a_right_one_trains_and_a_wrong_one_is_refused_in_one_line(images, tmp_path):
-    cfg = make_config(images, tmp_path / 'work', options={'train_cfg.max_iters': 2, 'train_cfg.val_interval': 9})
-    done = by_runner_alone(cfg, tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert (tmp_path / 'work/iter_2.pth').is_file() and not (tmp_path / 'work' / NAME).exists()
-
+    cfg.dump(tmp_path / 'right.py')
+    cfg.merge_from_dict(dict(work_dir=str(tmp_path / 'wrong'), experiment_name='wrong', visualizer=dict(name='wrong')))
     cfg.val_dataloader.dataset.metainfo = REORDERED
-    done = by_runner_alone(cfg, tmp_path)
+    cfg.dump(tmp_path / 'wrong.py')
+    done = subprocess.run(
+        [sys.executable, '-c', PLAIN, 'right.py', 'wrong.py'], capture_output=True, text=True, timeout=300,
+        cwd=tmp_path, env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), 'PYTHONWARNINGS': 'ignore'})
+    assert (tmp_path / 'work/iter_2.pth').is_file() and not (tmp_path / 'work' / NAME).exists(), done.stderr[-2000:]
+    assert not list((tmp_path / 'wrong').glob('*.pth'))
+
     with pytest.raises(UserError) as expected:
         check_consistency(cfg)
     said = done.stderr[done.stderr.rindex('mmwhitebox.errors.ConfigError: '):].strip()
@@ -106,15 +105,15 @@ def test_checkpoints_are_read_with_weights_only(images, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_what_train_py_has_checked_is_not_checked_again(images, tmp_path, monkeypatch):
     asked = []
-    for name in ('check_config', 'check_whole', 'load_safely'):
-        monkeypatch.setattr(training_checks, name, lambda *args, name=name: asked.append(name))
-    with checks.checked():
+    for name in ('check_config', 'check_whole', 'use_safe_loading'):
+        monkeypatch.setattr(training_checks, name, lambda *_, name=name: asked.append(name))
+    with training_checks.checked():
         runner_at_work(images, tmp_path, monkeypatch)
     assert not asked
     runner_at_work(images, tmp_path, monkeypatch, **{'default_hooks.training_checks.enabled': False})
     assert not asked
     runner_at_work(images, tmp_path, monkeypatch)
-    assert asked == ['load_safely', 'check_config', 'check_whole']
+    assert asked == ['use_safe_loading', 'check_config', 'check_whole']
 
 
 def test_the_lock_is_held_while_the_loop_runs_alone(images, tmp_path, monkeypatch):

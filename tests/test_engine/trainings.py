@@ -1,7 +1,10 @@
 """Trainings of a second: tiny segmentors and classifiers under the runtime configs that users get, all random."""
 import random
 import uuid
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -10,8 +13,7 @@ from mmengine.registry import TRANSFORMS
 from mmengine.runner import Runner
 from PIL import Image
 
-from tests.configs import ROOT
-
+ROOT = Path(__file__).parents[2]
 SIZE = 16
 IMAGES = 10
 BATCH = 3  # an epoch has four batches, the last of one image
@@ -141,6 +143,25 @@ def make_config(folder, work_dir, task='seg', by_epoch=False, workers=0, resume=
     cfg.default_hooks.pop('visualization')
     cfg.merge_from_dict(options or {})
     return cfg
+
+
+@contextmanager
+def quickly():
+    """Trainings without what costs seconds and changes nothing: several threads, pauses, the looks of a config.
+
+    And the search for garbage at every data set that is built, through all that is in memory.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with ExitStack() as stack:
+        for name, stand_in in (
+                ('mmengine.runner.loops.time', SimpleNamespace(sleep=lambda seconds: None)),
+                ('mmengine.dataset.base_dataset.gc', SimpleNamespace(collect=lambda: 0)),
+                ('mmengine.runner.runner.collect_env', dict),
+                ('yapf.yapflib.yapf_api.FormatCode', lambda text, **options: (text, True))):
+            stack.enter_context(patch(name, stand_in))
+        yield
+    torch.set_num_threads(threads)
 
 
 def train(*args, **kwargs) -> Runner:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import torch
 
-from tests.test_engine.trainings import train
+from tests.test_engine.trainings import quickly, train
 
 
 def main(images: str, work_dir: str) -> None:
-    torch.set_num_threads(1)
     torch.distributed.init_process_group('gloo')
     options = {
         'optim_wrapper.accumulative_counts': 3, 'train_cfg.max_iters': 8, 'train_cfg.val_interval': 99,
@@ -24,4 +23,5 @@ def main(images: str, work_dir: str) -> None:
 
 
 if __name__ == '__main__':
-    main(*sys.argv[1:])
+    with quickly():
+        main(*sys.argv[1:])

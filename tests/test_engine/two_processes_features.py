@@ -7,10 +7,10 @@ import torch
 
 from mmwhitebox.engine.feature_validation import collect_bank
 from tests.test_engine.test_feature_validation import NINE, run, scored
+from tests.test_engine.trainings import quickly
 
 
 def main(images: str, folder: str) -> None:
-    torch.set_num_threads(1)
     torch.distributed.init_process_group('gloo')
     runner = run(scored(images, Path(folder) / 'two', options={
         **NINE, 'train_cfg.max_iters': 1, 'default_hooks.checkpoint.interval': 1, 'randomness': dict(seed=0),
@@ -26,4 +26,5 @@ def main(images: str, folder: str) -> None:
 
 
 if __name__ == '__main__':
-    main(*sys.argv[1:])
+    with quickly():
+        main(*sys.argv[1:])

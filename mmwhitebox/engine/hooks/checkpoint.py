@@ -236,31 +236,6 @@ class AtomicCheckpointHook(CheckpointHook):
 
     # Best checkpoints
 
-    def _best_keys(self, metric: str) -> dict[str, str]:
-        """Names of the score and of the path in the message hub, as mmengine has them."""
-        suffix = '' if len(self.key_indicators) == 1 else f'_{metric}'
-        return dict(score=f'best_score{suffix}', path=f'best_ckpt{suffix}')
-
-    def _best_name(self, metric: str, step: object) -> str:
-        return f'best_{metric}_{self.filename_tmpl.format(step)}'.replace('/', '_')
-
-    def _best_info(self, runner: Runner, metric: str, score: float, path: str) -> dict:
-        """What the message hub holds once ``path`` is the best checkpoint."""
-        keys, known = self._best_keys(metric), runner.message_hub.runtime_info
-        former = known.get(keys['path'])
-        superseded = [old for old in (*known.get(SUPERSEDED, []), former) if old not in (None, path)]
-        return {keys['score']: score, keys['path']: path, SUPERSEDED: superseded}
-
-    def _set_best_path(self, metric: str, path: str) -> None:
-        if len(self.key_indicators) == 1:
-            self.best_ckpt_path = path
-        else:
-            self.best_ckpt_path_dict[metric] = path
-
-    def _is_better(self, runner: Runner, metric: str, rule: str, score: float | None) -> bool:
-        best = runner.message_hub.runtime_info.get(self._best_keys(metric)['score'], self.init_value_map[rule])
-        return score is not None and self.is_better_than[metric](score, best)
-
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
         runner.message_hub.update_info(
             VALIDATED, runner.epoch if is_training(runner) and isinstance(runner.train_loop, EpochBasedTrainLoop) else
@@ -283,14 +258,17 @@ class AtomicCheckpointHook(CheckpointHook):
         meta = dict(epoch=runner.epoch, iter=runner.iter)
         updated = False
         for metric, rule in zip(self.key_indicators, self.rules):
-            score = metrics[metric]
-            if not self._is_better(runner, metric, rule, score):
+            score, known = metrics[metric], runner.message_hub.runtime_info
+            score_key, path_key = best_keys(self, metric)
+            best = known.get(score_key, self.init_value_map[rule])
+            if score is None or not self.is_better_than[metric](score, best):
                 continue
-            name = self._best_name(metric, step)
+            name = f'best_{metric}_{self.filename_tmpl.format(step)}'.replace('/', '_')
             path = self.file_backend.join_path(self.out_dir, name)
+            superseded = [old for old in (*known.get(SUPERSEDED, []), known.get(path_key)) if old not in (None, path)]
             self.weights_alone = True
             try:
-                with promised(runner.message_hub, **self._best_info(runner, metric, score, path)):
+                with promised(runner.message_hub, **{score_key: score, path_key: path, SUPERSEDED: superseded}):
                     on_all_ranks(lambda name=name: runner.save_checkpoint(
                         self.out_dir, name, save_optimizer=False, save_param_scheduler=False, meta=dict(meta),
                         by_epoch=False, backend_args=self.storage))
@@ -299,7 +277,10 @@ class AtomicCheckpointHook(CheckpointHook):
                 continue
             finally:
                 self.weights_alone = False
-            self._set_best_path(metric, path)
+            if len(self.key_indicators) == 1:
+                self.best_ckpt_path = path
+            else:
+                self.best_ckpt_path_dict[metric] = path
             updated = True
             runner.logger.info(f'The best checkpoint with {score:0.4f} {metric} at '
                                f'{step} {"epoch" if self.by_epoch else "iter"} is saved to {name}.')
@@ -348,6 +329,12 @@ def checkpoint_hook(runner: Runner) -> CheckpointHook | None:
     return next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
 
 
+def best_keys(hook: CheckpointHook, metric: str) -> tuple[str, str]:
+    """Names of the best score by a metric and of its checkpoint in the message hub, as mmengine has them."""
+    suffix = '' if len(hook.key_indicators) == 1 else f'_{metric}'
+    return f'best_score{suffix}', f'best_ckpt{suffix}'
+
+
 def saves_this_iteration(runner: Runner) -> bool:
     """Whether a checkpoint is due after the iteration that is just ending."""
     hook = checkpoint_hook(runner)
@@ -356,7 +343,7 @@ def saves_this_iteration(runner: Runner) -> bool:
 
 def last_checkpoint(runner: Runner) -> str:
     """The path that ``last_checkpoint`` in the work dir holds; empty if there is none."""
-    pointer = Path(runner.work_dir) / 'last_checkpoint'
+    pointer = Path(runner.work_dir) / POINTER
     return pointer.read_text().strip() if pointer.is_file() else ''
 
 

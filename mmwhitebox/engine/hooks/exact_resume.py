@@ -20,7 +20,7 @@ from torch import Tensor
 from mmwhitebox.registry import HOOKS
 
 from ..loops import EndlessBatches, index_sampler, own_loop
-from ..runner_parts import bare_model, is_training, reads_endlessly, single_wrappers
+from ..runner_parts import bare_model, is_training, optim_wrappers, reads_endlessly
 from ..seeded_batches import ITERATION, NumberedBatches, number_batches, seed_generators
 from .checkpoint import saves_this_iteration
 from .hook_states import hook_states, restore_hooks, warn_of_inexact_hooks
@@ -36,7 +36,7 @@ def epoch_of_data(loop: BaseLoop) -> int:
 def is_accumulating(runner: Runner) -> bool:
     """Whether gradients of past iterations wait for the next update."""
     return any(wrapper._accumulative_counts > 1 and not wrapper.should_update()
-               for wrapper in single_wrappers(runner))
+               for wrapper in optim_wrappers(runner).values())
 
 
 def gather_gradients(runner: Runner) -> list[dict[str, Tensor]] | None:

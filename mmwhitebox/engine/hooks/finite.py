@@ -9,8 +9,7 @@ from functools import wraps
 from typing import Any
 
 import torch
-import torch.distributed as torch_dist
-from mmengine.dist import all_gather_object, get_world_size
+from mmengine.dist import all_gather_object, all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -20,7 +19,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from mmwhitebox.errors import UserError, joined
 from mmwhitebox.registry import HOOKS
 
-from ..runner_parts import bare_model, single_wrappers
+from ..runner_parts import bare_model, optim_wrappers
 from .checkpoint import save_now
 
 COUNT = 'nonfinite_in_a_row'  # in the message hub, so that it survives a resume
@@ -29,16 +28,6 @@ MAX_NAMED = 3
 
 class NonFiniteError(UserError, FloatingPointError):
     """A loss or a gradient that is NaN or infinite; the message names it and the iteration."""
-
-
-def mean_terms(losses: dict[str, Any]) -> dict[str, Tensor]:
-    """The terms of a model's loss, one number each, as mmengine sums them."""
-    terms = {}
-    for name, value in losses.items():
-        if 'loss' in name:
-            parts = [value] if isinstance(value, Tensor) else list(value)
-            terms[name] = sum(part.detach().mean() for part in parts)
-    return terms
 
 
 def name_losses(terms: dict[str, Tensor], total: Tensor) -> list[str]:
@@ -94,13 +83,14 @@ class FiniteHook(Hook):
         self.statistics = [buffer for module in model.modules() if isinstance(module, _NormBase)
                            for buffer in module.buffers(recurse=False)]
         self.kept = [buffer.clone() for buffer in self.statistics]
-        for wrapper in single_wrappers(runner):
+        for wrapper in optim_wrappers(runner).values():
             self.guard(runner, wrapper)
 
     def note_losses(self, model: nn.Module, inputs: tuple, output: Any) -> None:
-        """Forward hook of the model: in training it returns its losses by name."""
+        """Forward hook of the model: in training it returns its losses by name, which mmengine sums like this."""
         if model.training and isinstance(output, dict):
-            self.terms = mean_terms(output)
+            self.terms = {name: sum(part.detach().mean() for part in ([value] if isinstance(value, Tensor) else value))
+                          for name, value in output.items() if 'loss' in name}
 
     def guard(self, runner: Runner, wrapper: OptimWrapper) -> None:
         """Let ``update_params`` and ``step`` of an optimizer wrapper pass for finite numbers alone."""
@@ -143,8 +133,7 @@ class FiniteHook(Hook):
             NonFiniteError: They are not, and the training is to stop.
         """
         finite = finite.int()
-        if get_world_size() > 1:
-            torch_dist.all_reduce(finite, torch_dist.ReduceOp.MIN)
+        all_reduce(finite, 'min')
         if finite:
             return True
         self.skipped = True

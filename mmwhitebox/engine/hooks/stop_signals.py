@@ -1,5 +1,6 @@
 """A training that is asked to stop writes a checkpoint first, and says how to go on."""
 import ctypes
+import multiprocessing
 import os
 import shlex
 import signal
@@ -11,8 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 import torch
-import torch.distributed as torch_dist
-from mmengine.dist import barrier, get_world_size, is_main_process
+from mmengine.dist import all_reduce, barrier, get_world_size, is_main_process
 from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
@@ -22,7 +22,7 @@ from mmwhitebox.registry import HOOKS
 
 from ..loops import run_within
 from ..runner_parts import built_loops, is_training
-from ..signals import SignalWatch, shared_flag, shield_workers
+from ..signals import SignalWatch, shield_worker
 from .checkpoint import save_now
 from .ema import BesideEMAHook
 
@@ -73,14 +73,6 @@ def swaps_for_validation(hook: EMAHook) -> bool:
     return not beside and getattr(hook, 'evaluate_on_ema', True)
 
 
-def reduce_over_processes(value: int, operation: torch_dist.ReduceOp) -> int:
-    """Largest or smallest value of all processes; all of them call it."""
-    device = torch.device('cuda') if torch_dist.get_backend() == 'nccl' else torch.device('cpu')
-    number = torch.tensor(value, device=device)
-    torch_dist.all_reduce(number, operation)
-    return int(number)
-
-
 @HOOKS.register_module()
 class StopOnSignalHook(Hook):
     """SIGTERM, SIGINT or SIGUSR1 (as SLURM sends): the current iteration is finished and a checkpoint written.
@@ -108,9 +100,11 @@ class StopOnSignalHook(Hook):
         """Watch the signals while the train loop runs, and keep them from the workers."""
         if not self.signals or not is_training(runner):
             return
-        leaving = shared_flag()
+        leaving = multiprocessing.RawValue(ctypes.c_bool, False)  # shared with the workers
         for loop in built_loops(runner):
-            shield_workers(loop.dataloader, leaving)
+            # On the loader: the configs of data loaders can name such a function, and every one would have to name it.
+            loop.dataloader.worker_init_fn = partial(
+                shield_worker, leaving=leaving, init=loop.dataloader.worker_init_fn)
 
         def announce(received: signal.Signals) -> None:
             runner.logger.warning(f'{received.name} received: the training stops after this iteration. A second '
@@ -138,8 +132,9 @@ class StopOnSignalHook(Hook):
         """Whether any process was asked to stop; all processes call it."""
         if self.watch is None:
             return False
-        asked = self.watch.received is not None
-        return asked if get_world_size() == 1 else bool(reduce_over_processes(int(asked), torch_dist.ReduceOp.MAX))
+        asked = torch.tensor(int(self.watch.received is not None))
+        all_reduce(asked, 'max')
+        return bool(asked)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
@@ -151,9 +146,9 @@ class StopOnSignalHook(Hook):
         """Agree on the batches after which all processes can ask each other."""
         self.passes = 0
         if self.watch is not None:
-            self.common = len(runner.val_dataloader)
-            if get_world_size() > 1:
-                self.common = reduce_over_processes(self.common, torch_dist.ReduceOp.MIN)
+            common = torch.tensor(len(runner.val_dataloader))
+            all_reduce(common, 'min')
+            self.common = int(common)
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                        outputs: Sequence | None = None) -> None:
@@ -187,8 +182,7 @@ class StopOnSignalHook(Hook):
         self.stopping = True
         path = save_now(runner, iteration, again)
         self.watch.leaving = True
-        if get_world_size() > 1:
-            barrier()
+        barrier()
         if path is not None:
             command = resume_command(sys.argv, runner.launcher, runner.world_size)
             runner.logger.warning(f'Stopped after iteration {iteration}, saved in {path}. Go on with: {command}')

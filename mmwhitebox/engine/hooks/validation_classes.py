@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import collect_results, is_main_process
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.structures import BaseDataElement
 
@@ -16,6 +16,7 @@ from mmwhitebox.registry import HOOKS
 
 from ..runner_parts import is_resumed, is_training
 from ..scores.confusion import Confusion, sample_confusion
+from .checkpoint import best_keys, checkpoint_hook
 
 NAME = 'validation_classes.json'
 
@@ -25,13 +26,11 @@ def best_checkpoints(runner: Runner) -> dict[str, dict[str, Any]]:
 
     A resumed run with ``save_best='auto'`` that has not validated yet calls the score 'auto'.
     """
-    hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
-    names, known = getattr(hook, 'key_indicators', None) or [], runner.message_hub.runtime_info
-    found = {}
-    for name in names:
-        suffix = f'_{name}' if len(names) > 1 else ''
-        if known.get(f'best_ckpt{suffix}'):
-            found[name] = dict(path=str(known[f'best_ckpt{suffix}']), score=float(known[f'best_score{suffix}']))
+    hook, known, found = checkpoint_hook(runner), runner.message_hub.runtime_info, {}
+    for name in getattr(hook, 'key_indicators', None) or []:
+        score, path = best_keys(hook, name)
+        if known.get(path):
+            found[name] = dict(path=str(known[path]), score=float(known[score]))
     return found
 
 

@@ -24,12 +24,10 @@ def boundary_pixels(labels: np.ndarray, counted: np.ndarray) -> np.ndarray:
     """Which pixels have a direct neighbour of another label, both of them counted; all (H, W)."""
     found = np.zeros(labels.shape, bool)
     for axis in (0, 1):
-        before, after = np.arange(labels.shape[axis] - 1), np.arange(1, labels.shape[axis])
-        differ = labels.take(before, axis) != labels.take(after, axis)
-        differ &= counted.take(before, axis) & counted.take(after, axis)
-        first, second = (np.moveaxis(found, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
-        first |= np.moveaxis(differ, axis, 0)
-        second |= np.moveaxis(differ, axis, 0)
+        values, valid, marked = (np.moveaxis(array, axis, 0) for array in (labels, counted, found))  # views
+        differ = (values[:-1] != values[1:]) & valid[:-1] & valid[1:]
+        marked[:-1] |= differ
+        marked[1:] |= differ
     return found
 
 

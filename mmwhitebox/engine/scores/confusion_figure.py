@@ -49,15 +49,12 @@ def confusion_figure(confusion: Confusion, title: str = '') -> Figure:
     for row in np.flatnonzero(totals == 0) if number <= WITH_SHARES else ():
         axes.text((number - 1) / 2, row, 'does not occur', ha='center', va='center', fontsize=7)
     for row, column in np.ndindex(counts.shape) if number <= WITH_SHARES else ():
-        share = shares[row, column]
+        share, count = shares[row, column], counts[row, column]
         if np.isnan(share):
             continue
-        text = f'{share:.0f}' if number > WITH_COUNTS else f'{share:.1f} %\n{_count(counts[row, column], short)}'
+        written = count if count < 100_000 else short(count)
+        text = f'{share:.0f}' if number > WITH_COUNTS else f'{share:.1f} %\n{written}'
         if number <= WITH_COUNTS or share >= 0.5:
             axes.text(column, row, text, ha='center', va='center', fontsize=7 if number <= WITH_COUNTS else 6,
                       color='black' if norm(share) > 0.6 else 'white')
     return figure
-
-
-def _count(count: int, short: EngFormatter) -> str:
-    return str(count) if count < 100_000 else short(count)
