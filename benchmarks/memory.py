@@ -74,7 +74,7 @@ class LargeCopy:
 
     def __init__(self, device: torch.device) -> None:
         size = 2**30 if device.type == 'cuda' else 2**26
-        self.source = torch.empty(size, dtype=torch.uint8, device=device).random_()
+        self.source = torch.ones(size, dtype=torch.uint8, device=device)
         self.target = torch.empty_like(self.source)
         self.bytes = 2 * size
 

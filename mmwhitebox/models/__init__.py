@@ -1,22 +1,14 @@
+"""What is built from configs: to import it is to register it."""
 from mmwhitebox import stack  # noqa: F401  # isort: skip
-from . import (
-    attention,
+from . import (  # noqa: F401
     backbones,
-    classifier_init,
     data_preprocessor,
     decode_heads,
-    embeddings,
-    feedforward,
     image_classifier,
+    initializers,
     losses,
-    patch_init,
     rate_reduction,
     segmentors,
     selfsup,
     sparse_rate,
 )
-
-__all__ = [
-    'attention', 'backbones', 'classifier_init', 'data_preprocessor', 'decode_heads', 'embeddings', 'feedforward',
-    'image_classifier', 'losses', 'patch_init', 'rate_reduction', 'segmentors', 'selfsup', 'sparse_rate'
-]

@@ -9,7 +9,7 @@ from mmpretrain.models.utils import build_2d_sincos_position_embedding
 from torch import Tensor, nn
 
 from mmwhitebox.errors import ImageSizeError
-from mmwhitebox.models.sizes import check_sizes
+from mmwhitebox.models.sizes import check_choices, check_sizes
 from mmwhitebox.ops.resampling import POSITION_RULES, fit_positions
 from mmwhitebox.registry import EMBEDDINGS
 
@@ -170,9 +170,7 @@ class LearnedPositions(nn.Module):
                  init_std: float = 0.02,
                  interpolate_mode: str = 'bicubic') -> None:
         super().__init__()
-        if interpolate_mode not in POSITION_RULES:
-            raise ValueError(f'LearnedPositions: interpolate_mode must be one of {POSITION_RULES}, '
-                             f'got {interpolate_mode!r}.')
+        check_choices(self, interpolate_mode=(interpolate_mode, POSITION_RULES))
         self.grid_size = grid_size
         self.num_extra_tokens = num_extra_tokens
         self.interpolate_mode = interpolate_mode

@@ -4,8 +4,8 @@ The modules are read by forward hooks that are there during a training step's fo
 and export run the model as it is, and recomputed activations are not read a second time.
 """
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -62,39 +62,6 @@ class Regularizer(ABC):
         """
 
 
-class Watch:
-    """A regularizer of a model, and the modules that it reads.
-
-    Args:
-        name (str): Prefix of its values in the log.
-        regularizer (Regularizer): The regularizer.
-        model (nn.Module): The model.
-    """
-
-    def __init__(self, name: str, regularizer: Regularizer, model: nn.Module) -> None:
-        self.name, self.regularizer = name, regularizer
-        self.modules = regularizer.watch(model)
-        self.outputs: dict[str, Any] = {}
-
-    def record(self, key: str, module: nn.Module, args: tuple, output: Any) -> None:
-        """Keep the output of a module: its forward hook."""
-        self.outputs[key] = output
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """A context in which the modules are read; what was read is forgotten at its end."""
-        with ExitStack() as stack:
-            stack.callback(self.outputs.clear)
-            for key, module in self.modules.items():
-                stack.callback(module.register_forward_hook(partial(self.record, key)).remove)
-            yield
-
-    def losses(self, data_samples: Sequence) -> dict[str, Tensor]:
-        """The values of the regularizer, by their names in the log."""
-        return {f'{self.name}.{key}': value for key, value in self.regularizer.losses(
-            self.outputs, data_samples).items()}
-
-
 class Regularized:
     """Mix-in of segmentors and classifiers that have losses besides those of their heads.
 
@@ -119,9 +86,9 @@ class Regularized:
                 raise ConfigError(f'model.regularizers.{i}: {type(regularizer).__name__} is no regularizer: '
                                   'mmwhitebox.SparseRateRegularizer and mmwhitebox.RateReductionLoss are.')
         names = [regularizer.log_name for regularizer in built]
-        self.watches = [
-            Watch(name if names.count(name) == 1 else f'{name}_{names[:i].count(name)}', regularizer, self)
-            for i, (name, regularizer) in enumerate(zip(names, built))]
+        self.regularizers = {name if names.count(name) == 1 else f'{name}_{names[:i].count(name)}': regularizer
+                             for i, (name, regularizer) in enumerate(zip(names, built))}
+        self.watched = {name: regularizer.watch(self) for name, regularizer in self.regularizers.items()}
 
     def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
         """Losses of a batch: the model's and, in training, those of the regularizers.
@@ -130,14 +97,21 @@ class Regularized:
             inputs (Tensor): Normalised images, (B, C, H, W).
             data_samples (Sequence): Their labels.
         """
-        if not (self.watches and self.training):
+        if not (self.regularizers and self.training):
             return super().loss(inputs, data_samples)
+        outputs: dict[str, dict[str, Any]] = {name: {} for name in self.regularizers}
+
+        def record(name: str, key: str, module: nn.Module, args: tuple, output: Any) -> None:
+            outputs[name][key] = output
+
         with ExitStack() as stack:
-            for watch in self.watches:
-                stack.enter_context(watch.reading())
+            for name, modules in self.watched.items():
+                for key, module in modules.items():
+                    stack.callback(module.register_forward_hook(partial(record, name, key)).remove)
             losses = super().loss(inputs, data_samples)
-            if 'loss' in losses:
-                losses['loss_cls'] = losses.pop('loss')
-            for watch in self.watches:
-                losses.update(watch.losses(data_samples))
+        if 'loss' in losses:
+            losses['loss_cls'] = losses.pop('loss')
+        for name, regularizer in self.regularizers.items():
+            values = regularizer.losses(outputs[name], data_samples)
+            losses.update({f'{name}.{key}': value for key, value in values.items()})
         return losses

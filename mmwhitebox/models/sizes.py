@@ -1,4 +1,5 @@
-"""Sizes that a model is built of."""
+"""Sizes and choices that a model is built of."""
+from collections.abc import Collection
 from typing import Any
 
 
@@ -15,6 +16,13 @@ def check_sizes(owner: object, least: int = 1, **sizes: Any) -> None:
         if value is not None and not all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in values):
             wanted = 'a positive integer' if least == 1 else f'an integer of {least} or more'
             raise ValueError(f'{type(owner).__name__}: {name}={value!r} must be {wanted}.')
+
+
+def check_choices(owner: object, **choices: tuple[Any, Collection]) -> None:
+    """Raise a ValueError for an argument that is none of the known ones, given as ``name=(value, known)``."""
+    for name, (value, known) in choices.items():
+        if value not in known:
+            raise ValueError(f'{type(owner).__name__}: {name} must be one of {tuple(known)}, got {value!r}.')
 
 
 def whole_patches(size: tuple[int, int], patch: tuple[int, int]) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from .operator import Operator
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 TF32_TOLERANCE = 1e-2
 """Of float32 where torch's settings let products be rounded to TF32, whose digits are float16's."""
-SIZES = dict(heads=3, dims=64, representatives=64)
+SIZES = dict(heads=3, dims=64, representatives=64, tokens=150)
 
 _verdicts: dict[tuple, 'Comparison'] = {}
 _lock = threading.Lock()
@@ -57,9 +57,9 @@ def tolerance(device: torch.device, dtype: torch.dtype) -> float:
     return TOLERANCES[dtype]
 
 
-def example(name: str, device: torch.device, dtype: torch.dtype, heads: int, dims: int,
-            representatives: int) -> dict[str, Tensor]:
-    """Random inputs of an operator, the same in every run: 2 images of 150 tokens, no whole number of blocks."""
+def example(name: str, device: torch.device, dtype: torch.dtype, heads: int, dims: int, representatives: int,
+            tokens: int) -> dict[str, Tensor]:
+    """Random inputs of an operator, the same in every run: 2 images, whose tokens are no whole number of blocks."""
     generator = torch.Generator(device).manual_seed(0)
 
     def normal(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -69,13 +69,14 @@ def example(name: str, device: torch.device, dtype: torch.dtype, heads: int, dim
         return normal(2, n, heads, dims, dtype=dtype).transpose(1, 2)
 
     if name == 'cbsa':
-        return dict(w=split(150), r0=split(representatives), step_rep=normal(heads, 1, 1), step_x=normal(heads, 1, 1))
+        return dict(w=split(tokens), r0=split(representatives), step_rep=normal(heads, 1, 1),
+                    step_x=normal(heads, 1, 1))
     if name == 'tssa':
-        return dict(w=split(150), temp=1 + normal(heads, 1).abs())
+        return dict(w=split(tokens), temp=1 + normal(heads, 1).abs())
     if name == 'dmsa':
-        return dict(s=split(150), logits=normal(2, 150, heads, dtype=dtype).transpose(1, 2))
+        return dict(s=split(tokens), logits=normal(2, tokens, heads, dtype=dtype).transpose(1, 2))
     width = heads * dims
-    return dict(x=normal(2, max(150, width), width, dtype=dtype), weight=normal(width, width) / width**0.5)
+    return dict(x=normal(2, max(tokens, width), width, dtype=dtype), weight=normal(width, width) / width**0.5)
 
 
 def decided(operator: Operator, inputs: dict[str, Tensor], options: tuple) -> Tensor | bool:
@@ -113,7 +114,7 @@ def compare(operator: Operator, device: torch.device, dtype: torch.dtype, option
         device (torch.device): A GPU, or a CPU in Triton's interpreter.
         dtype (torch.dtype): Type of the tokens.
         options (tuple): The operator's arguments behind its tensors.
-        **sizes: ``heads``, ``dims``, ``representatives``, in the place of those in ``SIZES``.
+        **sizes: ``heads``, ``dims``, ``representatives``, ``tokens``, in the place of those in ``SIZES``.
 
     Nothing of the caller's state is touched: it runs in a thread of its own, without the caller's autograd and
     inference modes, autocast, tracing and hooks, and draws from a generator of its own.

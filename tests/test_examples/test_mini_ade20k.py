@@ -11,7 +11,7 @@ from examples.miniature import make_mini_ade20k as tool
 from examples.miniature.canvas import CLASSES, OTHER
 from examples.miniature.scenes import SCENES, render_scene
 
-ARGUMENTS = ['--train', '48', '--val', '24', '--size', '128']
+ARGUMENTS = ['--train', '24', '--val', '24', '--size', '64']
 
 
 @pytest.fixture(scope='module')
@@ -57,7 +57,7 @@ def test_layout_opens_as_ade20k(mini):
 
     prefix = {'img_path': 'images/training', 'seg_map_path': 'annotations/training'}
     dataset = ADE20KDataset(data_root=str(mini), data_prefix=prefix, pipeline=[])
-    assert len(dataset) == 48
+    assert len(dataset) == 24
     info = dataset.get_data_info(0)
     assert info['img_path'].endswith('images/training/ADE_train_00000001.jpg')
     assert Path(info['seg_map_path']).is_file() and info['reduce_zero_label']
@@ -66,7 +66,7 @@ def test_layout_opens_as_ade20k(mini):
 def test_every_class_is_in_both_halves(mini):
     for split in ('training', 'validation'):
         labels = read_labels(mini, split)
-        assert all(label.shape == (128, 128) and label.dtype == np.uint8 for label in labels)
+        assert all(label.shape == (64, 64) and label.dtype == np.uint8 for label in labels)
         for name, value in CLASSES.items():
             images = np.mean([(label == value).any() for label in labels])
             assert images >= 0.15, (split, name, images)
@@ -74,7 +74,7 @@ def test_every_class_is_in_both_halves(mini):
 
 def test_record_holds_arguments_and_pixel_shares(mini):
     record = json.loads((mini / 'mini_ade20k.json').read_text())
-    assert record['arguments'] == {'train': 48, 'val': 24, 'size': 128, 'seed': 0}
+    assert record['arguments'] == {'train': 24, 'val': 24, 'size': 64, 'seed': 0}
     assert record['classes'] == CLASSES
     assert sum(record['pixel_share'].values()) == pytest.approx(1, abs=1e-3)
 
@@ -90,7 +90,7 @@ def test_second_run_keeps_the_set_and_colours_alone_are_not_enough(mini, capsys)
 
 
 def test_images_do_not_depend_on_their_number(mini, tmp_path):
-    tool.main(['--out', str(tmp_path), '--train', '2', '--val', '1', '--size', '128'])
+    tool.main(['--out', str(tmp_path), '--train', '2', '--val', '1', '--size', '64'])
     for name in ('images/training/ADE_train_00000002.jpg',
                  'annotations/validation/ADE_val_00000001.png'):
         assert (tmp_path / name).read_bytes() == (mini / name).read_bytes()

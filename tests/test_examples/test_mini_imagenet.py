@@ -9,7 +9,7 @@ from examples.miniature import make_mini_imagenet as tool
 from examples.miniature.pictures import OBJECT_CLASSES, render_object
 from tests.configs import ROOT
 
-ARGUMENTS = ['--train', '180', '--val', '60', '--size', '64']
+ARGUMENTS = ['--train', '96', '--val', '48', '--size', '64']
 
 
 @pytest.fixture(scope='module')
@@ -42,7 +42,7 @@ def test_layout_opens_with_the_config_s_datasets(mini):
     cfg = Config.fromfile(ROOT / 'configs' / 'cbt/cbt_mini_imagenet.py')
     assert tuple(cfg.test_dataloader.dataset.metainfo.classes) == OBJECT_CLASSES
     assert len(OBJECT_CLASSES) >= 10
-    for split, number in (('train', 180), ('val', 60)):
+    for split, number in (('train', 96), ('val', 48)):
         dataset = CustomDataset(data_root=str(mini), data_prefix=split)
         assert dataset.metainfo['classes'] == OBJECT_CLASSES
         assert np.bincount(dataset.get_gt_labels()).tolist() == [number // 12] * 12
@@ -50,8 +50,8 @@ def test_layout_opens_with_the_config_s_datasets(mini):
 
 def test_record_counts_the_images(mini):
     record = json.loads((mini / 'mini_imagenet.json').read_text())
-    assert record['arguments'] == {'train': 180, 'val': 60, 'size': 64, 'seed': 0}
-    assert record['classes'] == list(OBJECT_CLASSES) and set(record['images'].values()) == {20}
+    assert record['arguments'] == {'train': 96, 'val': 48, 'size': 64, 'seed': 0}
+    assert record['classes'] == list(OBJECT_CLASSES) and set(record['images'].values()) == {12}
 
 
 def test_second_run_keeps_the_set_and_pixels_alone_are_not_enough(mini, capsys):

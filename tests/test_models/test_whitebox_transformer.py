@@ -53,21 +53,21 @@ HEADLESS = {'tost-tiny': 5.57, 'tost-small': 22.20, 'dmst-tiny': 5.585, 'dmst-sm
 
 
 @pytest.mark.parametrize('arch', [arch for arch in ARCHS if not arch.startswith('crate-mae')])
-def test_parameters_and_shapes_at_full_size(arch):
+def test_parameters_at_full_size(arch):
     with torch.device('meta'):
         model = WhiteBoxTransformer(arch)
-        out, = model(torch.empty(1, 3, 224, 224))
     backbone = sum(p.numel() for p in model.parameters())
     assert round((backbone + 1000 * model.embed_dims + 1000) / 1e6, 2) == PARAMETERS[arch]
     assert backbone / 1e6 == pytest.approx(HEADLESS.get(arch, backbone / 1e6), abs=0.007)
-    assert out.shape == (1, model.embed_dims)
     if arch in ('dmst-tiny', 'dmst-small'):
         assert round(backbone / 1e6, 3) == HEADLESS[arch]
 
 
-@pytest.mark.parametrize('arch', ARCHS)
-def test_feature_maps_at_full_size(arch):
+@pytest.mark.parametrize('arch', [*FAMILIES, 'crate-mae-tiny'])
+def test_class_tokens_and_feature_maps_at_full_size(arch):
     with torch.device('meta'):
+        model = WhiteBoxTransformer(arch)
+        assert model(torch.empty(1, 3, 224, 224))[0].shape == (1, model.embed_dims)
         model = WhiteBoxTransformer(arch, out_type='featmap', out_indices=(0, 5, -1))
         for height, width in ((224, 224), (160, 288)):
             maps = model(torch.empty(1, 3, height, width))
@@ -157,17 +157,17 @@ def test_state_dict_round_trip(arch, images, tmp_path):
     assert torch.equal(first(images)[0], second(images)[0])
 
 
-@pytest.mark.parametrize('arch', FAMILIES)
+@pytest.mark.parametrize('arch', [arch for arch in FAMILIES if arch != 'crate-cbt-tiny'])
 def test_export(arch, images):
-    model = build(arch).eval()
+    model = build(arch, num_layers=1).eval()
     exported = torch.export.export(model, (images, ))
     torch.testing.assert_close(exported.module()(images)[0], model(images)[0])
 
 
-@pytest.mark.parametrize('arch', FAMILIES)
+@pytest.mark.parametrize('arch', [arch for arch in FAMILIES if arch != 'crate-cbt-tiny'])  # layers of two of them
 def test_compile_without_graph_break(arch, images):
     torch._dynamo.reset()
-    model = build(arch, out_type='featmap')
+    model = build(arch, num_layers=1, out_type='featmap')
     compiled = torch.compile(model, fullgraph=True, backend='aot_eager')
     expected, out = model(images)[0], compiled(images)[0]
     torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)

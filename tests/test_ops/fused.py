@@ -1,11 +1,18 @@
 """What the tests of the fused kernels share: where they run, and how their numbers are compared."""
 from collections.abc import Callable, Sequence
 
+import pytest
 import torch
+from _pytest.mark.structures import ParameterSet
 from torch import Tensor
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 """Without a GPU the kernels run in Triton's interpreter, see tests/conftest.py."""
+
+
+def on_a_gpu(*case) -> ParameterSet:
+    """A case of a size that the interpreter takes long for; a smaller one goes through the same branches there."""
+    return pytest.param(*case, marks=pytest.mark.skipif(DEVICE == 'cpu', reason='a size for a GPU'))
 
 
 def leaves(*tensors: Tensor, dtype: torch.dtype = None) -> list:

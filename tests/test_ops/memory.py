@@ -11,9 +11,12 @@ def allocations(step: Callable) -> list[int]:
     Its own events, so temporaries inside a kernel count as well, such as a cast of bf16 to float32.
     """
     step()  # what is made once and kept
-    gc.collect()  # what was there before must not be freed in between
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        step()
+    gc.disable()  # what was there before must not be freed in between
+    try:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            step()
+    finally:
+        gc.enable()
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == '[memory]']
     return [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
 

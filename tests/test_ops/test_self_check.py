@@ -27,7 +27,7 @@ def as_on_a_gpu(monkeypatch):
     monkeypatch.setattr(comparison, '_verdicts', {})
     monkeypatch.setattr(dispatch, '_said', set())
     if DEVICE == 'cpu':  # the interpreter is slow
-        monkeypatch.setattr(comparison, 'SIZES', dict(heads=2, dims=16, representatives=9))
+        monkeypatch.setattr(comparison, 'SIZES', dict(heads=2, dims=16, representatives=9, tokens=35))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from mmwhitebox.ops.cbsa.naive import cbsa as naive  # noqa: E402
 from mmwhitebox.ops.cbsa.triton import cbsa, unsupported  # noqa: E402
 from mmwhitebox.ops.kernels import launch  # noqa: E402
 
-from .fused import DEVICE, error, leaves, outputs_and_gradients, saved_numbers  # noqa: E402
+from .fused import DEVICE, error, leaves, on_a_gpu, outputs_and_gradients, saved_numbers  # noqa: E402
 from .triton_compile import compiled_kernels  # noqa: E402
 
 F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
@@ -103,18 +103,21 @@ def skip_unless_taken(tensors):
 @pytest.mark.parametrize('batch, heads, tokens, dims, m, dtype, contraction', [
     (1, 5, 1, 48, 9, F32, 'softmax'),
     (2, 1, 5, 16, 1, F32, 'softmax'),
-    (1, 3, 63, 64, 64, F32, 'softmax'),
-    (1, 1, 63, 100, 100, F32, 'softmax'),
-    (1, 1, 33, 128, 128, F32, 'softmax'),
+    on_a_gpu(1, 3, 63, 64, 64, F32, 'softmax'),
+    (1, 1, 33, 100, 100, F32, 'softmax'),
+    on_a_gpu(1, 1, 63, 100, 100, F32, 'softmax'),
+    on_a_gpu(1, 1, 33, 128, 128, F32, 'softmax'),
     (2, 2, 20, 8, 4, F32, 'softmax'),
-    (1, 1, 500, 16, 9, F32, 'softmax'),
+    on_a_gpu(1, 1, 500, 16, 9, F32, 'softmax'),
     (1, 1, 70, 48, 64, F32, None),
-    (1, 3, 63, 64, 64, BF16, 'softmax'),
-    (1, 1, 100, 100, 100, BF16, 'softmax'),
+    (1, 1, 63, 64, 64, BF16, 'softmax'),
+    on_a_gpu(1, 3, 63, 64, 64, BF16, 'softmax'),
+    on_a_gpu(1, 1, 100, 100, 100, BF16, 'softmax'),
     (1, 1, 250, 16, 9, BF16, 'softmax'),
-    (1, 5, 5, 48, 9, BF16, None),
+    (1, 2, 5, 48, 9, BF16, None),
+    on_a_gpu(1, 5, 5, 48, 9, BF16, None),
     (1, 1, 63, 128, 128, F16, 'softmax'),
-    (1, 1, 197, 48, 64, F16, 'softmax'),
+    on_a_gpu(1, 1, 197, 48, 64, F16, 'softmax'),
     (1, 1, 150, 16, 1, F16, None),
 ])
 def test_as_exact_as_the_eager_form(batch, heads, tokens, dims, m, dtype, contraction, poison):

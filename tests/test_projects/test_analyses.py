@@ -33,8 +33,8 @@ def score_of(model):
 
 @pytest.fixture
 def camvid(tmp_path, monkeypatch):
-    """Four validation images: a car on a road, its edges on those of patches, and a strip without a class."""
-    names = [f'scene{i}' for i in range(4)]
+    """Two validation images: a car on a road, its edges on those of patches, and a strip without a class."""
+    names = ['scene0', 'scene1']
     save_images(tmp_path / 'camvid' / 'images' / 'val', **dict.fromkeys(names, SCENE))
     labels = np.full(SCENE, ROAD, np.uint8)
     labels[6 * PATCH:10 * PATCH, 3 * PATCH:9 * PATCH] = CAR
@@ -126,8 +126,8 @@ def test_what_is_not_there_is_left_out(cifar10, tmp_path, monkeypatch, capsys):
     runs = runs_of(CLASSIFIERS, tmp_path / 'runs', quick=False)
     assert set(analyses.measure(CLASSIFIERS, runs, quick=True)) == {'environment'}
     monkeypatch.setenv('CAMVID_ROOT', str(tmp_path / 'nowhere'))
-    assert set(analyses.measure(CLASSIFIERS, random_runs(CLASSIFIERS, tmp_path / 'runs'), quick=True)) == {
-        'complexity', 'environment'}
+    runs = random_runs(CLASSIFIERS, tmp_path / 'runs')[:1]
+    assert set(analyses.measure(CLASSIFIERS, runs, quick=True)) == {'complexity', 'environment'}
     said = capsys.readouterr().err
     assert 'no checkpoints' in said and 'zero-shot segmentation is left out' in said and 'nowhere' in said
 
@@ -146,7 +146,7 @@ def test_noise_changes_the_decoder_and_leaves_nothing_behind(camvid):
 
 def test_the_map_of_the_foreground_itself(camvid, monkeypatch):
     scenes, classes = analyses.street_scenes(analyses.CLASSIFIER_SCALE, None)
-    assert [tuple(scene['inputs'].shape) for scene in scenes] == [(3, 96, 128)] * 4
+    assert [tuple(scene['inputs'].shape) for scene in scenes] == [(3, 96, 128)] * 2
     metric = analyses.zero_shot_metric(init_model(ROOT / CLASSIFIERS.config(CLASSIFIERS.rows()[0])), classes)
     car = torch.zeros(1, 24, 32)
     car[:, 6:10, 3:9] = 1

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from mmwhitebox.models.sizes import check_sizes
+from mmwhitebox.models.sizes import check_choices, check_sizes
 from mmwhitebox.ops import agent_attention, pool_representatives
 from mmwhitebox.registry import ATTENTIONS
 
@@ -45,9 +45,7 @@ class AgentAttention(SelfAttention):
                  impl: str = 'auto') -> None:
         super().__init__(embed_dims, num_heads, head_dims, impl)
         check_sizes(self, pool_size=pool_size)
-        if pool_tokens not in POOL_TOKENS:
-            raise ValueError(f'AgentAttention: pool_tokens must be one of {POOL_TOKENS}, '
-                             f'got {pool_tokens!r}.')
+        check_choices(self, pool_tokens=(pool_tokens, POOL_TOKENS))
         self.pool_size = pool_size
         self.pool_tokens = pool_tokens
         self.shared_qkv = shared_qkv

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmwhitebox.models.sizes import check_sizes
+from mmwhitebox.models.sizes import check_choices, check_sizes
 from mmwhitebox.models.unwatched import is_unwatched
 from mmwhitebox.ops import cbsa, extract, pool_representatives
 from mmwhitebox.ops.cbsa import CONTRACTIONS, mapped_cbsa
@@ -57,12 +57,8 @@ class CBSA(SubspaceAttention):
                  impl: str = 'auto') -> None:
         super().__init__(embed_dims, num_heads, head_dims, impl=impl)
         check_sizes(self, pool_size=pool_size)
-        if contraction not in CONTRACTIONS:
-            raise ValueError(f'CBSA: contraction must be one of {CONTRACTIONS}, got {contraction!r}.')
-        if pool_tokens not in POOL_TOKENS:
-            raise ValueError(f'CBSA: pool_tokens must be one of {POOL_TOKENS}, got {pool_tokens!r}.')
-        if representatives not in REPRESENTATIVES:
-            raise ValueError(f'CBSA: representatives must be one of {REPRESENTATIVES}, got {representatives!r}.')
+        check_choices(self, contraction=(contraction, CONTRACTIONS), pool_tokens=(pool_tokens, POOL_TOKENS),
+                      representatives=(representatives, REPRESENTATIVES))
         self.pool_size = pool_size
         self.contraction = contraction
         self.pool_tokens = pool_tokens

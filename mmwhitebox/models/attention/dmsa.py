@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from mmwhitebox.models.sizes import check_choices
 from mmwhitebox.ops import dmsa, dmsa_gate, dmsa_membership, rope_2d
 from mmwhitebox.ops.dmsa import GATES, MEMBERSHIPS
 from mmwhitebox.registry import ATTENTIONS
@@ -57,11 +58,7 @@ class DMSA(SubspaceAttention):
                  rope: bool = True,
                  impl: str = 'auto') -> None:
         super().__init__(embed_dims, num_heads, head_dims, qkv_bias, impl=impl)
-        if membership_act not in MEMBERSHIPS:
-            raise ValueError(f'DMSA: membership_act must be one of {tuple(MEMBERSHIPS)}, '
-                             f'got {membership_act!r}.')
-        if gate_act not in GATES:
-            raise ValueError(f'DMSA: gate_act must be one of {tuple(GATES)}, got {gate_act!r}.')
+        check_choices(self, membership_act=(membership_act, MEMBERSHIPS), gate_act=(gate_act, GATES))
         if membership_act is None and gate_act is None:
             raise ValueError('DMSA: without membership_act and gate_act the logits have no use. '
                              "That operator is type='Channel'.")

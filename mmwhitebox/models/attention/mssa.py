@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
+from mmwhitebox.models.sizes import check_choices
 from mmwhitebox.ops import msca, mssa
 from mmwhitebox.registry import ATTENTIONS
 
@@ -56,9 +57,7 @@ class SoftmaxProjection(SubspaceProjection):
                  impl: str = 'auto') -> None:
         super().__init__(embed_dims, num_heads, head_dims, with_to_out=out_proj == 'independent', out_bias=out_bias,
                          impl=impl)
-        if out_proj not in OUT_PROJS:
-            raise ValueError(f'{type(self).__name__}: out_proj must be one of {OUT_PROJS}, '
-                             f'got {out_proj!r}.')
+        check_choices(self, out_proj=(out_proj, OUT_PROJS), orthogonal=(orthogonal, ORTHOGONAL))
         if out_proj is None and self.inner_dims != embed_dims:
             raise ValueError(f'{type(self).__name__}: out_proj=None needs num_heads * head_dims '
                              f'({self.inner_dims}) to equal embed_dims ({embed_dims}).')
@@ -66,8 +65,6 @@ class SoftmaxProjection(SubspaceProjection):
         if out_proj == 'shared':
             nn.init.normal_(self.proj.weight, std=embed_dims**-0.5)
             self.step_size = nn.Parameter(torch.randn(1))  # gamma
-        if orthogonal not in ORTHOGONAL:
-            raise ValueError(f'{type(self).__name__}: orthogonal must be one of {ORTHOGONAL}, got {orthogonal!r}.')
         if orthogonal:
             groups = num_heads if orthogonal == 'head' else 1
             if self.inner_dims // groups > embed_dims:

@@ -13,15 +13,7 @@ from .base import QKVAttention
 class ReLULinearAttention(QKVAttention):
     """phi(Q) (phi(K)^T V), normalised, phi = relu, see :mod:`mmwhitebox.ops.relu_linear`.
 
-    Its parameters are those of :class:`MHSA`.
-
-    Args:
-        embed_dims (int): Token width D.
-        num_heads (int): Number of heads K.
-        head_dims (int, optional): Dimensions p of a head. Defaults to ``embed_dims // num_heads``.
-        qkv_bias (bool): Bias of the q, k, v projections. Defaults to True.
-        impl (str): Form of the operator, 'auto', 'naive', 'torch' or 'triton', see :mod:`mmwhitebox.ops.dispatch`.
-            Defaults to 'auto'.
+    Its parameters are those of :class:`MHSA`, its arguments as of :class:`.base.QKVAttention`.
     """
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:

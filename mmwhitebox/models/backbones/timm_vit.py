@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmwhitebox.former_names import warn_former
 from mmwhitebox.models.position_tables import KEY as GRID_KEY
 from mmwhitebox.models.position_tables import no_grid, save_grid_size, told_grid
-from mmwhitebox.models.sizes import check_sizes, whole_patches
+from mmwhitebox.models.sizes import check_choices, check_sizes, whole_patches
 from mmwhitebox.ops.resampling import POSITION_RULES, fit_positions
 from mmwhitebox.registry import MODELS
 
@@ -124,11 +124,8 @@ class TimmViT(BaseModule):
             attention, former = OLD_ATTENTIONS[attention], attention
             warn_former(f'TimmViT attention={former!r} is attention={attention!r} now.')
         check_sizes(self, img_size=img_size, in_channels=in_channels, pool_size=pool_size)
-        for name, value, known in (('interpolate_mode', interpolate_mode, POSITION_RULES),
-                                   ('out_type', out_type, OUT_TYPES),
-                                   ('attention', attention, (None, *ADAPTATIONS))):
-            if value not in known:
-                raise ValueError(f'TimmViT: {name} must be one of {known}, got {value!r}.')
+        check_choices(self, interpolate_mode=(interpolate_mode, POSITION_RULES), out_type=(out_type, OUT_TYPES),
+                      attention=(attention, (None, *ADAPTATIONS)))
         self.model_name = model_name
         self.pretrained = pretrained
         self.out_indices = list(out_indices)
@@ -151,7 +148,6 @@ class TimmViT(BaseModule):
         self.in_channels = in_channels
         self.num_extra_tokens = self.vit.num_prefix_tokens
         self.patch_size = self.vit.patch_embed.patch_size
-        self.interpolate_mode = interpolate_mode
         if interpolate_mode != 'bicubic':
             if (self.num_extra_tokens != len(extra_tokens(self.vit)) or self.vit.pos_embed is None
                     or self.vit.no_embed_class):

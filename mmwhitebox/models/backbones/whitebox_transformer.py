@@ -25,7 +25,7 @@ from mmwhitebox.models.attention import MHSA
 from mmwhitebox.models.embeddings import LearnedPositions, PatchConv
 from mmwhitebox.models.feedforward import MLP
 from mmwhitebox.models.layers import TRUNC_NORMAL, XAVIER, ClassAttentionLayer, TransformerLayer
-from mmwhitebox.models.sizes import check_sizes, whole_patches
+from mmwhitebox.models.sizes import check_choices, check_sizes, whole_patches
 from mmwhitebox.ops.dispatch import recompute_contexts
 from mmwhitebox.registry import EMBEDDINGS, MODELS, build_component
 
@@ -239,8 +239,7 @@ class WhiteBoxTransformer(BaseBackbone):
                     img_size=img_size, patch_size=patch_size, in_channels=in_channels)
         check_sizes(self, least=0, num_class_layers=settings['num_class_layers'])
         drop_path_rates = self._drop_path_rates(drop_path_rate)
-        if out_type not in self.OUT_TYPES:
-            raise ValueError(f'{self._name}: out_type must be one of {self.OUT_TYPES}, got {out_type!r}.')
+        check_choices(self, out_type=(out_type, self.OUT_TYPES))
         if out_type == 'cls_token' and not with_cls_token:
             raise ValueError(f"{self._name}: out_type='cls_token' needs with_cls_token=True. A model without "
                              "class token has out_type 'featmap', 'avg_featmap' or 'raw'.")

@@ -169,17 +169,9 @@ def dmsa(s: Tensor,
          logits: Tensor,
          membership_act: str | None = 'softmax',
          gate_act: str | None = 'st') -> Tensor:
-    """Decoupled Membership-Subspace Attention of tokens in the full space, fused.
+    """-(Pi * W) / (1 + M), (B, K, N, p), fused; arguments as of :func:`mmwhitebox.ops.dmsa`.
 
-    Args:
-        s (Tensor): Tokens in the full space S, (B, K, N, p), float32, bfloat16 or float16.
-        logits (Tensor): Logits L of membership and selection, (B, K, N), of any of these types.
-        membership_act (str): 'softmax', the only one with a kernel. Defaults to 'softmax'.
-        gate_act (str, optional): 'st', 'sigmoid', 'relu', 'gelu' or None, see
-            :func:`mmwhitebox.ops.dmsa_gate`. Defaults to 'st'.
-
-    Returns:
-        Tensor: -(Pi * W) / (1 + M), (B, K, N, p), in the dtype of S; in memory (B, N, K, p), so that merging
-        the heads copies nothing.
+    S and the logits are float32, bfloat16 or float16, not always of one type; ``membership_act`` is 'softmax'. In
+    memory the output is (B, N, K, p), so that merging the heads copies nothing.
     """
     return _dmsa(s, logits, 'none' if gate_act is None else gate_act)[0]

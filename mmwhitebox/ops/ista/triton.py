@@ -94,17 +94,7 @@ def unsupported(x: Tensor, weight: Tensor, eta: float = 0.1, lam: float = 0.1) -
 
 
 def ista(x: Tensor, weight: Tensor, eta: float = 0.1, lam: float = 0.1) -> Tensor:
-    """One ISTA step with a fused epilogue. There is no residual around it: y replaces x and is not negative.
-
-    Args:
-        x (Tensor): Tokens, (..., D), float32, bfloat16 or float16.
-        weight (Tensor): Dictionary W, (D, D).
-        eta (float): Step size. Defaults to 0.1.
-        lam (float): Weight lambda of the sparsity term. Defaults to 0.1.
-
-    Returns:
-        Tensor: y, of the shape and dtype of x.
-    """
+    """y, of the shape and dtype of x (float32, bfloat16 or float16); arguments as of :func:`mmwhitebox.ops.ista`."""
     wide = widen(weight)
     with no_autocast(x):
         m = torch.addmm(wide, wide.mT, wide, beta=eta, alpha=-eta).to(x.dtype)  # (D, D)

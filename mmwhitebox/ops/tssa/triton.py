@@ -232,20 +232,12 @@ _tssa.register_autograd(_gradients, setup_context=_keep)
 _tssa_backward.register_autograd(refuse_second('tssa'))
 
 
-def unsupported(w: Tensor, temp: Tensor) -> str | None:
-    """Why these tensors cannot run fused, in a few words; None if they can."""
-    return moments.unsupported(w, temp)
+unsupported = moments.unsupported
 
 
 def tssa(w: Tensor, temp: Tensor) -> Tensor:
-    """Token Statistics Self-Attention of projected tokens, fused.
+    """-(Pi * W) / (1 + M), (B, K, N, p), fused; arguments as of :func:`mmwhitebox.ops.tssa`.
 
-    Args:
-        w (Tensor): Projected tokens W, (B, K, N, p), float32, bfloat16 or float16.
-        temp (Tensor): One temperature per head, (K, 1).
-
-    Returns:
-        Tensor: -(Pi * W) / (1 + M), (B, K, N, p), in the dtype of W; in memory (B, N, K, p), so that merging
-        the heads copies nothing.
+    W is float32, bfloat16 or float16. In memory the output is (B, N, K, p), so that merging the heads copies nothing.
     """
     return _tssa(w, temp)[0]

@@ -1,10 +1,22 @@
-"""timm's trained classification layer as the start of a linear head."""
+"""Starts of single parts: of a patch embedding, and of a linear head by timm's trained classification layer."""
 import timm
 from torch import nn
 
 from mmwhitebox.registry import WEIGHT_INITIALIZERS
 
 from .backbones.timm_weights import source_args
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class PatchXavier:
+    """Xavier-uniform weights of every convolution, seen as a map from whole patches to tokens (MAE).
+
+    bound = sqrt(6 / (C P^2 + D)); mmengine's Xavier would count D P^2 outputs. Biases stay as they are.
+    """
+
+    def __call__(self, module: nn.Module) -> None:
+        for conv in (child for child in module.modules() if isinstance(child, nn.Conv2d)):
+            nn.init.xavier_uniform_(conv.weight.data.flatten(1))  # a view
 
 
 @WEIGHT_INITIALIZERS.register_module()
