@@ -1,4 +1,5 @@
 """Reading checkpoints: weights only, with errors that say what is wrong with the file."""
+import logging
 import pickle
 import re
 import threading
@@ -13,7 +14,7 @@ from mmengine.runner import CheckpointLoader
 from safetensors.torch import load_file
 from torch import nn
 
-from mmwhitebox.errors import CheckpointError
+from mmwhitebox.errors import CheckpointError, joined
 from mmwhitebox.models.access import unwrap
 from mmwhitebox.models.optimization import MARK
 
@@ -182,5 +183,9 @@ def load_weights(model: nn.Module, path: str | Path, trust: bool = False) -> dic
         raise CheckpointError(f'Checkpoint {path} holds tensors that cannot be used ({error}).') from error
     print_log(f'Loaded {len(found.state_dict)} entries from {path}' + (f'; {found.summary}' if found.summary else ''),
               logger='current')
+    broken = [name for name, parameter in module.named_parameters() if not parameter.isfinite().all()]
+    if broken:
+        print_log(f'{path}: {joined(broken, 3)} hold NaN or infinite numbers, so that training went astray; what this '
+                  'model predicts means nothing. Take an earlier checkpoint.', 'current', logging.WARNING)
     meta = checkpoint.get('meta', {})
     return meta if isinstance(meta, dict) else {}

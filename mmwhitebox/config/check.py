@@ -171,7 +171,7 @@ def _check_part(path: str, key: str, value: Any, registries: Registries, owner: 
         for i, item in enumerate(value):
             if isinstance(item, dict):
                 yield from _check_typed(f'{path}.{i}', key, item, registries, owner, key == 'pipeline')
-            elif key == 'pipeline' and not callable(item):
+            elif not callable(item) if key == 'pipeline' else key in OF_RUNNER and kind_of(item) not in (None, 'list'):
                 yield f'{path}.{i}: must be a dict with a type, got {item!r}'
     elif key in NEEDS_DICT and kind_of(value) and (value is not None or key in ('model', 'dataset', 'optimizer')):
         yield f'{path}: must be a dict with a type, got {value!r}'

@@ -17,7 +17,7 @@ from mmengine.runner import CheckpointLoader, load_checkpoint
 from safetensors.torch import save_file
 from torch import nn
 
-from mmwhitebox.checkpoints import load_weights, safe_load, use_safe_loading
+from mmwhitebox.checkpoints import load_weights, loading, safe_load, use_safe_loading
 from mmwhitebox.checkpoints.plain_data import Plain
 from mmwhitebox.errors import CheckpointError
 
@@ -106,6 +106,18 @@ def test_a_checkpoint_of_another_model_names_keys_and_shapes(tmp_path):
     assert '2 keys the file lacks: 3.weight, 3.bias' in message
     assert '1 keys the model lacks: 2.weight' in message
     assert '0.weight ((5, 4) in the file, (3, 4) in the model)' in message
+
+
+def test_weights_that_are_no_numbers_are_said(tmp_path, monkeypatch):
+    lines, path, broken = [], tmp_path / 'w.pth', model()
+    monkeypatch.setattr(loading, 'print_log', lambda text, *args, **kwargs: lines.append(text))
+    torch.save(broken.state_dict(), path)
+    load_weights(model(), path)
+    assert len(lines) == 1
+    broken[0].weight.data[1, 2], broken[1].bias.data[0] = torch.nan, torch.inf
+    torch.save(broken.state_dict(), path)
+    load_weights(model(), path)
+    assert lines[-1].startswith(f'{path}: 0.weight, 1.bias hold NaN or infinite numbers')
 
 
 def test_mmengine_itself_reads_with_weights_only(tmp_path, monkeypatch):

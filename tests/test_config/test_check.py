@@ -43,6 +43,8 @@ SEG, CLS = 'cbt_decoder/cbt_decoder_mini_ade20k.py', 'cbt/cbt_mini_imagenet.py'
      "unknown type 'BFloat16OptimWrapper'; did you mean 'mmwhitebox.BFloat16OptimWrapper'?"),
     (CLS, {'model.head.loss.type': 'FocalLos'}, "loss.type: unknown type 'FocalLos'; did you mean 'FocalLoss'?"),
     (CLS, {'optim_wrapper.paramwise_cfg.custom_keys.cls_token.decay_mul': 0}, "did you mean 'decay_mult'?"),
+    (SEG, {'custom_hooks': ["dict(type='EMAHook')"]}, 'custom_hooks.0: must be a dict with a type, got "dict(type='),
+    (SEG, {'param_scheduler': [3]}, 'param_scheduler.0: must be a dict with a type, got 3'),
     (CLS, {'val_evaluator.topkk': 1}, "val_evaluator.topkk: unknown key; did you mean 'topk'?"),
 ])
 def test_mistakes_are_named(name, options, message):
