@@ -77,6 +77,7 @@ def test_a_training_ends_with_a_folder_of_its_best_checkpoint(images, capfd):
     assert np.mean(values) == pytest.approx(kept['score'], abs=0.01)
     assert info['name'] == 'my' and info['weights'] == 'trained' and info['recipe']['length'] == '4 iterations'
     assert info['recipe']['augmentation'].startswith('RandomResize, RandomCrop, RandomFlip')
+    assert info['recipe']['data'] == 'seg'  # one's own data by its folder
     assert str(images) not in (folder / 'config.json').read_text() + (folder / 'README.md').read_text()
     # the same from the work dir, elsewhere, and with results of a test
     call('export', 'work_dirs/my', '--format', 'pretrained', '--out', 'shared', '--licence', 'mit')

@@ -1,5 +1,6 @@
 """How a model was trained, as its config says, in words; places of files are not among them."""
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -8,6 +9,7 @@ from mmwhitebox.config_parts import get
 from mmwhitebox.datasets.layout import leaf_datasets
 
 NO_AUGMENTATION = ('Load', 'Pack')
+OF_ANY_DATA = ('FolderSegDataset', 'FolderClsDataset', 'BaseSegDataset', 'CustomDataset')
 
 
 def recipe_of(cfg: Config) -> dict[str, str]:
@@ -15,7 +17,7 @@ def recipe_of(cfg: Config) -> dict[str, str]:
     loader = cfg.get('train_dataloader') or {}
     sets = list(leaf_datasets(loader['dataset'])) if loader.get('dataset') else []
     recipe = dict(
-        data=', '.join(dict.fromkeys(short(part.get('type')) for part in sets)),
+        data=', '.join(dict.fromkeys(map(data_of, sets))),
         start=start_of(cfg),
         optimizer=optimizer_of(cfg.get('optim_wrapper') or {}),
         schedule=', '.join(map(schedule_of, as_list(cfg.get('param_scheduler')))),
@@ -36,6 +38,12 @@ def as_list(value: Any) -> list[dict]:
 def short(name: Any) -> str:
     """The name of a class without its scope."""
     return str(getattr(name, '__name__', name)).rpartition('.')[2]
+
+
+def data_of(part: dict) -> str:
+    """A published set by its class, one's own by the name of its folder."""
+    kind = short(part.get('type'))
+    return Path(part['data_root']).resolve().name if kind in OF_ANY_DATA and part.get('data_root') else kind
 
 
 def averages(cfg: Config) -> list[str]:
