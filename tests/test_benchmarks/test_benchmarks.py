@@ -331,8 +331,8 @@ def test_what_the_page_says_in_short():
         assert last[op] / last[f'{op}-plain'] == pytest.approx(share, rel=0.03)
     forward, backward = (frames[f'cpu-operators-{way}'] for way in ('forward', 'backward'))
     cbsa = forward.loc['cbsa'].set_index('tokens')
-    assert (cbsa.loc[:4096, 'x_plain_low'] < 1).all() and (cbsa.loc[:4096, 'x_plain_high'] > 1).all()
-    assert cbsa['x_plain_low'][16384] > 1
+    assert cbsa['x_plain_high'][196] < 1 and cbsa['x_plain_low'][1024] < 1 < cbsa['x_plain_high'][1024]
+    assert (cbsa['x_plain_low'][4096:] > 1).all()
     assert (backward.loc['cbsa'].set_index('tokens')['x_plain'][1024:] > 1.1).all()
     for frame in (forward, backward):
         assert (frame[frame['tokens'] >= 1024].loc[['tssa', 'dmsa', 'ista'], 'x_plain'] > 1.3).all()
@@ -342,7 +342,7 @@ def test_what_the_page_says_in_short():
     cbt = ours[ours['model'].str.startswith('cbt')]
     assert cbt['x_vit'][cbt['size'] == 512].min() > cbt['x_vit'][cbt['size'] == 224].max() > ours['x_vit'][
         ~ours['model'].str.startswith('cbt')].max()
-    assert optimized['x_plain'].idxmax() == 'crate-small'
+    assert optimized['x_plain'][optimized['size'] == 224].idxmax() == 'crate-small'
     assert ours[ours['model'].isin(['tost-small', 'dmst-small'])]['x_plain'].between(0.95, 1.1).all()
     small = encoders[encoders['size'] == 224].set_index(['model', 'mode'], append=True).sort_index()
     more = small.loc['ours', 'peak_mib'] > small.loc['vit', 'peak_mib']
