@@ -1,4 +1,5 @@
 """Everything that the layers of a model say about one image: maps, tokens, rates and answer, in one forward pass."""
+import copy
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
@@ -93,8 +94,9 @@ def explore(model: BaseModel, image: ImageType, what_if: Sequence[Mapping] = (),
         skipped = {item['layer'] for item in applied if item['kind'] == 'skip'}
         layers = describe_layers(watch, hw_shape, skipped, book)
     header = dict(
-        format=FORMAT, version=f'mmwhitebox {mmwhitebox.__version__}', model=dict(description or describe_model(model)),
-        image=picture, grid=list(hw_shape), patch=list(patch), prediction=prediction,
+        format=FORMAT, version=f'mmwhitebox {mmwhitebox.__version__}',
+        model=copy.deepcopy(dict(description or describe_model(model))), image=picture,
+        grid=list(hw_shape), patch=list(patch), prediction=prediction,
         ground_truth=None if truth is None else book.add('ground_truth', truth),
         layers=layers, what_if=applied, notes=_notes(model, book))
     return Exploration(header, book.arrays, book.group_axes)

@@ -118,8 +118,10 @@ def kept_scores(checkpoint: Path) -> dict | None:
     ``classes``: class -> name -> score in percent. None of a checkpoint of which nothing was kept.
     """
     kept = kept_validation(checkpoint)
-    if kept is None or not kept['classes']:
-        return kept and kept['scores']
+    if kept is None:
+        return None
+    if not kept['classes']:
+        return kept['scores']
     classes = {label: {name: round(values[label], 2) for name, values in kept['classes'].items()
                        if math.isfinite(values[label])} for label in next(iter(kept['classes'].values()))}
     return {**kept['scores'], 'classes': classes}

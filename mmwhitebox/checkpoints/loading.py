@@ -183,9 +183,10 @@ def load_weights(model: nn.Module, path: str | Path, trust: bool = False) -> dic
         raise CheckpointError(f'Checkpoint {path} holds tensors that cannot be used ({error}).') from error
     print_log(f'Loaded {len(found.state_dict)} entries from {path}' + (f'; {found.summary}' if found.summary else ''),
               logger='current')
-    broken = [name for name, parameter in module.named_parameters() if not parameter.isfinite().all()]
+    broken = [name for name, value in found.state_dict.items()  # -inf alone may be a mask
+              if value.is_floating_point() and value.numel() and not value.max().isfinite()]
     if broken:
-        print_log(f'{path}: {joined(broken, 3)} hold NaN or infinite numbers, so that training went astray; what this '
-                  'model predicts means nothing. Take an earlier checkpoint.', 'current', logging.WARNING)
+        print_log(f'{path}: NaN or infinite numbers in {joined(broken, 3)}, as a training that diverged leaves them; '
+                  'what this model predicts means nothing.', 'current', logging.WARNING)
     meta = checkpoint.get('meta', {})
     return meta if isinstance(meta, dict) else {}

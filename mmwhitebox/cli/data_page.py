@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmwhitebox.checkpoints.atomic import write_atomically
 from mmwhitebox.config.remedies import HOW
 from mmwhitebox.datasets.check_report import CheckedSet, class_table
 from mmwhitebox.datasets.checking import KINDS, NOTES, Finding
@@ -16,6 +15,7 @@ from mmwhitebox.errors import UserError
 
 from .findings import Found, Group, total
 from .html_page import data_uri, encoded, page, shrunk, text
+from .options import write_text
 
 THUMBNAILS = 60  # of a page
 OF_A_KIND = 6
@@ -45,7 +45,7 @@ def write_page(path: Path, name: str, found: Found) -> None:
         found (Found): All sets, judged, with their findings in groups.
 
     Raises:
-        WriteError: The file cannot be written.
+        UserError: The file cannot be written.
     """
     pictured = sum(any(finding.sample is not None for finding in group.findings) for _, those in found
                    for group in those)
@@ -63,7 +63,7 @@ def write_page(path: Path, name: str, found: Found) -> None:
             parts.append('<p>Nothing wrong.</p>')
         parts += [class_bars(checked), size_bars(checked)]
     content = page(f'The data of {name}', f'{total(found)}.', links, '\n'.join(parts), STYLE)
-    write_atomically(path, lambda temporary: temporary.write_text(content, encoding='utf-8'))
+    write_text('--page', path, content)
 
 
 def section(group: Group, pictures: Sequence[str]) -> str:

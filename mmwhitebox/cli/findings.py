@@ -1,5 +1,7 @@
 """What a check of data found: on the terminal, and as a file."""
 import collections
+import csv
+import io
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -10,14 +12,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from mmwhitebox.checkpoints.atomic import write_atomically
 from mmwhitebox.config.remedies import Remedy, remedy
 from mmwhitebox.datasets.check_report import CheckedSet, check_set, class_table
 from mmwhitebox.datasets.checking import KINDS, NOTES, Finding
 from mmwhitebox.datasets.set_findings import judge
 from mmwhitebox.errors import joined
 
-from .predictions.tables import write_csv
+from .options import write_text
 
 MAX_FILES, MAX_CLASSES, MAX_TEXT, MAX_SIZES = 3, 20, 300, 5
 KIND_WIDTH = 30
@@ -119,12 +120,16 @@ def write_report(path: Path, name: str, found: Found, splits: list[str]) -> None
     """Write all findings as CSV, or with the counts, classes and remedies as JSON.
 
     Raises:
-        WriteError: The file cannot be written.
+        UserError: The file cannot be written.
     """
     rows = [dict(split=checked.name, kind=finding.kind, file=finding.file, message=finding.message)
             for checked, _ in found for finding in checked.findings]
     if path.suffix == '.csv':
-        write_csv(path, ['split', 'kind', 'file', 'message'], (row.values() for row in rows))
+        table = io.StringIO()
+        writer = csv.DictWriter(table, ['split', 'kind', 'file', 'message'])
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text('--out', path, table.getvalue())
         return
     content = json.dumps(dict(
         config=name, splits=splits, ok=not any(checked.faults() for checked, _ in found),
@@ -136,4 +141,4 @@ def write_report(path: Path, name: str, found: Found, splits: list[str]) -> None
                    remedies={group.kind: group.remedy._asdict() for group in groups if group.remedy},
                    classes=class_table(checked)) for checked, groups in found],
         findings=rows), indent=1)
-    write_atomically(path, lambda temporary: temporary.write_text(content))
+    write_text('--out', path, content)

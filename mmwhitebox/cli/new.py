@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 
-from .options import check_writable, positive_int
+from .options import positive_int, write_text
 
 MOST_LINES = 12  # of a list that is printed
 FEW = 64  # images, read by this process alone
@@ -92,10 +92,9 @@ def run(args: argparse.Namespace) -> None:
         say('classes', [f'{name}: {counts[name]} images' for name in found.classes])
     say('chosen', [*found.rules, *found.start.rules])
     say('meant', found.notes)
-    check_writable('--out', args.out)
-    args.out.write_text(found.text(
+    write_text('--out', args.out, found.text(
         f'{len(found.pairs.samples)} images ({looked.kind}), {len(found.classes)} classes; written by mmwhitebox new.',
-        *(f'{note}.' for note in ['; '.join(found.notes)] if note)), encoding='utf-8')
+        *(f'{note}.' for note in ['; '.join(found.notes)] if note)))
     checked = len(found.pairs.samples) <= args.look
     if checked:
         say_check(args.out)

@@ -67,12 +67,26 @@ def check_writable(option: str, path: Path) -> None:
     Raises:
         UserError: It cannot.
     """
-    there = path.exists()
+    file = path.resolve()  # not a link to it, which stays
+    there = file.exists()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open('ab').close()
+        if not there:
+            file.unlink()
+    except OSError as error:
+        raise UserError(f'{option} {path} cannot be written ({error.strerror}).') from error
+
+
+def write_text(option: str, path: Path, text: str) -> None:
+    """Write the file that an option names, in its place: its mode stays, and so does a link.
+
+    Raises:
+        UserError: It cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.open('ab').close()
-        if not there:
-            path.unlink()
+        path.write_text(text, encoding='utf-8', errors='surrogateescape', newline='')
     except OSError as error:
         raise UserError(f'{option} {path} cannot be written ({error.strerror}).') from error
 

@@ -41,8 +41,9 @@ class GroundTruth:
         segments = 'decode_head' in cfg.model and pipeline is not None
         for split in HELD_OUT_FIRST:
             loader = cfg.get(f'{split}_dataloader')
-            for leaf in leaf_datasets(loader['dataset']) if loader and (segments or not self.samples) else ():
-                self._read(leaf, segments)
+            if loader and (segments or not self.samples):
+                for leaf in leaf_datasets(loader['dataset']):
+                    self._read(leaf, segments)
 
     def _read(self, leaf: dict, segments: bool) -> None:
         """List the samples of a data set."""

@@ -1,4 +1,5 @@
 """The models of the page and what is asked of them; this runs in a process of its own."""
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,7 +52,8 @@ class Models:
         truth, facts = GroundTruth(model.cfg, model.test_pipeline), describe_model(model)
         self.loaded[number] = optimize(model), facts, truth
         samples = truth.samples[:MOST_SAMPLES]
-        return dict(facts=facts, masks=[path for path in (*listed, *samples) if truth.source(path)], samples=samples,
+        masks = [path for path in (*listed, *samples) if truth.source(path)]
+        return dict(facts=copy.deepcopy(facts), masks=masks, samples=samples,
                     shown=(model.dataset_meta or {}).get('shown'))
 
     def explore(self, asked: Asked) -> bytes:

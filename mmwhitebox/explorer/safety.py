@@ -31,11 +31,13 @@ OWN_NAMES = ('localhost', '127.0.0.1', '::1')
 
 def is_loopback(host: str) -> bool:
     """Whether only this computer reaches what is bound to a host, a name or an address."""
-    address = numeric(host)
-    return host == 'localhost' or address is not None and address.is_loopback
+    if host == 'localhost':
+        return True
+    address = address_in(host)
+    return address is not None and address.is_loopback
 
 
-def numeric(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def address_in(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The address that a name is; None if it is none."""
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(name)
@@ -110,12 +112,14 @@ class Guard:
         """The answer to a request that another site has made, or to another name than one of ours."""
         host = headers.get('host', '')
         name = host_name(host)
-        if name not in self.names and not (self.numeric and numeric(name)):
+        if name not in self.names and not (self.numeric and address_in(name)):
             return refusal(403, 'This server answers to its own address alone, as the command printed it.')
-        site, origin, reads = headers.get('sec-fetch-site'), headers.get('origin'), scope['method'] in ('GET', 'HEAD')
-        across = site in ('cross-site', 'same-site') and (scope['path'] != '/' or not reads)
+        site, reads = headers.get('sec-fetch-site'), scope['method'] in ('GET', 'HEAD')
+        if site in ('cross-site', 'same-site') and (scope['path'] != '/' or not reads):
+            return refusal(403, 'Another site made this request.')
+        origin = headers.get('origin')
         own = origin is None or site == 'same-origin' or origin.partition('://')[2].lower() == host.lower()
-        if across or not own and not reads:
+        if not own and not reads:
             return refusal(403, 'Another site made this request.')
         return None
 

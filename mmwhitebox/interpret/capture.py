@@ -20,7 +20,7 @@ class Call:
     Attributes:
         args (tuple): Its positional arguments; tensors are detached.
         output (Any): What it returned; a tensor is detached.
-        kwargs (dict): Its keyword arguments as they are: rotary positions and masks of timm's attentions.
+        kwargs (dict): Its keyword arguments, of timm's attentions rotary positions and masks; tensors are detached.
     """
 
     args: tuple
@@ -60,7 +60,8 @@ def capture(modules: dict[str, nn.Module], max_images: int | None = None) -> Ite
     def recorder(name: str):
 
         def record(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
-            calls[name] = Call(tuple(map(keep, args)), keep(output), kwargs)
+            calls[name] = Call(tuple(map(keep, args)), keep(output), {
+                key: value.detach() if isinstance(value, Tensor) else value for key, value in kwargs.items()})
 
         return record
 

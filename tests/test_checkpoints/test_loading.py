@@ -117,7 +117,12 @@ def test_weights_that_are_no_numbers_are_said(tmp_path, monkeypatch):
     broken[0].weight.data[1, 2], broken[1].bias.data[0] = torch.nan, torch.inf
     torch.save(broken.state_dict(), path)
     load_weights(model(), path)
-    assert lines[-1].startswith(f'{path}: 0.weight, 1.bias hold NaN or infinite numbers')
+    assert lines[-1].startswith(f'{path}: NaN or infinite numbers in 0.weight, 1.bias, as')
+    broken = nn.BatchNorm1d(3)
+    broken.running_var[0] = torch.nan
+    torch.save(broken.state_dict(), path)
+    load_weights(nn.BatchNorm1d(3), path)
+    assert 'running_var' in lines[-1]
 
 
 def test_mmengine_itself_reads_with_weights_only(tmp_path, monkeypatch):

@@ -66,6 +66,9 @@ def test_a_run_is_that_of_the_python_interface_with_its_ids_and_ground_truth(mod
     header, arrays = unpack(models.explore(asked(models)))
     assert (header['model']['id'], header['image']['id'], header['image']['name']) == ('0', 'f0', 'below/a.jpg')
     assert header['model'] == {**models.found[0]['facts'], 'id': '0'}  # not those of its equal for inference
+    run, loaded = models.exploration(asked(models)), models.load(0)
+    run.header['model']['facts']['metrics'] = loaded['facts']['facts']['version'] = 'changed'
+    assert 'changed' not in str(models.exploration(asked(models)).header['model'])
     assert any(key.endswith(MARK) for key in models.loaded[0][0].state_dict())
     assert set(np.unique(arrays[header['ground_truth']])) == {0, 1}
     expected = explore(init_model(*place.sources[0], 'cpu'), asked(models).image)

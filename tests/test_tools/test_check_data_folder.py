@@ -100,6 +100,18 @@ def test_a_page_that_cannot_be_is_refused_before_anything_is_read(args, message,
     assert str(end.value.code).startswith(f'error: {message}') and not capsys.readouterr().out
 
 
+def test_reports_are_written_where_they_are(tmp_path, capsys):
+    """Their mode stays, and links to files that are not there yet."""
+    report, link = tmp_path / 'found.csv', tmp_path / 'page.html'
+    report.write_text('old')
+    report.chmod(0o600)
+    link.symlink_to(tmp_path / 'elsewhere.html')
+    status, _ = check(capsys, binary(tmp_path / 'data'), '--out', report, '--page', link)
+    assert status == 0 and report.stat().st_mode & 0o777 == 0o600
+    assert report.read_bytes().splitlines()[0] == b'split,kind,file,message'
+    assert link.is_symlink() and (tmp_path / 'elsewhere.html').read_text().startswith('<!')
+
+
 @pytest.mark.parametrize('make, message', [
     (lambda root: root.mkdir(), 'no image'),
     (lambda root: None, 'there is neither a folder nor a config of this name'),

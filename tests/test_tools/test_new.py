@@ -299,6 +299,16 @@ def test_bad_input_is_one_line(tmp_path, out, capsys):
     assert 'All values of the images are 0' in refused(capsys, rgba, '--out', out, '--force')
 
 
+def test_a_full_disk_and_a_link(tmp_path, out, capsys):
+    out.symlink_to('/dev/full')
+    assert f'--out {out} cannot be written (No space left on device)' in refused(
+        capsys, binary(tmp_path / 'data'), '--out', out, '--force')
+    out.unlink()
+    out.symlink_to(tmp_path / 'elsewhere.py')
+    new(tmp_path / 'data', out)
+    assert out.is_symlink() and (tmp_path / 'elsewhere.py').is_file()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason='root may write anywhere')
 def test_a_folder_without_write_permission(tmp_path, capsys):
     (tmp_path / 'locked').mkdir(mode=0o500)

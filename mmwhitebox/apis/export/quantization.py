@@ -193,6 +193,8 @@ def as_the_file_takes(card: dict, images: Sequence[Tensor]) -> list[Tensor]:
     images = [padded(image, card['size_multiple_of']) for image in images]
     for image in images:
         check_image_size(card, image)
+    if batch == 1:
+        return images  # themselves, not copies
     filled = [*images, *images[:1] * (-len(images) % batch)]
     return [torch.cat(filled[i:i + batch]) for i in range(0, len(filled), batch)]
 

@@ -1,6 +1,6 @@
 """How a model was trained, as its config says, in words; places of files are not among them."""
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -43,7 +43,8 @@ def short(name: Any) -> str:
 def data_of(part: dict) -> str:
     """A published set by its class, one's own by the name of its folder."""
     kind = short(part.get('type'))
-    return Path(part['data_root']).resolve().name if kind in OF_ANY_DATA and part.get('data_root') else kind
+    root = part.get('data_root') if kind in OF_ANY_DATA else None
+    return (os.path.basename(os.path.abspath(root)) if root else '') or kind
 
 
 def averages(cfg: Config) -> list[str]:

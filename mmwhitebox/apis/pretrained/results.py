@@ -74,7 +74,8 @@ def kept_validation(checkpoint: Path) -> dict[str, Any] | None:
             confusion = Confusion.from_json(entry['confusion'])
             classes = {name: {label: 100 * float(value) for label, value in zip(confusion.classes, values)}
                        for name, values in confusion.scores().items()}
-        return dict(scores={name: value for name, value in entry['scores'].items() if math.isfinite(value)},
+        return dict(scores={name: value for name, value in entry['scores'].items()
+                            if isinstance(value, (int, float)) and math.isfinite(value)},
                     classes=classes, when=f'{entry["unit"]} {entry["step"]}')
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

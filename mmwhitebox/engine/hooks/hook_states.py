@@ -2,7 +2,7 @@
 
 Of the hooks of mmengine, mmseg and mmpretrain most remember nothing, or nothing that a training depends on (times,
 profiles, pictures). ``CheckpointHook`` keeps its scores in the message hub, ``EMAHook`` its average beside the model,
-``SwitchRecipeHook`` looks at the epoch; the rest is listed here.
+``SwitchRecipeHook`` looks at the epoch. ``EarlyStoppingHook`` is left.
 """
 from mmengine.hooks import EarlyStoppingHook
 from mmengine.runner import Runner
@@ -31,7 +31,8 @@ def hook_states(runner: Runner) -> list[tuple[str, dict]]:
 
 def restore_hooks(runner: Runner, states: list[tuple[str, dict]]) -> None:
     """Give hooks their states back, in order; a training that had stopped early has stopped."""
-    for hook, (_, state) in zip(early_stops(runner), states):
+    kept = [state for name, state in states if name == EarlyStoppingHook.__name__]
+    for hook, state in zip(early_stops(runner), kept):
         vars(hook).update(state)
         reached = hook.stopping_threshold is not None and hook.rule_map[hook.rule](
             hook.best_score, hook.stopping_threshold)

@@ -182,7 +182,8 @@ class StopOnSignalHook(Hook):
         self.stopping = True
         path = save_now(runner, iteration, again)
         self.watch.leaving = True
-        barrier()
+        if get_world_size() > 1:
+            barrier()
         if path is not None:
             command = resume_command(sys.argv, runner.launcher, runner.world_size)
             runner.logger.warning(f'Stopped after iteration {iteration}, saved in {path}. Go on with: {command}')

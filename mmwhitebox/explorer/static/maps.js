@@ -206,8 +206,13 @@ export function similarity(run, layer, query) {
 }
 
 function tokenNorms(tokens, count, dims) {
-  return Float64Array.from({length: count}, (_, n) => Math.sqrt(
-    tokens.subarray(n * dims, (n + 1) * dims).reduce((sum, value) => sum + value * value, 0)));
+  return Float64Array.from({length: count}, (_, n) => {
+    let sum = 0;
+    for (let i = n * dims; i < (n + 1) * dims; i++) {
+      sum += tokens[i] * tokens[i];
+    }
+    return Math.sqrt(sum);
+  });
 }
 
 // The mean over the heads, (heads, cells) -> (cells,).

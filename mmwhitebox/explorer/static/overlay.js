@@ -66,7 +66,9 @@ function paintLabels(rgba, labelAt, colourOf) {
     }
     const colour = colours.get(label);
     if (colour) {
-      [rgba[4 * i], rgba[4 * i + 1], rgba[4 * i + 2]] = colour;
+      rgba[4 * i] = colour[0];
+      rgba[4 * i + 1] = colour[1];
+      rgba[4 * i + 2] = colour[2];
       rgba[4 * i + 3] = 255;
     }
   }
