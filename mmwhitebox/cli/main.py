@@ -12,7 +12,6 @@ Exit status of every command:
 Completion in a shell: ``eval "$(register-python-argcomplete mmwhitebox)"``.
 """
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 
@@ -21,14 +20,31 @@ from mmwhitebox import __version__
 try:
     import argcomplete
 
+    from . import (
+        check_data,
+        config,
+        convert,
+        doctor,
+        explore,
+        export,
+        infer,
+        measure,
+        new,
+        report,
+        test,
+        train,
+        weights,
+    )
     from .options import add_commands, parse
     from .running import run_command
-
-    COMMANDS = {name: importlib.import_module(f'.{name.replace("-", "_")}', __package__) for name in (
-        'new', 'train', 'test', 'infer', 'check-data', 'explore', 'report', 'measure', 'export', 'convert', 'weights',
-        'config', 'doctor')}
 except ImportError as error:
     sys.exit(f'error: {error}. What is missing, and how to get it: python -m mmwhitebox.doctor')
+
+COMMANDS = {
+    'new': new, 'train': train, 'test': test, 'infer': infer, 'check-data': check_data, 'explore': explore,
+    'report': report, 'measure': measure, 'export': export, 'convert': convert, 'weights': weights, 'config': config,
+    'doctor': doctor,
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,4 +67,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = build_parser()
     argcomplete.autocomplete(parser)
     args = parse(parser, sys.argv[1:] if argv is None else list(argv))
-    run_command(lambda: args.run(args), log_to='stdout' if args.command in ('train', 'test') else 'stderr')
+    run_command(lambda: args.run(args), log_to='stdout' if args.run in (train.run, test.run) else 'stderr')

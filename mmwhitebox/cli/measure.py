@@ -3,7 +3,6 @@
 Each measure writes its numbers (JSON, CSV) and figures (PNG, PDF) to --out.
 """
 import argparse
-import importlib
 import inspect
 
 from .options import add_commands, add_config, add_device, add_overrides, add_trust, positive_int
@@ -230,4 +229,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the measure that was named."""
-    importlib.import_module(f'{__package__}.measures.{args.command}').main(args)
+    from .measures import (
+        attention_map,
+        coding_rate,
+        complexity,
+        knn,
+        membership,
+        perturbation,
+        rank,
+        rate_reduction,
+        reconstruction,
+        subspaces,
+        synthetic,
+        zero_shot_segmentation,
+    )
+    measures = dict(
+        attention_map=attention_map, coding_rate=coding_rate, complexity=complexity, knn=knn,
+        membership=membership, perturbation=perturbation, rank=rank, rate_reduction=rate_reduction,
+        reconstruction=reconstruction, subspaces=subspaces, synthetic=synthetic,
+        zero_shot_segmentation=zero_shot_segmentation)
+    measures[args.command].main(args)
