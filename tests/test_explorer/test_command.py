@@ -179,7 +179,9 @@ def test_without_images_the_export_is_of_the_test_set(capsys, place, monkeypatch
 def test_it_serves_survives_a_killed_process_and_ends_by_ctrl_c(place):
     """The command as it is typed: its address on standard output, nothing else; no traceback at its end."""
     words = [sys.executable, '-m', 'mmwhitebox', 'explore', *MODEL, '--port', '0', '--no-browser', '--device', 'cpu']
+    # the background jobs of a script inherit that Ctrl-C is ignored
     with subprocess.Popen(words, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                           env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}) as command, \
             httpx2.Client(base_url=command.stdout.readline().strip(), timeout=60) as client:
 
