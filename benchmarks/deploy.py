@@ -63,7 +63,11 @@ class Deployed:
         self.stem = out / Path(config).stem
         self.loader, self.evaluator = evaluation_loader(self.cfg), evaluator_of(self.cfg)
         self.channels = self.cfg.model.backbone.get('in_channels', 3)
-        self.card = dict(size_multiple_of=(1, 1), batch_size=None, dynamic=True, mean=[0.] * self.channels)
+        segments = 'decode_head' in self.cfg.model
+        head = self.cfg.model.decode_head if segments else self.cfg.model.head
+        self.card = dict(  # of PyTorch itself: any size
+            task='segmentation' if segments else 'classification', classes=range(head.num_classes), input_size=None,
+            size_multiple_of=(1, 1), batch_size=None, dynamic=True, mean=[0.] * self.channels)
         self.written: set[Path] = set()
 
     def file(self, dtype: str) -> Path:
