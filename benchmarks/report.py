@@ -90,7 +90,9 @@ def environment(settings: Settings, argv: Sequence[str]) -> dict:
         versions=versions_of(PACKAGES),
         cuda=torch.version.cuda if cuda else None,
         commit=git_commit(),
-        command=' '.join(['python -m benchmarks', *argv]))
+        command=' '.join(['python -m benchmarks', *(
+            word for before, word in zip(('', *argv), argv)  # where it is written says nothing to others
+            if '--out' not in (before, word) and not word.startswith('--out='))]))
 
 
 def heading(result: dict) -> list[str]:

@@ -274,6 +274,7 @@ def test_every_generated_section_of_a_page_is_written_anew(tmp_path):
                  '--out', str(tmp_path / 'run')]) == 0
     assert {path.name for path in (tmp_path / 'run').iterdir()} == {'decoder.json', 'decoder.csv'}
     csv = tmp_path / 'run' / 'decoder.csv'
+    assert csv.read_text().splitlines()[1].endswith('--forms plain --sizes 32')  # not where it is
     text = ('before\n<!-- table:cpu-decoders -->\nold\n<!-- end -->\n'
             'between\n<!-- table:gpu-encoders -->\n<!-- end -->\n')
     (tmp_path / 'page.md').write_text(text)
