@@ -297,11 +297,10 @@ THREE = [dict(kind='noise', layer=1, scale=0.5), dict(kind='head', layer=0, head
 
 
 @pytest.mark.parametrize('name, what_if', [
-    *((name, []) for name in CLASSIFIERS + SEGMENTORS + OTHERS),
-    *((name, THREE) for name in CLASSIFIERS + SEGMENTORS + OTHERS[:1]),
-    *((name, [dict(kind='skip', layer=0)]) for name in ('dmst_mini_imagenet', *SEGMENTORS)),
-    ('cbt_mini_imagenet', [dict(kind='contraction', layer=None, value='inverse')]),
-    *((name, [dict(kind='contraction', layer=None, value=None)]) for name in SEGMENTORS)])
+    *((name, what_if) for name in CLASSIFIERS + SEGMENTORS + OTHERS
+      for what_if in ([], THREE, [dict(kind='skip', layer=0)])),
+    *((name, [dict(kind='contraction', layer=None, value=value)])
+      for name in ('cbt_mini_imagenet', *SEGMENTORS) for value in ('inverse', None))])
 def test_an_optimised_model_shows_the_same(models, name, what_if):
     """Maps, tokens, rates and answer, disturbed or not."""
     found, expected = explore(optimize(models(name)), picture(), what_if), explore(models(name), picture(), what_if)

@@ -66,9 +66,9 @@ def run_onnx(path, images):
     return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: images.numpy()})[0])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('encoder, decoder, opset', [
-    ('crate', 'cbt', 18), ('cbt', 'segmenter', 23), ('tost', 'depict', 25)])
+    pytest.param('crate', 'cbt', 18, marks=pytest.mark.slow), ('cbt', 'segmenter', 23),
+    pytest.param('tost', 'depict', 25, marks=pytest.mark.slow)])
 def test_one_onnx_file_for_all_batches_and_sizes(exported, encoder, decoder, opset):
     card, model, path = exported(white_box(encoder, decoder), 'm.onnx', 'onnx', dynamic=True, opset=opset)
     assert card['opset'] == opset and card['batch_size'] is None and card['agreement']['batches'] == [1, 3]

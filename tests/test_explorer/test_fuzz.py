@@ -53,7 +53,7 @@ def filled(value, image: str) -> bytes:
     return text.replace('{image}', image).encode('utf-8', 'surrogatepass')
 
 
-@settings(max_examples=200, **BRIEF)
+@settings(max_examples=500, **BRIEF)
 @given(method=st.sampled_from(['GET', 'POST', 'POST', 'POST', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'TRACE', 'X']),
        path=PATHS, body=BODIES, headers=st.dictionaries(NAMES, TEXTS, max_size=2))
 @example('POST', '/api/run', dict(model='0', image='{image}', what_if=[dict(kind='none', scale=float('nan'))]), {})
@@ -98,7 +98,7 @@ def test_a_model_refuses_what_it_does_not_know_in_a_line(real, what_if):
         done.status == 422 and done.result and '\n' not in done.result, done.result
 
 
-@settings(max_examples=40, **BRIEF)
+@settings(max_examples=60, **BRIEF)
 @pytest.mark.filterwarnings('ignore::UserWarning:PIL')
 @given(start=st.sampled_from([b'', b'\x89PNG\r\n\x1a\n', b'GIF89a', b'BM', b'II*\0', b'MM\0*', b'\xff\xd8\xff\xe0',
                               b'P6 ', b'RIFF\0\0\0\0WEBP']), rest=st.binary(max_size=200))

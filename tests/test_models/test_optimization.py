@@ -27,8 +27,6 @@ from tests.configs import CONFIGS, reduced
 D, SIZE, SIZES = 32, 64, ((64, 64), (48, 80))
 ATTENTION_TYPES = sorted(name for name, cls in ATTENTIONS.module_dict.items()
                          if issubclass(cls, BaseAttention) and cls.updates_all_tokens)
-ARCHS = sorted({repr({**settings, **dict.fromkeys(('embed_dims', 'num_heads', 'num_layers'))}): arch
-                for arch, settings in WhiteBoxTransformer.arch_zoo.items()}.values())  # the rest differ in size only
 SCALED = [name for name, cls in sorted(FEEDFORWARDS.module_dict.items()) if cls.is_residual]
 DECODERS = [name for name in CONFIGS if re.search('(decoder|depict|segmenter).*_mini_ade20k', name)]
 pytestmark = pytest.mark.filterwarnings("ignore:attention type='Linear'")
@@ -76,7 +74,7 @@ def assert_folded(model):
     assert not any(module.training for module in model.modules())
 
 
-@pytest.mark.parametrize('arch', ARCHS)
+@pytest.mark.parametrize('arch', sorted(WhiteBoxTransformer.arch_zoo))
 def test_every_arch(arch):
     """Feature maps and class tokens at two sizes, and the state in a fresh model."""
     model = trained(encoder(arch, out_type='raw', out_indices=(0, 1), drop_path_rate=0.1))
