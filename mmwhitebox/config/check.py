@@ -169,9 +169,10 @@ def _check_part(path: str, key: str, value: Any, registries: Registries, owner: 
         yield f'{path}: must be a list of steps, got {value!r}'
     elif isinstance(value, (list, tuple)) and key not in ('model', 'optim_wrapper', 'backbone', 'optimizer'):
         for i, item in enumerate(value):
+            is_plain = kind_of(item) not in (None, 'list')  # no object
             if isinstance(item, dict):
                 yield from _check_typed(f'{path}.{i}', key, item, registries, owner, key == 'pipeline')
-            elif not callable(item) if key == 'pipeline' else key in OF_RUNNER and kind_of(item) not in (None, 'list'):
+            elif (key == 'pipeline' and not callable(item)) or (key in OF_RUNNER and is_plain):
                 yield f'{path}.{i}: must be a dict with a type, got {item!r}'
     elif key in NEEDS_DICT and kind_of(value) and (value is not None or key in ('model', 'dataset', 'optimizer')):
         yield f'{path}: must be a dict with a type, got {value!r}'
